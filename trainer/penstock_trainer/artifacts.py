@@ -1,0 +1,187 @@
+"""Sealed artifacts: a directory whose `manifest.json`, written last, lists every file with its SHA-256.
+
+Part of the light core: imports nothing but the standard library.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from penstock_trainer.errors import InputError
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+FOLDERS = {"raw": "raw", "dataset": "dataset", "study": "study", "model": "models"}
+
+
+def canonical_json(value: Any) -> bytes:
+    """The one spelling of a JSON value that digests are taken of: sorted keys, no spaces, UTF-8, no NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def digest_of(value: Any) -> str:
+    """`sha256:<hex>` of a JSON value's canonical spelling."""
+    return "sha256:" + hashlib.sha256(canonical_json(value)).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """`sha256:<hex>` of a file's bytes."""
+    sha = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            sha.update(chunk)
+    return "sha256:" + sha.hexdigest()
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The seal of one artifact; its own digest is what the next stage records as its input."""
+
+    kind: str
+    files: Mapping[str, str]
+    inputs: Mapping[str, str]
+    code: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    image: str | None = None
+    format: int = FORMAT
+
+    @property
+    def digest(self) -> str:
+        """`sha256:<hex>` of the canonical manifest."""
+        return digest_of(asdict(self))
+
+    @classmethod
+    def read(cls, directory: Path) -> "Manifest":
+        """The manifest of `directory`, its files unchecked.
+
+        Raises:
+            InputError: there is none, or it is not one that this release reads.
+        """
+        path = directory / MANIFEST
+        try:
+            fields = json.loads(path.read_bytes())
+            manifest = cls(**fields)
+        except FileNotFoundError as exc:
+            raise InputError(f"{directory} is no sealed artifact: it has no {MANIFEST}") from exc
+        except (json.JSONDecodeError, UnicodeDecodeError, TypeError) as exc:
+            raise InputError(f"{path} is not a manifest: {exc}") from exc
+        if manifest.format != FORMAT:
+            raise InputError(f"{path} has format {manifest.format}; this release reads format {FORMAT}")
+        return manifest
+
+
+def verify(directory: Path) -> Manifest:
+    """The manifest of `directory`, after comparing every file in it with its SHA-256.
+
+    Raises:
+        InputError: the manifest is missing, or names a file that is missing, changed, or not listed.
+    """
+    manifest = Manifest.read(directory)
+    present = {path for path, _ in _files(directory)}
+    for path in sorted(manifest.files.keys() | present):
+        if path not in manifest.files:
+            raise InputError(f"{directory / path} is not listed in {MANIFEST}: the artifact was changed after it was sealed")
+        if path not in present:
+            raise InputError(f"{directory / path} is missing: the artifact was changed after it was sealed")
+        found = file_digest(directory / path)
+        if found != manifest.files[path]:
+            raise InputError(f"{directory / path} has digest {found}, the seal says {manifest.files[path]}")
+    return manifest
+
+
+def verify_lineage(directory: Path) -> dict[str, Manifest]:
+    """The manifests behind a verified model, by kind, `model` included, each link compared with the digest that names it.
+
+    Raises:
+        InputError: the seal or a link of the chain from the model back to the raw files does not hold.
+    """
+    chain = {"model": verify(directory)}
+    for kind in ("study", "dataset", "raw"):
+        path = directory / "lineage" / f"{kind}.json"
+        if path.exists():
+            chain[kind] = Manifest(**json.loads(path.read_bytes()))
+    for kind, manifest in chain.items():
+        for name, digest in manifest.inputs.items():
+            if name in chain and chain[name].digest != digest:
+                raise InputError(f"{directory}: the {kind} was made from {name} {digest}, its lineage holds {chain[name].digest}")
+    return chain
+
+
+@contextmanager
+def building(root: Path, kind: str, key: str) -> Iterator[Path]:
+    """A fresh directory to write an artifact into; moved to `root/<kind's folder>/<key>` once it holds a manifest.
+
+    Whatever an earlier, broken run left under that key is removed first. The directory is made beside its destination, so
+    that the final move is one atomic rename.
+    """
+    final = artifact_path(root, kind, key)
+    partial = final.with_name(f".{final.name}.partial")
+    for leftover in (partial, final):
+        if leftover.exists():
+            shutil.rmtree(leftover)
+    partial.mkdir(parents=True)
+    yield partial
+    partial.rename(final)
+
+
+def seal(
+    directory: Path,
+    *,
+    kind: str,
+    inputs: Mapping[str, str],
+    code: str,
+    parameters: Mapping[str, Any] | None = None,
+    counts: Mapping[str, int] | None = None,
+    metrics: Mapping[str, Any] | None = None,
+) -> Manifest:
+    """Write `directory`'s manifest, last and atomically, and return it."""
+    manifest = Manifest(
+        kind=kind,
+        files={path: file_digest(full) for path, full in _files(directory)},
+        inputs=dict(inputs),
+        code=code,
+        parameters=dict(parameters or {}),
+        counts=dict(counts or {}),
+        metrics=dict(metrics or {}),
+    )
+    write_atomically(directory / MANIFEST, json.dumps(asdict(manifest), indent=1, sort_keys=True).encode())
+    return manifest
+
+
+def find(root: Path, kind: str, key: str) -> Manifest | None:
+    """The verified artifact under `key`, or None when there is none that holds."""
+    try:
+        return verify(artifact_path(root, kind, key))
+    except InputError:
+        return None
+
+
+def artifact_path(root: Path, kind: str, key: str) -> Path:
+    """Where the artifact of this kind and key lives."""
+    return root / FOLDERS[kind] / key
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write `content` so that a reader sees all of it or nothing, also after a power cut."""
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def _files(directory: Path) -> Iterator[tuple[str, Path]]:
+    """Every file below `directory` but its manifest: (path relative to it with forward slashes, full path), sorted."""
+    for path in sorted(directory.rglob("*")):
+        relative = path.relative_to(directory).as_posix()
+        if path.is_file() and relative != MANIFEST:
+            yield relative, path
