@@ -1,0 +1,23 @@
+"""What Penstock says to a person.
+
+PenstockError
+├── StageFailed      a stage's process ended without its result
+├── StageInterrupted the run was interrupted while a stage was running
+└── ServiceFailed    a server did not come up, or its port belongs to somebody else
+"""
+
+
+class PenstockError(Exception):
+    """A message for the person running the command: shown as it is, without a traceback."""
+
+
+class StageFailed(PenstockError):
+    """A stage ended without its result; the message carries the stage's own last words and its log."""
+
+
+class StageInterrupted(PenstockError):
+    """The run was interrupted while a stage was running; sealed artifacts are untouched."""
+
+
+class ServiceFailed(PenstockError):
+    """A server did not become ready, or could not be given its port."""

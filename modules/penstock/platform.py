@@ -1,0 +1,93 @@
+"""The one small interface that every target implements: storage, jobs and services."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Protocol
+
+import pulumi
+
+
+class Program(str, Enum):
+    """The two programs that a platform can run; each has an environment (or image) of its own."""
+
+    TRAINER = "trainer"
+    SERVER = "serving"
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What one replica asks for. A platform without a scheduler ignores it."""
+
+    cpus: float = 1.0
+    memory_gib: float = 2.0
+
+
+@dataclass(frozen=True)
+class Role:
+    """One role of a job: `replicas` processes with the same command line."""
+
+    command: Sequence[pulumi.Input[str]]
+    """Arguments after the program's own name."""
+    replicas: int = 1
+    environment: Mapping[str, str] = field(default_factory=dict[str, str])
+    resources: Resources = field(default_factory=Resources)
+    restarts: int = 0
+    """How often a replica that failed is started again before the job is given up."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A set of roles; the job is done when the success role's first replica exits 0."""
+
+    program: Program
+    roles: Mapping[str, Role]
+    success_role: str = "chief"
+    files: Sequence[str] = ()
+    """Files and patterns outside the artifact store that the result depends on."""
+    digests: Mapping[str, pulumi.Input[str]] = field(default_factory=dict[str, pulumi.Input[str]])
+    """Digests of the artifacts that the result is made from, by kind."""
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """What a job leaves behind."""
+
+    path: pulumi.Output[str]
+    digest: pulumi.Output[str]
+    counts: pulumi.Output[dict[str, Any]]
+    metrics: pulumi.Output[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Service:
+    """A server behind one port, with a range of replicas."""
+
+    program: Program
+    command: Sequence[pulumi.Input[str]]
+    """Arguments after the program's own name; the platform adds the address to bind."""
+    port: int
+    probe: str = "/readyz"
+    """Path that answers 200 when a replica may be given requests."""
+    min_replicas: int = 1
+    max_replicas: int = 1
+
+
+class Platform(Protocol):
+    """Where a pipeline runs."""
+
+    def storage(self, name: str, keep: Sequence[str], opts: pulumi.ResourceOptions) -> pulumi.Output[str]:
+        """The root of the artifact store; of it, only the kinds in `keep` survive the stack."""
+        ...
+
+    def job(self, name: str, job: Job, opts: pulumi.ResourceOptions) -> Artifact:
+        """Runs a job to its end, unless its artifact is there already."""
+        ...
+
+    def service(self, name: str, service: Service, opts: pulumi.ResourceOptions) -> pulumi.Output[str]:
+        """Keeps a service running; the base URL at which it answers."""
+        ...
+
+    def estimated_cost(self) -> Mapping[str, Any]:
+        """What the pipeline costs here: `usd_per_hour` and a word about it."""
+        ...
