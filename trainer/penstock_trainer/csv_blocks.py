@@ -1,0 +1,213 @@
+"""CSV files as Arrow tables, a few megabytes at a time, and the rows that do not fit the schema, with file and line.
+
+A block that Arrow reads at once as the schema says is taken as it is. Only a block with something wrong in it is read
+again, row by row, to say what is wrong where.
+"""
+
+import csv
+import gzip
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
+
+from penstock_trainer.errors import InputError
+from penstock_trainer.problem import Category, Column, Integer, Number, Timestamp, suggestion
+
+BLOCK_BYTES = 4 << 20
+LONGEST_RECORD = 64 << 20
+LARGEST_INTEGER = 2**24  # float32 holds every whole number up to here
+NULLS = ["", "NA", "NaN", "nan", "N/A", "null", "NULL", "None"]
+ARROW_TYPES = {Number: pa.float64(), Integer: pa.int64(), Category: pa.string(), Timestamp: pa.string()}
+ZONED = r"(Z|[+-]\d\d:?\d\d)$"
+
+
+@dataclass(frozen=True)
+class DeadLetter:
+    """A row that could not be taken: where it stands, and which value of which column is at fault."""
+
+    file: str
+    line: int
+    column: str | None
+    value: str
+    reason: str
+
+
+def read_blocks(path: Path, columns: Mapping[str, Column]) -> Iterator[tuple[pa.Table, list[DeadLetter]]]:
+    """The file's rows, block by block: (rows that fit, those that do not).
+
+    Raises:
+        InputError: the file lacks a column of the schema, is empty, or is no text.
+    """
+    with _open(path) as file:
+        header = _complete_lines(file.readline(), file)
+        names = header_names(path, header, columns)
+        line = 1 + header.count(b"\n")
+        rest = b""
+        while True:
+            chunk = file.read(BLOCK_BYTES)
+            block, rest = _cut(rest + chunk, last=not chunk)
+            if len(rest) > LONGEST_RECORD:
+                raise InputError(f"{path}: the record that begins in line {line} does not end within {LONGEST_RECORD:,} bytes; is a quote left open?")
+            if block:
+                yield _parse(path, block, line, names, columns)
+                line += block.count(b"\n")
+            if not chunk:
+                return
+
+
+def header_names(path: Path, header: bytes, columns: Mapping[str, Column]) -> list[str]:
+    """The names in a header line, once every column of the schema is among them."""
+    try:
+        names = next(csv.reader([header.decode("utf-8-sig")]), [])
+    except UnicodeDecodeError as exc:
+        raise InputError(f"{path}: the header is not UTF-8 text: {exc}") from exc
+    if not names:
+        raise InputError(f"{path} is empty: it has no header line with the columns' names")
+    for name in columns:
+        if name not in names:
+            raise InputError(f"column {name!r} is declared in the problem, but {path} has none{suggestion(name, names)}")
+    return names
+
+
+def check_header(path: Path, columns: Mapping[str, Column]) -> None:
+    """Raise InputError when the file cannot hold the schema's columns; reads its first line only."""
+    with _open(path) as file:
+        header_names(path, _complete_lines(file.readline(), file), columns)
+
+
+def _open(path: Path) -> BinaryIO:
+    return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")  # pyright: ignore[reportReturnType]
+
+
+def _complete_lines(line: bytes, file: BinaryIO) -> bytes:
+    """A header whose quoted name holds a line break goes on in the next line."""
+    while line.count(b'"') % 2 and (more := file.readline()):
+        line += more
+    return line
+
+
+def _cut(content: bytes, *, last: bool) -> tuple[bytes, bytes]:
+    """Whole records, and the beginning of one that is not complete yet."""
+    if last:
+        return content, b""
+    end = content.rfind(b"\n") + 1
+    while end and content.count(b'"', 0, end) % 2:  # this line break stands within quotes
+        end = content.rfind(b"\n", 0, end - 1) + 1
+    return content[:end], content[end:]
+
+
+def _parse(
+    path: Path, block: bytes, line: int, names: list[str], columns: Mapping[str, Column]
+) -> tuple[pa.Table, list[DeadLetter]]:
+    try:
+        table = _read(block, names, columns)
+    except (pa.ArrowInvalid, pa.ArrowKeyError):
+        table = None
+    if table is not None and _fits(table, columns):
+        return table, []
+    good, bad = _sift(path, block, line, names, columns)
+    return _read(good, names, columns), bad
+
+
+def _read(block: bytes, names: list[str], columns: Mapping[str, Column]) -> pa.Table:
+    types = {name: ARROW_TYPES[type(column)] for name, column in columns.items()}
+    if not block:
+        empty = {name: pa.chunked_array([pa.array([], type_)]) for name, type_ in types.items()}
+        return pa.table({n: _moments(v) if isinstance(columns[n], Timestamp) else v for n, v in empty.items()})
+    table = pa_csv.read_csv(
+        io.BytesIO(block),
+        read_options=pa_csv.ReadOptions(column_names=names, use_threads=False, block_size=len(block) + 1),
+        parse_options=pa_csv.ParseOptions(newlines_in_values=b'"' in block),
+        convert_options=pa_csv.ConvertOptions(
+            column_types=types, include_columns=list(columns), null_values=NULLS, strings_can_be_null=True
+        ),
+    )
+    for place, (name, column) in enumerate(columns.items()):
+        if isinstance(column, Timestamp):
+            table = table.set_column(place, name, _moments(table[name]))
+    return table
+
+
+def _moments(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """ISO 8601 text as moments; UTC where the text names no zone."""
+    zoned = pc.match_substring_regex(values, ZONED)
+    nothing = pa.scalar(None, pa.string())
+    local = pc.if_else(zoned, nothing, values).cast(pa.timestamp("s"))
+    absolute = pc.if_else(zoned, values, nothing).cast(pa.timestamp("s", "UTC"))
+    return pc.coalesce(absolute, pc.assume_timezone(local, "UTC"))
+
+
+def _fits(table: pa.Table, columns: Mapping[str, Column]) -> bool:
+    for name, column in columns.items():
+        values = table[name]
+        if column.required and values.null_count:
+            return False
+        if isinstance(column, Number) and not pc.all(pc.is_finite(values)).as_py() and len(values) > values.null_count:
+            return False
+        if isinstance(column, Integer) and pc.any(pc.greater(pc.abs(values), LARGEST_INTEGER)).as_py():
+            return False
+    return True
+
+
+def _sift(
+    path: Path, block: bytes, line: int, names: list[str], columns: Mapping[str, Column]
+) -> tuple[bytes, list[DeadLetter]]:
+    """The records of `block` that fit, as CSV again, and the others."""
+    good, bad = io.StringIO(), []
+    writer = csv.writer(good, lineterminator="\n")
+    places = {name: names.index(name) for name in columns}
+    reader = csv.reader(io.StringIO(block.decode("utf-8", errors="surrogateescape"), newline=""))
+    first = line
+    for record in reader:
+        start, first = first, line + reader.line_num
+        if not record:
+            continue
+        fault = _fault(record, names, places, columns)
+        if fault is None:
+            writer.writerow(record)
+        else:
+            name, value, reason = fault
+            shown = value.encode("utf-8", "backslashreplace").decode()[:200]
+            bad.append(DeadLetter(str(path), start, name, shown, reason))
+    return good.getvalue().encode(), bad
+
+
+def _fault(
+    record: list[str], names: list[str], places: Mapping[str, int], columns: Mapping[str, Column]
+) -> tuple[str | None, str, str] | None:
+    if len(record) != len(names):
+        return None, ",".join(record), f"{len(record)} fields where the header has {len(names)}"
+    for name, place in places.items():
+        reason = _value_fault(record[place], columns[name])
+        if reason:
+            return name, record[place], reason
+    return None
+
+
+def _value_fault(text: str, column: Column) -> str | None:
+    if text in NULLS:
+        return "the column is required and the value is missing" if column.required else None
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "not UTF-8 text"
+    if isinstance(column, Category):
+        return None
+    try:
+        if isinstance(column, Timestamp):
+            _moments(pa.chunked_array([[text]]))
+            return None
+        value = pa.scalar(text).cast(ARROW_TYPES[type(column)])
+    except pa.ArrowInvalid:
+        return f"not {'an' if isinstance(column, Integer) else 'a'} {column.type}"
+    if isinstance(column, Number) and not pc.is_finite(value).as_py():
+        return "not a finite number"
+    if isinstance(column, Integer) and abs(value.as_py()) > LARGEST_INTEGER:
+        return f"beyond {LARGEST_INTEGER:,}, up to which float32 holds every whole number; declare the column a Category"
+    return None

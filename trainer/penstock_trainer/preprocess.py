@@ -1,0 +1,322 @@
+"""Preprocessing: one Apache Beam pipeline from raw files to statistics and shuffled examples.
+
+    python -m penstock_trainer preprocess --problem flights --raw data/*.csv --artifacts artifacts
+
+    files -> record batches -> derive, label, split -+-> statistics, combined over all machines
+                                                     +-> parts: prepared batches, as files
+    parts, grouped at random -> shuffled, categories to codes -> blocks
+
+Elements are Arrow record batches or names of files, never rows, and no row passes a GroupByKey: what a machine holds at a
+time is one batch, or one group of parts. Every row is counted: training + validation + test + unlabelled + dead letters.
+"""
+
+import json
+import random
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import tensorflow as tf
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.transforms.util import Reshuffle
+from apache_beam.transforms.window import GlobalWindows
+
+from penstock_trainer import graph, statistics
+from penstock_trainer.csv_blocks import DeadLetter, read_blocks
+from penstock_trainer.examples import MISSING, UNKNOWN, Block, Examples, write_block
+from penstock_trainer.problem import SPLITS, Category, Problem, Timestamp, load_problem
+
+BLOCK_ROWS = 8192
+GROUP_ROWS = 16 * BLOCK_ROWS
+UNLABELLED = "unlabelled"
+COUNTS = ("rows", *SPLITS, UNLABELLED, "dead_letter")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A prepared batch of one split: an Arrow file in the scratch folder."""
+
+    split: str
+    path: str
+    rows: int
+
+
+class ReadFile(beam.DoFn):
+    """A file's name to its record batches; dead letters on the side."""
+
+    def __init__(self, reference: str):
+        self.reference = reference
+
+    def setup(self) -> None:
+        self.columns = load_problem(self.reference).columns
+
+    def process(self, element: str) -> Iterator[Any]:
+        for number, (table, bad) in enumerate(read_blocks(Path(element), self.columns)):
+            yield f"{Path(element).name}-{number:05d}", table.combine_chunks()
+            for letter in bad:
+                yield beam.pvalue.TaggedOutput("dead_letters", letter)
+
+
+class Prepare(beam.DoFn):
+    """A batch of raw rows to parts by split, with derived columns and the label; statistics of all columns on the side."""
+
+    def __init__(self, reference: str, scratch: str):
+        self.reference, self.scratch = reference, scratch
+
+    def setup(self) -> None:
+        self.problem = load_problem(self.reference)
+        self.rows = 0
+        self.progress = Progress()
+        self.boundaries = self.problem.split.seconds()
+        derive_reads, label_reads = graph.columns_read(self.problem)
+        self.reads, self.label_reads = {*derive_reads, *label_reads}, label_reads
+
+        @tf.function(
+            autograph=False, input_signature=[{n: graph.column_spec(n, self.problem.columns[n]) for n in sorted(self.reads)}]
+        )
+        def compute(columns: graph.Tensors) -> tuple[graph.Tensors, tf.Tensor]:
+            label = self.problem.label.of(graph.ReadColumns("the label", columns))
+            return graph.derive(self.problem, columns), tf.cast(label, tf.float32)
+
+        self.compute = compute
+
+    def start_bundle(self) -> None:
+        self.statistics: dict[str, statistics.Statistics] = {}
+
+    def process(self, element: Any) -> Iterator[Any]:
+        name, table = element
+        raw = {n: _to_numpy(table[n], c) for n, c in self.problem.columns.items() if n in self.reads and not isinstance(c, Timestamp)}
+        derived, label = self.compute({n: tf.constant(v) for n, v in raw.items()})
+        label = label.numpy()
+        for column in self.label_reads:
+            label[_is_missing(raw[column])] = np.nan
+        columns = {n: _to_arrow(table[n], c) for n, c in self.problem.inputs.items()}
+        columns |= {n: _to_arrow(pa.array(v.numpy()), self.problem.derived[n]) for n, v in derived.items()}
+        prepared = pa.table({**columns, "": pa.array(label)})
+        splits = self._splits(table[self.problem.split.column], label)
+        for number, split in enumerate((*SPLITS, UNLABELLED)):
+            rows = prepared.filter(pa.array(splits == number))
+            if rows.num_rows:
+                self._count(split, rows)
+                path = f"{self.scratch}/{name}-{split}.arrow"
+                if split != UNLABELLED:
+                    _write_part(path, rows)
+                    yield Part(split, path, rows.num_rows)
+        self.rows += table.num_rows
+        self.progress.say(f"{self.rows:,} rows read")
+
+    def finish_bundle(self) -> Iterator[Any]:
+        for found in self.statistics.items():
+            yield beam.pvalue.TaggedOutput("statistics", GlobalWindows.windowed_value(dict([found])))
+
+    def _splits(self, moments: pa.ChunkedArray, label: np.ndarray) -> np.ndarray:
+        """int64 of shape [rows]: the place of each row's split among training, validation, test, unlabelled."""
+        seconds = moments.cast(pa.int64()).fill_null(0).to_numpy()
+        split = np.digitize(seconds, self.boundaries)
+        return np.where(np.isnan(label) | moments.is_null().to_numpy(), len(SPLITS), split)
+
+    def _count(self, split: str, rows: pa.Table) -> None:
+        found: statistics.Statistics = {}
+        for name, column in {**self.problem.inputs, **self.problem.derived}.items():
+            values = rows[name].combine_chunks()
+            if isinstance(column, Category):
+                counts = np.bincount(values.indices.drop_null().to_numpy(), minlength=len(values.dictionary))
+                occurring = np.flatnonzero(counts)
+                words = values.dictionary.take(pa.array(occurring)).to_pylist()
+                found[name] = statistics.CategoryStatistics.of(words, counts[occurring], values.null_count)
+            else:
+                found[name] = statistics.NumberStatistics.of(values.to_numpy(zero_copy_only=False))
+        label = rows[""].combine_chunks().to_numpy()
+        found[self.problem.label.name] = statistics.NumberStatistics.of(label)
+        self.statistics[split] = statistics.merge(self.statistics.get(split, {}), found)
+
+
+class MergeStatistics(beam.CombineFn):
+    """Statistics by split, of all batches."""
+
+    def create_accumulator(self) -> dict[str, statistics.Statistics]:
+        return {}
+
+    def add_input(self, mutable_accumulator: Any, element: Any) -> Any:
+        for split, found in element.items():
+            mutable_accumulator[split] = statistics.merge(mutable_accumulator.get(split, {}), found)
+        return mutable_accumulator
+
+    def merge_accumulators(self, accumulators: Iterable[Any]) -> Any:
+        merged = self.create_accumulator()
+        for accumulator in accumulators:
+            merged = self.add_input(merged, accumulator)
+        return merged
+
+    def extract_output(self, accumulator: Any) -> Any:
+        return accumulator
+
+
+class WriteBlocks(beam.DoFn):
+    """A group of parts of one split to shuffled blocks: the rows of many places of the table stand side by side."""
+
+    def __init__(self, reference: str, directory: str):
+        self.reference, self.directory = reference, directory
+
+    def setup(self) -> None:
+        self.problem = load_problem(self.reference)
+
+    def process(self, element: Any, found: Any) -> Iterator[Any]:
+        group, parts = element
+        split = parts[0].split
+        table = pa.concat_tables([_read_part(part.path) for part in parts])
+        order = np.random.default_rng(group).permutation(table.num_rows)
+        numbers, categories = column_order(self.problem)
+        training = found.get("training", {})
+        values = np.stack([table[name].to_numpy()[order] for name in numbers])
+        codes = np.empty((len(categories), table.num_rows), np.int32)
+        for place, name in enumerate(categories):
+            codes[place] = _codes(table[name], training.get(name))[order]
+        label = table[""].to_numpy()[order]
+        for start in range(0, table.num_rows, BLOCK_ROWS):
+            rows = slice(start, start + BLOCK_ROWS)
+            path = f"examples/{split}/{group:05d}-{start // BLOCK_ROWS:03d}.block"
+            write_block(Path(self.directory, path), values[:, rows], codes[:, rows], label[rows])
+            yield split, Block(path, len(label[rows]))
+
+
+def run(problem: Problem, reference: str, files: list[Path], directory: Path, scratch: Path, options: list[str]) -> dict[str, int]:
+    """Run the pipeline into `directory` and return the counts of rows: `COUNTS`.
+
+    `reference` is how workers load `problem`; `options` are Beam's own (`--runner=...`); `scratch` is a folder that all
+    workers reach and the caller removes.
+    """
+    for split in SPLITS:
+        (directory / "examples" / split).mkdir(parents=True)
+    # Without a runner named, Beam would look for Prism's binary and fall back in silence.
+    with beam.Pipeline(options=PipelineOptions(["--runner=FnApiRunner", *options])) as pipeline:
+        read = (
+            pipeline
+            | "Files" >> beam.Create([str(path) for path in files])
+            | "Spread" >> Reshuffle()
+            | "Read" >> beam.ParDo(ReadFile(reference)).with_outputs("dead_letters", main="batches")
+        )
+        prepared = read.batches | "Prepare" >> beam.ParDo(Prepare(reference, str(scratch))).with_outputs("statistics", main="parts")
+        found = prepared.statistics | "Merge statistics" >> beam.CombineGlobally(MergeStatistics())
+        blocks = (
+            prepared.parts
+            | "All parts" >> beam.combiners.ToList()
+            | "Group" >> beam.FlatMap(group_parts)
+            | "Spread groups" >> Reshuffle()
+            | "Write blocks" >> beam.ParDo(WriteBlocks(reference, str(directory)), beam.pvalue.AsSingleton(found))
+        )
+        _ = blocks | "All blocks" >> beam.combiners.ToList() | "Index" >> beam.Map(_write_index, problem=reference, directory=str(directory))
+        _ = found | "Write statistics" >> beam.Map(_write_statistics, directory=str(directory))
+        _ = read.dead_letters | "All dead letters" >> beam.combiners.ToList() | "Keep" >> beam.Map(_write_dead_letters, directory=str(directory))
+    return _counts(directory, problem)
+
+
+def column_order(problem: Problem) -> tuple[list[str], list[str]]:
+    """(number columns, category columns) in the order in which blocks hold them."""
+    known = {**problem.inputs, **problem.derived}
+    categories = [name for name, column in known.items() if isinstance(column, Category)]
+    return [name for name in known if name not in categories], categories
+
+
+def group_parts(parts: Any) -> Iterator[Any]:
+    """Parts of one split in random order, as many to a group as make `GROUP_ROWS`; (number of the group, parts)."""
+    number = 0
+    for split in SPLITS:
+        chosen = sorted((part for part in parts if part.split == split), key=lambda part: part.path)
+        random.Random(split).shuffle(chosen)
+        group: list[Part] = []
+        for part in chosen:
+            group.append(part)
+            if sum(p.rows for p in group) >= GROUP_ROWS or part is chosen[-1]:
+                yield number, group
+                number, group = number + 1, []
+
+
+class Progress:
+    """Lines for a person who watches: at most one a second."""
+
+    def __init__(self) -> None:
+        self.last = 0.0
+
+    def say(self, text: str, *, always: bool = False) -> None:
+        """Print `text`, unless something was printed within the last second."""
+        now = time.monotonic()
+        if always or now - self.last >= 1:
+            self.last = now
+            print(text, flush=True)
+
+
+def _to_numpy(values: pa.ChunkedArray, column: Any) -> np.ndarray:
+    """As the graph takes it: float32 with NaN, or text with the empty string, where missing."""
+    if isinstance(column, Category):
+        return values.fill_null("").to_numpy().astype(object)
+    return values.cast(pa.float64()).to_numpy().astype(np.float32)
+
+
+def _is_missing(values: np.ndarray) -> np.ndarray:
+    return values == "" if values.dtype == object else np.isnan(values)
+
+
+def _to_arrow(values: Any, column: Any) -> Any:
+    """As parts hold it: float32 with NaN where missing, or text by dictionary with null where missing."""
+    if isinstance(column, Category):
+        text = values.cast(pa.string())
+        return pc.dictionary_encode(pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text))
+    if isinstance(values, pa.ChunkedArray):
+        return pa.array(_to_numpy(values, column))
+    return values
+
+
+def _codes(values: pa.ChunkedArray, training: Any) -> np.ndarray:
+    """int32 ranks of the categories among the training rows, shape [rows]."""
+    ranks = {word: rank for rank, word in enumerate(training.ranked())} if training else {}
+    codes = []
+    for chunk in values.chunks:
+        local = np.array([ranks.get(word, UNKNOWN) for word in chunk.dictionary.to_pylist()] + [MISSING], np.int32)
+        codes.append(local[chunk.indices.fill_null(len(local) - 1).to_numpy()])
+    return np.concatenate(codes)
+
+
+def _write_part(path: str, rows: pa.Table) -> None:
+    with pa.OSFile(path, "wb") as file, pa.ipc.new_file(file, rows.schema) as writer:
+        writer.write_table(rows.combine_chunks())
+
+
+def _read_part(path: str) -> pa.Table:
+    with pa.memory_map(path) as file:
+        return pa.ipc.open_file(file).read_all()
+
+
+def _write_index(blocks: Any, problem: str, directory: str) -> None:
+    numbers, categories = column_order(load_problem(problem))
+    by_split = {split: sorted((b for s, b in blocks if s == split), key=lambda b: b.path) for split in SPLITS}
+    Examples(numbers, categories, by_split).write(Path(directory))
+
+
+def _write_statistics(found: Any, directory: str) -> None:
+    content = {split: statistics.to_json(columns) for split, columns in found.items()}
+    Path(directory, "statistics.json").write_text(json.dumps(content))
+
+
+def _write_dead_letters(letters: Any, directory: str) -> None:
+    lines = [json.dumps(asdict(letter)) for letter in sorted(letters, key=lambda letter: (letter.file, letter.line))]
+    Path(directory, "dead_letters.jsonl").write_text("".join(line + "\n" for line in lines))
+
+
+def _counts(directory: Path, problem: Problem) -> dict[str, int]:
+    """How many rows went where, by the statistics' own count of the label column; `rows` is their sum."""
+    found: Mapping[str, Any] = json.loads((directory / "statistics.json").read_text())
+    counts = dict.fromkeys(COUNTS, 0)
+    for split, columns in found.items():
+        label = columns["columns"][problem.label.name]
+        counts[split] = label["count"] + label["missing"]
+    with (directory / "dead_letters.jsonl").open() as file:
+        counts["dead_letter"] = sum(1 for _ in file)
+    counts["rows"] = sum(counts.values())
+    return counts

@@ -1,0 +1,270 @@
+"""A problem: the columns of a table, what to predict, how to look at it. One small Python file per problem.
+
+Part of the light core: importing this needs neither TensorFlow nor Beam. The problem file itself may import TensorFlow
+for its `derive`, label and model functions.
+"""
+
+import difflib
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from types import FunctionType, ModuleType
+from typing import Any, ClassVar
+
+from penstock_trainer.errors import InputError
+from penstock_trainer.features import Bucketized, Crossed, Feature, Missing, Scaled, Vocabulary, parts, tunable
+from penstock_trainer.ranges import Choice, FloatRange, IntRange, Range
+
+SPLITS = ("training", "validation", "test")
+Columns = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the raw files.
+
+    `required`: a row without a value is malformed, in the files and at the endpoint alike.
+    `outcome`: known only after the moment of prediction; the label may use it, `derive` and the features may not.
+    """
+
+    type: ClassVar[str]
+    required: bool = False
+    outcome: bool = False
+
+
+@dataclass(frozen=True)
+class Number(Column):
+    """A number; float32 in the graph, missing is NaN."""
+
+    type: ClassVar[str] = "number"
+
+
+@dataclass(frozen=True)
+class Integer(Column):
+    """A whole number of at most 2**24 in magnitude; float32 in the graph, missing is NaN."""
+
+    type: ClassVar[str] = "integer"
+
+
+@dataclass(frozen=True)
+class Category(Column):
+    """A text that stands for one of several things; string in the graph, missing is the empty string."""
+
+    type: ClassVar[str] = "category"
+
+
+@dataclass(frozen=True)
+class Timestamp(Column):
+    """A moment in ISO 8601, UTC where it names no zone; it splits the rows and is no feature."""
+
+    type: ClassVar[str] = "timestamp"
+
+
+@dataclass(frozen=True)
+class Label:
+    """What to predict: `of` is a TensorFlow function from the raw columns to float32 of shape [rows].
+
+    `head`: `binary` (0 or 1, predicted as a probability) or `regression`. A row in which a column that `of` reads is
+    missing is unlabelled: it is counted, and takes no part in training.
+    """
+
+    name: str
+    of: Callable[[Columns], Any]
+    head: str = "binary"
+
+    def __post_init__(self) -> None:
+        if self.head not in ("binary", "regression"):
+            raise InputError(f"label {self.name!r}: head is {self.head!r}; use 'binary' or 'regression'")
+
+
+@dataclass(frozen=True)
+class TimeSplit:
+    """Rows before `validation` train, rows from `test` on test, those between validate; ISO 8601, UTC."""
+
+    column: str
+    validation: str
+    test: str
+
+    def seconds(self) -> tuple[float, float]:
+        """The two moments, in seconds since 1970."""
+        moments = []
+        for name in ("validation", "test"):
+            text = getattr(self, name)
+            try:
+                moment = datetime.fromisoformat(text)
+            except ValueError as exc:
+                raise InputError(f"split: {name} is {text!r}; write a date such as 2013-10-01") from exc
+            moments.append((moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp())
+        if moments[0] > moments[1]:
+            raise InputError(f"split: validation {self.validation} starts after test {self.test}")
+        return moments[0], moments[1]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """All that an author says of a problem; training, evaluation, export and serving follow from it.
+
+    `derive`: a TensorFlow function from raw columns (those that are no outcome) to new columns, float32 or string of
+    shape [rows]; it runs in preprocessing and inside the served model, from this one source.
+    `model`: a function from (inputs, parameters) to logits of shape [rows, 1]; inputs are Keras tensors by feature
+    name, parameters the resolved `hyperparameters`.
+    `hyperparameters`: what the model function and the training read: values or ranges; `learning_rate` and `batch_size`
+    are training's own.
+    `raw`: writes bundled raw files: (directory, rows or None, shards) -> number of rows written.
+    """
+
+    name: str
+    columns: Mapping[str, Column]
+    label: Label
+    split: TimeSplit
+    features: Iterable[Feature]
+    model: Callable[..., Any]
+    derive: Callable[[Columns], dict[str, Any]] | None = None
+    derived: Mapping[str, Column] = field(default_factory=dict)
+    hyperparameters: Mapping[str, Any] = field(default_factory=dict)
+    raw: Callable[[Path, int | None, int], int] | None = None
+
+    def __post_init__(self) -> None:
+        for feature in self.features:
+            for part in parts(feature):
+                if not isinstance(part, Crossed):
+                    self._check_feature(part)
+        split = self.columns.get(self.split.column)
+        if not isinstance(split, Timestamp):
+            raise InputError(f"split: {self.split.column!r} is no Timestamp column of problem {self.name!r}")
+        self.split.seconds()
+        clash = sorted(self.columns.keys() & self.derived.keys())
+        if clash:
+            raise InputError(f"derived column {clash[0]!r} has the name of a raw column")
+
+    def _check_feature(self, feature: "Scaled | Missing | Bucketized | Vocabulary") -> None:
+        known = {**self.columns, **self.derived}
+        if feature.column not in known:
+            raise InputError(
+                f"feature {type(feature).__name__}({feature.column!r}): problem {self.name!r} has no such column"
+                + suggestion(feature.column, known)
+            )
+        column = known[feature.column]
+        if column.outcome:
+            raise InputError(
+                f"feature {type(feature).__name__}({feature.column!r}): the column is an outcome, known only after the "
+                "moment of prediction; a feature may not use it"
+            )
+        wanted = {Scaled: (Number, Integer), Bucketized: (Number, Integer), Vocabulary: (Category,)}
+        if isinstance(column, Timestamp) or not isinstance(column, wanted.get(type(feature), Column)):
+            raise InputError(
+                f"feature {type(feature).__name__}({feature.column!r}): the column is a {column.type}, which this feature "
+                "does not take"
+            )
+
+    @property
+    def inputs(self) -> dict[str, Column]:
+        """The raw columns known at the moment of prediction that the graph can take: all but outcomes and timestamps."""
+        return {n: c for n, c in self.columns.items() if not c.outcome and not isinstance(c, Timestamp)}
+
+    def search_space(self) -> dict[str, Range]:
+        """Every range in the problem, by name: preprocessing (`<feature>.<field>`) and model in one space."""
+        space = {name: range_ for feature in self.features for name, range_ in tunable(feature)}
+        for name, value in self.hyperparameters.items():
+            if isinstance(value, IntRange | FloatRange | Choice):
+                space[name] = value
+        return space
+
+
+def load_problem(reference: str) -> Problem:
+    """The object `problem` of a bundled problem (`flights`), a module (`my_package.my_problem`) or a `.py` file.
+
+    Raises:
+        InputError: there is no such module or file, it fails to import, or it has no `problem`.
+    """
+    module = _load_module(reference)
+    problem = getattr(module, "problem", None)
+    if not isinstance(problem, Problem):
+        raise InputError(f"{module.__file__} has no object `problem` of type penstock_trainer.Problem")
+    return problem
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """`; did you mean 'x'?` where a known name is close, else a list of what is known."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; it has {', '.join(names)}"
+
+
+def function_digest(*functions: Callable[..., Any] | None) -> str:
+    """SHA-256 of the functions' source and of the same module's functions and constants they use, all the way down."""
+    sha = hashlib.sha256()
+    seen: set[str] = set()
+
+    def visit(function: Callable[..., Any]) -> None:
+        function = inspect.unwrap(function)
+        if not isinstance(function, FunctionType) or function.__qualname__ in seen:
+            return
+        seen.add(function.__qualname__)
+        sha.update(inspect.getsource(function).encode())
+        for name in _names(function.__code__):
+            value = function.__globals__.get(name)
+            if isinstance(value, FunctionType) and value.__module__ == function.__module__:
+                visit(value)
+            elif isinstance(value, str | int | float | tuple | list | dict | frozenset):
+                sha.update(f"{name}={value!r}".encode())
+
+    for function in functions:
+        if function is not None:
+            visit(function)
+    return "sha256:" + sha.hexdigest()
+
+
+def _names(code: Any) -> list[str]:
+    """The global names a code object and those nested in it use."""
+    nested = [name for constant in code.co_consts if inspect.iscode(constant) for name in _names(constant)]
+    return sorted({*code.co_names, *nested})
+
+
+def _load_module(reference: str) -> ModuleType:
+    if reference.endswith(".py"):
+        path = Path(reference).resolve()
+        if not path.exists():
+            raise InputError(f"problem: there is no file {reference}")
+        name = f"penstock_problem_{path.stem}"
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        try:
+            spec.loader.exec_module(module)
+        except InputError as exc:
+            raise InputError(f"{reference}: {exc}") from exc
+        except Exception as exc:  # noqa: BLE001 - the user's file may fail in any way
+            raise InputError(f"{reference}: {type(exc).__name__}: {exc}{_line(exc, path)}") from exc
+        return module
+    name = reference if "." in reference else f"penstock_trainer.problems.{reference}"
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as exc:
+        if exc.name is None or not (name == exc.name or name.startswith(exc.name + ".")):
+            raise InputError(f"problem {reference!r}: importing {name} needs {exc.name}, which is not installed") from exc
+        known = sorted(p.stem for p in (Path(__file__).parent / "problems").glob("[a-z]*.py"))
+        raise InputError(
+            f"problem: there is no module {name}; bundled: {', '.join(known)}; or name a module or a .py file"
+        ) from exc
+
+
+def _line(exc: BaseException, path: Path) -> str:
+    """` (line N)`, the deepest line of `path` in the exception's traceback."""
+    lines = []
+    traceback = exc.__traceback__
+    while traceback is not None:
+        if traceback.tb_frame.f_code.co_filename == str(path):
+            lines.append(traceback.tb_lineno)
+        traceback = traceback.tb_next
+    if isinstance(exc, SyntaxError) and exc.lineno:
+        lines.append(exc.lineno)
+    return f" (line {lines[-1]})" if lines else ""
