@@ -1,0 +1,141 @@
+"""Batching while busy: rows that arrive during a model call share the next one; an idle model waits for no one."""
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from penstock_serving.backends import RowRefusedError, Values
+from penstock_serving.decoding import Row
+from penstock_serving.errors import QueueFullError, RequestError
+
+Predict = Callable[[Sequence[Values]], list[float]]
+
+
+@dataclass
+class _Waiting:
+    """One request's rows and where its answer goes."""
+
+    rows: list[Row]
+    answer: asyncio.Future[list[float]]
+
+
+class Batcher:
+    """Feeds a backend from one thread, so that the event loop stays free; at most `queue_rows` rows wait.
+
+    A request is never split; one of more than `batch_rows` rows makes a call of its own size.
+    """
+
+    def __init__(
+        self,
+        predict: Predict,
+        *,
+        batch_rows: int = 1024,
+        queue_rows: int = 16384,
+        on_batch: Callable[[int], None],
+    ) -> None:
+        self._predict = predict
+        self._batch_rows = batch_rows
+        self._queue_rows = queue_rows
+        self._on_batch = on_batch
+        self._loop = asyncio.get_running_loop()
+        self._queue: deque[_Waiting] = deque()
+        self._rows = 0
+        self._closed = False
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._work, name="predict", daemon=True)
+
+    @property
+    def waiting_rows(self) -> int:
+        """How many rows wait for the model just now."""
+        return self._rows
+
+    def start(self) -> None:
+        """Begin to answer: what was submitted before waits until now."""
+        self._thread.start()
+
+    async def submit(self, rows: list[Row]) -> list[float]:
+        """The predictions of `rows`, in their order.
+
+        Raises:
+            QueueFullError: too many rows wait already.
+            RequestError: the model refused one of these rows.
+        """
+        waiting = _Waiting(rows, self._loop.create_future())
+        with self._changed:
+            if self._queue and self._rows + len(rows) > self._queue_rows:
+                raise QueueFullError(
+                    f"{self._rows} rows wait already, {len(rows)} more would pass the limit of {self._queue_rows}",
+                    {"retry-after": "1"},
+                )
+            self._queue.append(waiting)
+            self._rows += len(rows)
+            self._changed.notify()
+        return await waiting.answer
+
+    def abandon(self, reason: Exception) -> None:
+        """Answer everything that waits with `reason`."""
+        with self._changed:
+            abandoned = list(self._queue)
+            self._queue.clear()
+            self._rows = 0
+        _deliver(abandoned, [reason] * len(abandoned))
+
+    def close(self) -> None:
+        """Answer what waits, then end the thread."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _work(self) -> None:
+        while batch := self._next_batch():
+            answers = self._answers(batch)
+            self._loop.call_soon_threadsafe(_deliver, batch, answers)
+
+    def _next_batch(self) -> list[_Waiting]:
+        """All that waits, up to `batch_rows` rows; empty when there is nothing left to come."""
+        with self._changed:
+            while not self._queue and not self._closed:
+                self._changed.wait()
+            batch: list[_Waiting] = []
+            rows = 0
+            while self._queue and (not batch or rows + len(self._queue[0].rows) <= self._batch_rows):
+                batch.append(self._queue.popleft())
+                rows += len(batch[-1].rows)
+            self._rows -= rows
+            return batch
+
+    def _answers(self, batch: list[_Waiting]) -> list[list[float] | Exception]:
+        """One answer a request; a call that fails is repeated request by request: none fails by another's row."""
+        try:
+            predictions = self._call([row for waiting in batch for row in waiting.rows])
+        except Exception as exc:  # noqa: BLE001 (the thread outlives whatever a model's graph raises)
+            if len(batch) > 1:
+                return [self._answers([waiting])[0] for waiting in batch]
+            return [RequestError(f"the model refuses a row: {exc}") if isinstance(exc, RowRefusedError) else exc]
+        answers: list[list[float] | Exception] = []
+        start = 0
+        for waiting in batch:
+            answers.append(predictions[start : start + len(waiting.rows)])
+            start += len(waiting.rows)
+        return answers
+
+    def _call(self, rows: list[Row]) -> list[float]:
+        self._on_batch(len(rows))
+        predictions = self._predict(list(zip(*rows, strict=True)))
+        if len(predictions) != len(rows):
+            raise RuntimeError(f"the model gave {len(predictions)} predictions for {len(rows)} rows")
+        return predictions
+
+
+def _deliver(batch: list[_Waiting], answers: Sequence[list[float] | Exception]) -> None:
+    for waiting, answer in zip(batch, answers, strict=True):
+        if waiting.answer.done():  # its client is gone
+            continue
+        if isinstance(answer, Exception):
+            waiting.answer.set_exception(answer)
+        else:
+            waiting.answer.set_result(answer)

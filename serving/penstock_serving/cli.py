@@ -1,0 +1,86 @@
+"""The command line: verify, listen, load, serve, drain."""
+
+import argparse
+import logging
+import os
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from penstock_serving.app import Application
+from penstock_serving.backends.saved_model import SavedModelBackend
+from penstock_serving.logs import set_up_logs
+from penstock_serving.seal import SealedModel
+from penstock_serving.served import ServedModel
+from penstock_serving.server import Server, listen
+from penstock_trainer.errors import InputError
+
+INPUT_AT_FAULT = 2
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+
+logger = logging.getLogger("penstock_serving")
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong with the command line in the one line that every error has."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message} (see {self.prog} --help)")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve until SIGTERM or SIGINT. The exit code: 0 drained, 2 the input is at fault, 1 a failure of ours."""
+    try:
+        return _serve(_parse(argv))
+    except InputError as exc:
+        return _fail(exc)
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = _Parser(prog="python -m penstock_serving", description="Serve a sealed model as TensorFlow Serving would.")
+    parser.add_argument("--model", type=Path, required=True, help="directory of the sealed model")
+    parser.add_argument("--name", required=True, help="the model's name in the URL")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=int, required=True, help="port to listen on")
+    parser.add_argument("--expect-digest", metavar="sha256:HEX", help="refuse any model but the one of this digest")
+    arguments = parser.parse_args(argv)
+    if not NAME.fullmatch(arguments.name):
+        parser.error(f"--name is {arguments.name!r}, expected letters, digits, '.', '_' and '-'")
+    if arguments.expect_digest is not None and not DIGEST.fullmatch(arguments.expect_digest):
+        parser.error(f"--expect-digest is {arguments.expect_digest!r}, expected sha256: and 64 hexadecimal digits")
+    return arguments
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    sealed = SealedModel.open(arguments.model, arguments.expect_digest)
+    served = ServedModel(arguments.name, sealed, SavedModelBackend())
+    listener = listen(arguments.host, arguments.port)
+    set_up_logs()
+    host, port = listener.getsockname()[:2]
+    fields = {"model": served.name, "digest": sealed.digest, "host": host, "port": port, "pid": os.getpid()}
+    logger.info("listening", extra={"fields": fields})
+    server = Server(Application(served))
+    server.run(sockets=[listener])
+    if server.failure is not None:
+        code = _fail(server.failure)
+    else:
+        logger.info("stopped")
+        code = 0
+    if not served.available:
+        # TensorFlow may still be loading in its thread, which an orderly end of the interpreter would crash into.
+        sys.stderr.flush()
+        os._exit(code)
+    return code
+
+
+def _fail(failure: Exception) -> int:
+    """Show the message to a person; where it is our failure, log its frames too."""
+    if isinstance(failure, InputError):
+        print(f"error: {' '.join(str(failure).split())}", file=sys.stderr)
+        return INPUT_AT_FAULT
+    logger.error("load failed", exc_info=failure)
+    print(f"error: the model could not be loaded: {failure!r}", file=sys.stderr)
+    return 1

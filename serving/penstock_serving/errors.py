@@ -1,0 +1,55 @@
+"""What a request can do wrong, each with the HTTP status that answers it."""
+
+from collections.abc import Mapping
+
+
+class RequestError(Exception):
+    """A request that is refused: the message goes to the client as `{"error": message}`."""
+
+    status = 400
+
+    def __init__(self, message: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.headers = dict(headers or {})
+
+
+class NotFoundError(RequestError):
+    """No such model, version or route."""
+
+    status = 404
+
+
+class MethodNotAllowedError(RequestError):
+    """The route exists, for other methods; `Allow` names them."""
+
+    status = 405
+
+
+class TooSlowError(RequestError):
+    """The request's body did not arrive in time."""
+
+    status = 408
+
+
+class TooLargeError(RequestError):
+    """The request's body is larger than the server reads."""
+
+    status = 413
+
+
+class UnsupportedEncodingError(RequestError):
+    """The request's body is compressed in a way that the server does not read."""
+
+    status = 415
+
+
+class QueueFullError(RequestError):
+    """More rows wait for the model than the server keeps; `Retry-After` says when to come back."""
+
+    status = 429
+
+
+class UnavailableError(RequestError):
+    """The model is still loading, or the server is going away; `Retry-After` says when to come back."""
+
+    status = 503

@@ -1,0 +1,130 @@
+"""The OpenAPI document of one served model: its own columns, with a sample row as the example."""
+
+from typing import Any
+
+from penstock_serving.messages import BODY_LIMIT
+from penstock_serving.schema import LARGEST_INTEGER, LARGEST_NUMBER, OUTPUT, SIGNATURE, Column, ColumnType
+from penstock_serving.served import ServedModel
+
+ERRORS = {
+    "400": "The body does not fit the model's columns; the message names the column, the row and the value.",
+    "404": "No such model, version or route.",
+    "405": "The route exists for other methods, which the header `Allow` names.",
+    "408": "The request did not arrive in time.",
+    "413": f"The body is larger than {BODY_LIMIT} bytes.",
+    "415": "The body is compressed.",
+    "429": "Too many rows wait for the model; come back after `Retry-After` seconds.",
+    "503": "The server stops or cannot load its model; come back after `Retry-After` seconds.",
+}
+
+
+def openapi(served: ServedModel) -> dict[str, Any]:
+    """The document, OpenAPI 3.1."""
+    schema = served.sealed.schema
+    row = served.sealed.samples["instances"][0]
+    answer = served.sealed.samples["predictions"][0]
+    base = f"/v1/models/{served.name}"
+    properties = {column.name: _value(column) for column in schema.columns}
+    ignored = {name: {"description": "Carried along, not read."} for name in schema.ignored}
+    required = [column.name for column in schema.columns if column.required]
+    in_columns = {name: {"type": "array", "items": value, "minItems": 1} for name, value in properties.items()}
+    predict = _predict(schema.label, {"instances": [row]}, {"predictions": [answer]})
+    operations = {
+        f"{base}:predict": {"post": predict},
+        f"{base}/versions/{served.version}:predict": {"post": {**predict, "operationId": "predictVersion"}},
+        base: {"get": _get("status", "State of the model's versions")},
+        f"{base}/metadata": {"get": _get("metadata", "Signature of the model")},
+        f"{base}/attestation": {"get": _get("attestation", "Digest of the model and the chain back to the raw files")},
+        "/healthz": {"get": _get("health", "The process is alive")},
+        "/readyz": {"get": _get("readiness", "The model is loaded") | {"responses": _responses("200", "503")}},
+        "/metrics": {"get": _get("metrics", "Counts and latencies for Prometheus", "text/plain")},
+        "/openapi.json": {"get": _get("openapi", "This document")},
+        "/": {"get": _get("console", "A page to try the model", "text/html")},
+    }
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": served.name,
+            "version": served.version,
+            "description": f"Predicts `{schema.label}` ({schema.head}). Model {served.sealed.digest}.",
+        },
+        "paths": operations,
+        "components": {
+            "schemas": {
+                "Row": {
+                    "type": "object",
+                    "properties": properties | ignored,
+                    "required": required,
+                    "additionalProperties": False,
+                    "examples": [row],
+                },
+                "Columns": {
+                    "type": "object",
+                    "description": "One array a column, all of one length.",
+                    "properties": in_columns | ignored,
+                    "required": required,
+                    "additionalProperties": False,
+                },
+                "PredictRequest": {"oneOf": [_request("instances", _rows()), _request("inputs", _ref("Columns"))]},
+                "Error": {"type": "object", "properties": {"error": {"type": "string"}}, "required": ["error"]},
+            }
+        },
+    }
+
+
+def _value(column: Column) -> dict[str, Any]:
+    """The JSON schema of one value of `column`."""
+    if column.type is ColumnType.CATEGORY:
+        value: dict[str, Any] = {"type": "string"}
+    else:
+        largest = LARGEST_INTEGER if column.type is ColumnType.INTEGER else LARGEST_NUMBER
+        value = {"type": column.type.value, "minimum": -largest, "maximum": largest}
+    return value if column.required else value | {"type": [value["type"], "null"]}
+
+
+def _rows() -> dict[str, Any]:
+    return {"type": "array", "items": _ref("Row"), "minItems": 1}
+
+
+def _request(key: str, value: dict[str, Any]) -> dict[str, Any]:
+    properties = {key: value, "signature_name": {"const": SIGNATURE}}
+    return {"type": "object", "properties": properties, "required": [key], "additionalProperties": False}
+
+
+def _predict(label: str, request: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
+    numbers = {"type": "array", "items": {"type": "number"}}
+    forms = [{"type": "object", "properties": {key: numbers}, "required": [key]} for key in (OUTPUT, "outputs")]
+    success = {
+        "description": "One prediction a row: `predictions` to `instances`, `outputs` to `inputs`.",
+        "headers": {
+            "x-model-digest": {"description": "Digest of the model that answered.", "schema": {"type": "string"}}
+        },
+        "content": {"application/json": {"schema": {"oneOf": forms}, "example": answer}},
+    }
+    return {
+        "operationId": "predict",
+        "summary": f"Predict {label} for raw rows",
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": _ref("PredictRequest"), "example": request}},
+        },
+        "responses": {"200": success} | _responses("400", "408", "413", "415", "429", "503"),
+    }
+
+
+def _get(operation: str, summary: str, content_type: str = "application/json") -> dict[str, Any]:
+    success = {"description": summary, "content": {content_type: {}}}
+    return {"operationId": operation, "summary": summary, "responses": {"200": success}}
+
+
+def _responses(*codes: str) -> dict[str, Any]:
+    """The documented answers of these codes, all of them but 200 errors."""
+    content = {"application/json": {"schema": _ref("Error")}}
+    return {
+        code: {"description": ERRORS[code], "content": content} if code in ERRORS else {"description": "OK"}
+        for code in codes
+    }
+
+
+def _ref(name: str) -> dict[str, Any]:
+    return {"$ref": f"#/components/schemas/{name}"}

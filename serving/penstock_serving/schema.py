@@ -1,0 +1,82 @@
+"""A model's columns, as the client names them: `schema.json` of the artifact."""
+
+import json
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from penstock_trainer.errors import InputError
+
+SIGNATURE = "serving_default"
+"""The one signature that the trainer exports."""
+OUTPUT = "predictions"
+"""The one output of that signature."""
+LARGEST_INTEGER = 2**24
+"""Beyond this magnitude float32, in which integers reach the graph, skips whole numbers."""
+LARGEST_NUMBER = 3.4028234663852886e38
+"""The largest float32: anything beyond it would arrive in the graph as infinity."""
+
+
+class ColumnType(str, Enum):
+    """What a client may post for a column."""
+
+    NUMBER = "number"
+    INTEGER = "integer"
+    CATEGORY = "category"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column that the model's signature takes."""
+
+    name: str
+    type: ColumnType
+    required: bool
+
+
+@dataclass(frozen=True)
+class Schema:
+    """What a client posts (`columns`; `ignored` may be carried along) and what it gets (`head`, of `label`)."""
+
+    name: str
+    head: str
+    label: str
+    columns: tuple[Column, ...]
+    ignored: tuple[str, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns' names, in the order in which rows hold their values."""
+        return tuple(column.name for column in self.columns)
+
+    @classmethod
+    def read(cls, path: Path) -> "Schema":
+        """The schema in the file `path`.
+
+        Raises:
+            InputError: the file is not a schema.
+        """
+        try:
+            fields = json.loads(path.read_bytes())
+            columns = tuple(
+                Column(str(column["name"]), ColumnType(column["type"]), bool(column["required"]))
+                for column in fields["columns"]
+            )
+            schema = cls(
+                name=fields["name"],
+                head=fields["head"],
+                label=fields["label"],
+                columns=columns,
+                ignored=tuple(str(name) for name in fields["ignored"]),
+            )
+        except KeyError as exc:
+            raise InputError(f"{path} is not a schema: {exc} is missing") from exc
+        except (OSError, ValueError, TypeError) as exc:
+            raise InputError(f"{path} is not a schema: {exc}") from exc
+        names = [*schema.names, *schema.ignored]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise InputError(f"{path} is not a schema: {twice[0]!r} is named twice")
+        if not columns:
+            raise InputError(f"{path} is not a schema: it has no columns")
+        return schema

@@ -1,0 +1,68 @@
+"""A model artifact whose seal holds: the only thing that this server loads."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from penstock_serving.schema import Schema
+from penstock_trainer.artifacts import Manifest, verify_lineage
+from penstock_trainer.errors import InputError
+
+
+@dataclass(frozen=True)
+class SealedModel:
+    """A verified artifact: its directory, its digest, the chain of manifests behind it, its schema and sample rows."""
+
+    directory: Path
+    digest: str
+    chain: Mapping[str, Manifest]
+    schema: Schema
+    samples: Mapping[str, list[Any]]
+
+    @property
+    def saved_model(self) -> Path:
+        """The directory of the SavedModel."""
+        return self.directory / "saved_model"
+
+    @property
+    def metrics(self) -> Mapping[str, Any]:
+        """What the trainer measured, as the seal states it."""
+        return self.chain["model"].metrics
+
+    @classmethod
+    def open(cls, directory: Path, expected_digest: str | None = None) -> "SealedModel":
+        """The artifact in `directory`, every file compared with the seal and every link of its chain with its digest.
+
+        Raises:
+            InputError: something does not hold, the artifact is no model, or it is not the one expected.
+        """
+        try:
+            chain = verify_lineage(directory)
+        except (TypeError, AttributeError, OSError, UnicodeDecodeError, json.JSONDecodeError) as exc:
+            raise InputError(f"{directory} is no sealed model: {exc}") from exc
+        manifest = chain["model"]
+        if manifest.kind != "model":
+            raise InputError(f"{directory} is a sealed {manifest.kind}, not a model")
+        for kind, link in chain.items():
+            for name in link.inputs:
+                if name not in chain:
+                    raise InputError(f"{directory}: the {kind} was made from a {name} whose manifest lineage/ lacks")
+        digest = manifest.digest
+        if expected_digest is not None and digest != expected_digest:
+            raise InputError(f"{directory} has digest {digest}, expected was {expected_digest}")
+        schema = Schema.read(directory / "schema.json")
+        return cls(directory, digest, chain, schema, _read_samples(directory / "samples.json"))
+
+
+def _read_samples(path: Path) -> dict[str, list[Any]]:
+    """The sample rows with the trainer's own answers: `instances` and `predictions`, at least one of each."""
+    try:
+        samples = json.loads(path.read_bytes())
+        rows, answers = samples["instances"], samples["predictions"]
+    except (OSError, ValueError, KeyError, TypeError) as exc:
+        raise InputError(f"{path} does not hold sample rows with their answers: {exc!r}") from exc
+    if not isinstance(rows, list) or not isinstance(answers, list) or not 0 < len(rows) == len(answers):
+        raise InputError(f"{path} does not hold as many sample rows as answers, or none")
+    return {"instances": rows, "predictions": answers}

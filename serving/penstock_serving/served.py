@@ -1,0 +1,108 @@
+"""One model being served: the artifact, what decodes its requests and what answers them."""
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from penstock_serving.backends import Backend
+from penstock_serving.batching import Batcher
+from penstock_serving.decoding import RequestDecoder, Row
+from penstock_serving.errors import RequestError, UnavailableError
+from penstock_serving.messages import encode
+from penstock_serving.metrics import Metrics
+from penstock_serving.seal import SealedModel
+from penstock_trainer.errors import InputError
+
+VERSION = "1"
+"""TensorFlow Serving numbers the versions of a model; a server holds one artifact, whose identity is its digest."""
+SAMPLE_TOLERANCE = 1e-5
+"""Wider than the 1e-6 of one machine, narrower than any real difference: another CPU rounds its sums otherwise."""
+
+logger = logging.getLogger("penstock_serving")
+
+
+class ServedModel:
+    """Loads in a thread of its own; requests that arrive before that is done wait for it in the queue."""
+
+    def __init__(self, name: str, sealed: SealedModel, backend: Backend) -> None:
+        """Nothing is loaded yet.
+
+        Raises:
+            InputError: the artifact's schema cannot be decoded, or its sample rows do not fit it.
+        """
+        self.name = name
+        self.version = VERSION
+        self.sealed = sealed
+        self.decoder = RequestDecoder(sealed.schema)
+        self.metrics = Metrics(name, VERSION, sealed.digest)
+        self.available = False
+        self._backend = backend
+        self._samples = self._sample_rows()
+        self._batcher: Batcher | None = None
+
+    @property
+    def batcher(self) -> Batcher:
+        """What answers rows."""
+        assert self._batcher is not None, "start comes first"
+        return self._batcher
+
+    def start(self, failed: Callable[[Exception], None]) -> None:
+        """Begin to load; called in the event loop, where `failed` is called too if the model cannot be loaded."""
+        self._batcher = Batcher(self._backend.predict, on_batch=self.metrics.batch_rows.observe)
+        self.metrics.queue_rows.set_function(lambda: self.batcher.waiting_rows)
+        loop = asyncio.get_running_loop()
+
+        def load() -> None:
+            started = time.perf_counter()
+            try:
+                self._backend.load(self.sealed)
+                self._compare_samples()
+            except Exception as exc:  # noqa: BLE001 (the thread's boundary: `failed` ends the process with it)
+                loop.call_soon_threadsafe(failed, exc)
+            else:
+                loop.call_soon_threadsafe(self._loaded, time.perf_counter() - started)
+
+        threading.Thread(target=load, name="load", daemon=True).start()
+
+    async def predict(self, rows: list[Row]) -> list[float]:
+        """One prediction a row; waits for the model while it loads."""
+        predictions = await self.batcher.submit(rows)
+        self.metrics.rows.inc(len(rows))
+        return predictions
+
+    def stop(self) -> None:
+        """End the model's thread; called when no request is in flight any more."""
+        if self.available:
+            self.batcher.close()
+
+    def give_up(self) -> None:
+        """The model will not be loaded any more: say so to every request that waits for it."""
+        if not self.available:
+            self.batcher.abandon(UnavailableError("the server stops before its model is loaded", {"retry-after": "5"}))
+
+    def _loaded(self, seconds: float) -> None:
+        self.available = True
+        self.metrics.ready.set(1)
+        self.batcher.start()
+        logger.info("ready", extra={"fields": {"model": self.name, "seconds": round(seconds, 3)}})
+
+    def _sample_rows(self) -> list[Row]:
+        try:
+            return self.decoder.decode(encode({"instances": self.sealed.samples["instances"]})).rows
+        except RequestError as exc:
+            raise InputError(f"{self.sealed.directory / 'samples.json'} does not fit schema.json: {exc}") from exc
+
+    def _compare_samples(self) -> None:
+        """The trainer's own answers to its sample rows are the first thing that a loaded model must give.
+
+        Raises:
+            InputError: it gives others.
+        """
+        answers = self._backend.predict(list(zip(*self._samples, strict=True)))
+        for index, (answer, expected) in enumerate(zip(answers, self.sealed.samples["predictions"], strict=True)):
+            if not abs(answer - expected) <= SAMPLE_TOLERANCE * max(1.0, abs(expected)):
+                raise InputError(
+                    f"{self.sealed.directory}: sample row {index} gives {answer}, the trainer's answer was {expected}"
+                )

@@ -1,0 +1,118 @@
+"""The HTTP server: uvicorn with a listening socket that a successor can share, and a drain that loses nothing."""
+
+import asyncio
+import contextlib
+import socket
+import time
+from collections.abc import Iterator
+
+import uvicorn
+
+from penstock_serving.app import Application
+from penstock_serving.protocol import PatientProtocol
+from penstock_trainer.errors import InputError
+
+BACKLOG = 2048
+QUIET_SECONDS = 0.5
+"""How long a stopping server keeps answering on open connections before it closes those that are idle."""
+DRAIN_SECONDS = 8
+"""After this long a stopping server gives up the requests that are still in flight."""
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A bound socket; other sockets that ask for SO_REUSEPORT too, as a successor's does, may share its port.
+
+    Raises:
+        InputError: the port is taken, or the address is not this machine's.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except (OSError, OverflowError) as exc:
+        raise InputError(f"cannot listen on {host}:{port}: {exc}; choose another --port or --host") from exc
+    return listener
+
+
+class Server(uvicorn.Server):
+    """Serves one application; after `run`, `failure` is what kept its model from loading, if anything did."""
+
+    def __init__(self, application: Application) -> None:
+        super().__init__(
+            uvicorn.Config(
+                application,  # pyright: ignore[reportArgumentType] (its ASGI types are plainer than uvicorn's)
+                http=PatientProtocol,
+                loop="uvloop",
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                log_level="warning",
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                backlog=BACKLOG,
+                timeout_keep_alive=75,
+                timeout_graceful_shutdown=DRAIN_SECONDS,
+            )
+        )
+        self._application = application
+        self.failure: Exception | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen first, then load: a probe finds the process alive, and a client waits instead of being refused."""
+        await super().startup(sockets)
+        self._application.served.start(self._fail)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Answer what has been sent, tell each client to go elsewhere, and close."""
+        self._application.draining = True
+        self._application.served.give_up()
+        await self._stop_listening(sockets or [])
+        quiet = time.monotonic() + QUIET_SECONDS
+        while self.server_state.connections and time.monotonic() < quiet:
+            await asyncio.sleep(0.01)
+        await super().shutdown(sockets)
+        self._application.served.stop()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """As uvicorn does, but without raising the signal again afterwards: a drained server has exited well."""
+        with super().capture_signals():
+            try:
+                yield
+            finally:
+                self._captured_signals.clear()
+
+    async def _stop_listening(self, listeners: list[socket.socket]) -> None:
+        """Stop accepting, without resetting the connections that the kernel has accepted already.
+
+        Closing a listening socket resets what waits in its backlog, so a duplicate keeps it open until that is empty.
+        """
+        spares = [listener.dup() for listener in listeners]
+        for listener in [*self.servers, *listeners]:
+            listener.close()
+        for spare in spares:
+            spare.setblocking(False)
+            with spare:
+                waiting = list(_accept_all(spare))
+            for connection in waiting:
+                await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
+
+    def _protocol(self) -> PatientProtocol:
+        return PatientProtocol(config=self.config, server_state=self.server_state, app_state={})
+
+    def _fail(self, failure: Exception) -> None:
+        self.failure = failure
+        self.should_exit = True
+
+
+def _accept_all(listener: socket.socket) -> Iterator[socket.socket]:
+    """What waits in the backlog of a non-blocking listener."""
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            connection, _ = listener.accept()
+            connection.setblocking(False)
+            yield connection

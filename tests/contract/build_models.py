@@ -1,0 +1,107 @@
+"""Builds the sealed models that the contract tests serve: `python build_models.py DIR` writes DIR/<name>/ for each.
+
+A process of its own: TensorFlow stays out of the tests' process.
+"""
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+from penstock_trainer.artifacts import Manifest, seal
+
+FLIGHT_COLUMNS = [
+    {"name": "carrier", "type": "category", "required": True},
+    {"name": "origin", "type": "category", "required": True},
+    {"name": "dest", "type": "category", "required": True},
+    {"name": "month", "type": "integer", "required": True},
+    {"name": "distance", "type": "number", "required": True},
+    {"name": "temp", "type": "number", "required": False},
+    {"name": "seats", "type": "integer", "required": False},
+    {"name": "engine", "type": "category", "required": False},
+]
+FLIGHT = {"carrier": "UA", "origin": "EWR", "dest": "IAH", "month": 1, "distance": 1400.0, "temp": 39.02}
+FLIGHTS = [
+    {**FLIGHT, "seats": 149, "engine": "Turbo-fan", "arr_delay": 11.0},
+    {**FLIGHT, "carrier": "B6", "month": 7, "distance": 94, "temp": None},
+    {**FLIGHT, "dest": "XXX", "seats": None},
+]
+
+
+class Flights(tf.Module):
+    """A logistic regression with a look-up table, as an exported model has: raw columns in, probability out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        keys, values = tf.constant(["UA", "B6", "EWR", "IAH", "Turbo-fan", ""]), tf.constant([0.1, -0.7, 0.3, 0.2, 0.4, -0.1])
+        self.table = tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(keys, values), 0.0)
+        self.weights = tf.Variable([1.0, 0.5, -0.8, 0.9, 0.6, -0.4, 0.2, 1.1])
+
+    @tf.function
+    def __call__(self, **columns: tf.Tensor) -> dict[str, tf.Tensor]:
+        scales = {"month": 12.0, "distance": 2500.0, "temp": 100.0, "seats": 400.0}
+        inputs = []
+        for column in FLIGHT_COLUMNS:
+            values = columns[column["name"]]
+            if column["type"] == "category":
+                inputs.append(self.table.lookup(values))
+            else:
+                inputs.append(tf.where(tf.math.is_nan(values), 0.0, values / scales[column["name"]]))
+        return {"predictions": tf.sigmoid(tf.linalg.matvec(tf.stack(inputs, axis=1), self.weights))}
+
+
+class HalfPlusThree(tf.Module):
+    """The model of TensorFlow Serving's REST documentation."""
+
+    @tf.function
+    def __call__(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"predictions": x / 2.0 + 3.0}
+
+
+def build(directory: Path, module: Any, schema: dict[str, Any], samples: list[dict[str, Any]]) -> None:
+    """Export `module` with the columns of `schema`, and seal it with the chain of manifests that a trainer would leave."""
+    types = {"category": tf.string, "number": tf.float32, "integer": tf.float32}
+    columns = {column["name"]: types[column["type"]] for column in schema["columns"]}
+    specs = {name: tf.TensorSpec([None], dtype, name=name) for name, dtype in columns.items()}
+    function = module.__call__.get_concrete_function(**specs)
+    tf.saved_model.save(module, str(directory / "saved_model"), signatures={"serving_default": function})
+
+    missing: dict[Any, Any] = {tf.string: "", tf.float32: float("nan")}
+    values = {n: [missing[t] if row.get(n) is None else row[n] for row in samples] for n, t in columns.items()}
+    tensors = {name: tf.constant(values[name], dtype) for name, dtype in columns.items()}
+    answers = [float(answer) for answer in module(**tensors)["predictions"].numpy()]
+    write(directory / "schema.json", schema)
+    write(directory / "samples.json", {"instances": samples, "predictions": answers})
+    write(directory / "statistics.json", {})
+
+    raw = Manifest(kind="raw", files={}, inputs={}, code="sha256:0", counts={"rows": 1000})
+    counts = {"rows": 1000, "training": 700, "validation": 100, "test": 150, "unlabelled": 40, "dead_letter": 10}
+    dataset = Manifest(kind="dataset", files={}, inputs={"raw": raw.digest}, code="sha256:0", counts=counts)
+    study = Manifest(kind="study", files={}, inputs={"dataset": dataset.digest}, code="sha256:0", counts={"trials": 7})
+    for manifest in (raw, dataset, study):
+        write(directory / "lineage" / f"{manifest.kind}.json", asdict(manifest))
+    metrics = {"validation": {"auc": 0.7102}, "test": {"auc": 0.7034, "log_loss": 0.512, "accuracy": 0.771}}
+    inputs = {"dataset": dataset.digest, "study": study.digest}
+    seal(directory, kind="model", inputs=inputs, code="sha256:0", counts={"training": 700}, metrics=metrics)
+
+
+def write(path: Path, value: Any) -> None:
+    """`value` as the JSON file `path`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value))
+
+
+def main(root: Path) -> None:
+    """Build every model below `root`."""
+    ignored = ["arr_delay", "tailnum", "flight"]
+    flights = {"name": "flights", "head": "binary", "label": "late", "columns": FLIGHT_COLUMNS, "ignored": ignored}
+    build(root / "flights", Flights(), flights, FLIGHTS)
+    x = [{"name": "x", "type": "number", "required": True}]
+    half = {"name": "half_plus_three", "head": "regression", "label": "y", "columns": x, "ignored": []}
+    build(root / "half_plus_three", HalfPlusThree(), half, [{"x": 1.0}, {"x": 5.0}])
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
