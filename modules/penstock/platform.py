@@ -6,6 +6,7 @@ from enum import Enum
 from typing import Any, Protocol
 
 import pulumi
+from typing_extensions import TypedDict
 
 
 class Program(str, Enum):
@@ -57,6 +58,15 @@ class Artifact:
     digest: pulumi.Output[str]
     counts: pulumi.Output[dict[str, Any]]
     metrics: pulumi.Output[dict[str, Any]]
+
+
+class ArtifactArgs(TypedDict):
+    """An artifact that a stage starts from."""
+
+    path: pulumi.Input[str]
+    """Its folder."""
+    digest: pulumi.Input[str]
+    """Its digest."""
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,7 @@ class Relay:
             severity=engine_pb2.INFO, message=line, urn=self._urn, ephemeral=ephemeral, streamId=0
         )
         try:
-            self._engine.Log(request, timeout=5)
+            self._engine.Log(request, timeout=5)  # pyright: ignore[reportUnknownMemberType] (generated, half typed)
         except grpc.RpcError:
             # Progress is worth no failure; an engine that is gone is noticed by the watch.
             self._engine = None

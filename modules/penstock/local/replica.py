@@ -60,18 +60,22 @@ class Replica:
             self.exit_code = code
         return self.exit_code
 
+    def running(self) -> bool:
+        """Whether the process was started and has not ended."""
+        return self._process is not None and self.poll() is None
+
     def may_restart(self) -> bool:
         """Whether a failure may be answered by another start."""
         return self.restarts_left > 0 and self.exit_code not in (0, INPUT_AT_FAULT)
 
     def terminate(self) -> None:
         """Asks the process and its group to end."""
-        if self.poll() is None:
+        if self.running():
             self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
         """Ends the process and its group without asking."""
-        if self.poll() is None and self._process:
+        if self.running() and self._process:
             self._signal(signal.SIGKILL)
             self._process.wait()
             self.poll()

@@ -110,14 +110,11 @@ class Supervisor:
         for replica in self._replicas:
             replica.terminate()
         deadline = time.monotonic() + GRACE_SECONDS
-        while time.monotonic() < deadline and any(replica.poll() is None for replica in self._started()):
+        while time.monotonic() < deadline and any(replica.running() for replica in self._replicas):
             time.sleep(0.05)
-        for replica in self._started():
+        for replica in self._replicas:
             replica.kill()
         Path(self._spec["processes"]).unlink(missing_ok=True)
-
-    def _started(self) -> list[Replica]:
-        return [replica for replica in self._replicas if replica.name in self._identities]
 
 
 def _ended(code: int | None) -> str:

@@ -1,0 +1,90 @@
+"""The whole way: raw files, dataset, study, model, endpoint."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pulumi
+from typing_extensions import NotRequired, TypedDict
+
+from penstock.endpoint import Endpoint, EndpointArgs
+from penstock.naming import model_name
+from penstock.platform import ArtifactArgs, Platform
+from penstock.preprocessing import Preprocessing, PreprocessingArgs
+from penstock.training import Training, TrainingArgs
+from penstock.tuning import Tuning, TuningArgs
+
+
+class PipelineArgs(TypedDict):
+    """What is to be carried, and where; what is left out takes the stage's own default."""
+
+    platform: Platform
+    """Where it runs."""
+    problem: str
+    """A bundled problem's name, an importable module, or a path to a `.py` file."""
+    preprocessing: NotRequired[dict[str, Any]]
+    """Further arguments of `Preprocessing`: raw, rows, bad_rows_allowed."""
+    tuning: NotRequired[dict[str, Any]]
+    """Further arguments of `Tuning`: trials, processes, epochs."""
+    training: NotRequired[dict[str, Any]]
+    """Further arguments of `Training`: epochs, parameter_servers, workers."""
+    port: NotRequired[int]
+    """Port of the endpoint. Default: 8501."""
+    keep: NotRequired[Sequence[str]]
+    """Kinds of artifacts that survive the stack: raw, dataset, study, models. Default: none."""
+
+
+class Pipeline(pulumi.ComponentResource):
+    """From raw files to a served model; every stage is done once for the same inputs."""
+
+    endpoint: pulumi.Output[str]
+    """URL of the model: append `:predict`."""
+    console: pulumi.Output[str]
+    """The endpoint's page for people."""
+    model_digest: pulumi.Output[str]
+    """Digest of the model that the endpoint serves."""
+    dataset_digest: pulumi.Output[str]
+    """Digest of the dataset that the model was trained on."""
+    study_digest: pulumi.Output[str]
+    """Digest of the study that the hyperparameters come from."""
+    rows: pulumi.Output[dict[str, Any]]
+    """Rows in the raw files, and where each of them went."""
+    metrics: pulumi.Output[dict[str, Any]]
+    """The model's values on validation and test rows."""
+
+    def __init__(self, name: str, args: PipelineArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("penstock:index:Pipeline", name, None, opts)
+        platform, problem, child = args["platform"], args["problem"], pulumi.ResourceOptions(parent=self)
+        store = platform.storage(f"{name}-store", list(args.get("keep", ())), child)
+        common: dict[str, Any] = {"platform": platform, "store": store, "problem": problem}
+
+        dataset = Preprocessing(
+            f"{name}-preprocess", PreprocessingArgs(**common, **args.get("preprocessing", {})), child
+        )
+        study = Tuning(
+            f"{name}-tune",
+            TuningArgs(**common, dataset=_sealed(dataset), **args.get("tuning", {})),
+            child,
+        )
+        model = Training(
+            f"{name}-train",
+            TrainingArgs(**common, dataset=_sealed(dataset), study=_sealed(study), **args.get("training", {})),
+            child,
+        )
+        served = Endpoint(
+            f"{name}-serve",
+            EndpointArgs(
+                platform=platform,
+                model=_sealed(model),
+                model_name=model_name(problem),
+                port=args.get("port", 8501),
+            ),
+            child,
+        )
+        self.endpoint, self.console = served.model_url, pulumi.Output.concat(served.url, "/")
+        self.model_digest, self.dataset_digest, self.study_digest = model.digest, dataset.digest, study.digest
+        self.rows, self.metrics = dataset.counts, model.metrics
+        self.register_outputs({key: getattr(self, key) for key in Pipeline.__annotations__})
+
+
+def _sealed(stage: Preprocessing | Tuning | Training) -> ArtifactArgs:
+    return {"path": stage.path, "digest": stage.digest}

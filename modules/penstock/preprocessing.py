@@ -1,0 +1,74 @@
+"""Raw files to a dataset: statistics and examples."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pulumi
+from typing_extensions import NotRequired, TypedDict
+
+from penstock.naming import is_file
+from penstock.platform import Artifact, Job, Platform, Program, Role
+
+
+class PreprocessingArgs(TypedDict):
+    """What a dataset is made from."""
+
+    platform: Platform
+    """Where it runs."""
+    store: pulumi.Input[str]
+    """Root of the artifact store."""
+    problem: str
+    """A bundled problem's name, an importable module, or a path to a `.py` file."""
+    raw: NotRequired[Sequence[str]]
+    """Raw files: folders, files or patterns. Default: the bundled problem's own, written as its first stage."""
+    rows: NotRequired[int | None]
+    """How many rows of the bundled raw files to write. Default: all."""
+    bad_rows_allowed: NotRequired[float]
+    """Share of malformed rows above which the stage fails. Default: 0.001."""
+
+
+class Preprocessing(pulumi.ComponentResource):
+    """One Beam pipeline over all raw rows; malformed ones go to a dead-letter file and are counted."""
+
+    path: pulumi.Output[str]
+    """Folder of the dataset."""
+    digest: pulumi.Output[str]
+    """Digest of the dataset."""
+    counts: pulumi.Output[dict[str, Any]]
+    """Rows in the raw files, and where each of them went."""
+
+    def __init__(self, name: str, args: PreprocessingArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("penstock:index:Preprocessing", name, None, opts)
+        child = pulumi.ResourceOptions(parent=self)
+        common = ["--problem", args["problem"], "--artifacts", args["store"]]
+        own = [args["problem"]] if is_file(args["problem"]) else []
+
+        raw = list(args.get("raw") or ())
+        inputs: list[pulumi.Input[str]] = [*raw]
+        digests: dict[str, pulumi.Input[str]] = {}
+        if not raw:
+            bundled = self._bundled(f"{name}-raw", args, common, own, child)
+            inputs, digests = [bundled.path], {"raw": bundled.digest}
+
+        command: list[pulumi.Input[str]] = ["preprocess", *common]
+        for pattern in inputs:
+            command += ["--raw", pattern]
+        command += ["--bad-rows-allowed", str(args.get("bad_rows_allowed", 0.001))]
+        job = Job(Program.TRAINER, {"chief": Role(command)}, files=[*own, *raw], digests=digests)
+        dataset = args["platform"].job(f"{name}-dataset", job, child)
+
+        self.path, self.digest, self.counts = dataset.path, dataset.digest, dataset.counts
+        self.register_outputs({"path": self.path, "digest": self.digest, "counts": self.counts})
+
+    def _bundled(
+        self,
+        name: str,
+        args: PreprocessingArgs,
+        common: Sequence[pulumi.Input[str]],
+        files: Sequence[str],
+        opts: pulumi.ResourceOptions,
+    ) -> Artifact:
+        rows = args.get("rows")
+        limit = ["--rows", str(rows)] if rows is not None else []
+        job = Job(Program.TRAINER, {"chief": Role(["raw", *common, *limit])}, files=files)
+        return args["platform"].job(name, job, opts)

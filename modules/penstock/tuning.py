@@ -1,0 +1,60 @@
+"""A dataset to the best hyperparameters."""
+
+from typing import Any
+
+import pulumi
+from typing_extensions import NotRequired, TypedDict
+
+from penstock.naming import is_file
+from penstock.platform import ArtifactArgs, Job, Platform, Program, Role
+
+
+class TuningArgs(TypedDict):
+    """What is searched, and how long."""
+
+    platform: Platform
+    """Where it runs."""
+    store: pulumi.Input[str]
+    """Root of the artifact store."""
+    problem: str
+    """The problem whose search space is explored."""
+    dataset: ArtifactArgs
+    """The dataset it runs on."""
+    trials: NotRequired[int]
+    """Trials of the study. Default: 8."""
+    processes: NotRequired[int]
+    """Processes that run trials at the same time. Default: 2."""
+    epochs: NotRequired[int]
+    """Epochs of each trial. Default: 1."""
+
+
+class Tuning(pulumi.ComponentResource):
+    """One Optuna study shared by several processes; preprocessing choices are part of the search space."""
+
+    path: pulumi.Output[str]
+    """Folder of the study."""
+    digest: pulumi.Output[str]
+    """Digest of the study."""
+    metrics: pulumi.Output[dict[str, Any]]
+    """The best trial's value."""
+
+    def __init__(self, name: str, args: TuningArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("penstock:index:Tuning", name, None, opts)
+        problem = args["problem"]
+        command: list[pulumi.Input[str]] = ["tune", "--problem", problem, "--artifacts", args["store"]]
+        command += ["--dataset", args["dataset"]["path"]]
+        command += ["--trials", str(args.get("trials", 8)), "--epochs", str(args.get("epochs", 1))]
+        # The chief runs trials like the others.
+        others = args.get("processes", 2) - 1
+        study = args["platform"].job(
+            f"{name}-study",
+            Job(
+                Program.TRAINER,
+                {"chief": Role(command), "trial": Role(command, replicas=others, restarts=2)},
+                files=[problem] if is_file(problem) else [],
+                digests={"dataset": args["dataset"]["digest"]},
+            ),
+            pulumi.ResourceOptions(parent=self),
+        )
+        self.path, self.digest, self.metrics = study.path, study.digest, study.metrics
+        self.register_outputs({"path": self.path, "digest": self.digest, "metrics": self.metrics})

@@ -1,0 +1,39 @@
+"""The program behind `pulumi up`: reads the stack's settings, picks the platform, and builds one pipeline."""
+
+import os
+import sys
+from pathlib import Path
+
+import pulumi
+from settings import Settings, SettingsError
+
+from penstock import LocalPlatform, PenstockError, Pipeline, PipelineArgs
+from penstock.naming import model_name
+
+PROJECT = Path(__file__).resolve().parent.parent
+OUTPUTS = ("endpoint", "console", "model_digest", "dataset_digest", "study_digest", "rows", "metrics")
+ALREADY_REPORTED = 32  # tells Pulumi's language host that the person has seen the message
+
+
+def build(s: Settings) -> None:
+    """One pipeline on the stack's platform, and the stack's outputs."""
+    home = Path(os.environ.get("PENSTOCK_HOME") or PROJECT / ".penstock")
+    platform = LocalPlatform(PROJECT, home, pulumi.get_stack())
+    stages = {
+        "preprocessing": {"raw": s.raw, "rows": s.rows, "bad_rows_allowed": s.bad_rows_allowed},
+        "tuning": {"trials": s.trials, "processes": s.trial_processes, "epochs": s.tuning_epochs},
+        "training": {"epochs": s.epochs, "parameter_servers": s.parameter_servers, "workers": s.workers},
+    }
+    args = PipelineArgs(platform=platform, problem=s.problem, port=s.port, keep=s.keep, **stages)
+    pipeline = Pipeline("flow", args)
+    for output in OUTPUTS:
+        pulumi.export(output, getattr(pipeline, output))
+    pulumi.export("model_name", model_name(s.problem))
+    pulumi.export("estimated_cost", platform.estimated_cost())
+
+
+try:
+    build(Settings.from_config(pulumi.runtime.config.get_config_env()))
+except (SettingsError, PenstockError) as exc:
+    pulumi.log.error(str(exc))
+    sys.exit(ALREADY_REPORTED)

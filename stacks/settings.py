@@ -1,0 +1,76 @@
+"""Every setting of a stack, checked before anything is started."""
+
+import difflib
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+
+NAMESPACE = "penstock:"
+Name = Annotated[str, Field(min_length=1)]
+
+
+class SettingsError(Exception):
+    """What is wrong with a stack's configuration, for the person who wrote it."""
+
+
+class Settings(BaseModel):
+    """The configuration of one stack: `pulumi config set KEY VALUE`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    platform: Literal["local"] = "local"
+    problem: Name = "flights"
+    raw: tuple[Name, ...] = ()
+    """Patterns of raw files; none: the problem's bundled ones."""
+    rows: Annotated[int, Field(ge=1)] | None = None
+    """How many rows of the bundled raw files; None: all."""
+    bad_rows_allowed: Annotated[float, Field(ge=0, le=1)] = 0.001
+    trials: Annotated[int, Field(ge=1, le=10_000)] = 8
+    trial_processes: Annotated[int, Field(ge=1, le=256)] = 2
+    tuning_epochs: Annotated[int, Field(ge=1, le=10_000)] = 1
+    parameter_servers: Annotated[int, Field(ge=0, le=256)] = 2
+    workers: Annotated[int, Field(ge=1, le=1024)] = 2
+    epochs: Annotated[int, Field(ge=1, le=10_000)] = 2
+    port: Annotated[int, Field(ge=1024, le=65_535)] = 8501
+    keep: tuple[Literal["raw", "dataset", "study", "models"], ...] = ()
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, str]) -> "Settings":
+        """The settings in a stack's configuration, whose values are all text; other projects' keys are ignored."""
+        own = {key.removeprefix(NAMESPACE): value for key, value in config.items() if key.startswith(NAMESPACE)}
+        try:
+            return cls(**{key: _parsed(key, value) for key, value in own.items()})
+        except ValidationError as exc:
+            raise SettingsError("\n".join(dict.fromkeys(_sentence(error, own) for error in exc.errors()))) from exc
+
+
+def _parsed(key: str, value: str) -> Any:
+    """Lists are JSON; a single value does for a list of one."""
+    if key not in ("raw", "keep"):
+        return value
+    try:
+        parsed = json.loads(value)
+    except ValueError:
+        return [value]
+    return parsed if isinstance(parsed, list) else [value]
+
+
+def _sentence(error: ErrorDetails, given: Mapping[str, str]) -> str:
+    key = str(error["loc"][0])
+    value = given.get(key)
+    if error["type"] == "extra_forbidden":
+        close = difflib.get_close_matches(key, Settings.model_fields, n=1, cutoff=0.5)
+        advice = f"did you mean {close[0]!r}? " if close else f"known settings: {', '.join(Settings.model_fields)}. "
+        return f"unknown setting {key!r} (value {value!r}): {advice}Remove it with `pulumi config rm {key}`"
+    problem = error["msg"][0].lower() + error["msg"][1:]
+    default = Settings.model_fields[key].default
+    if default is None:
+        advice = f"use `pulumi config rm {key}` for the default"
+    else:
+        advice = (
+            f"for example `pulumi config set {key} {json.dumps(default) if isinstance(default, tuple) else default}`"
+        )
+    return f"setting {key!r} is {value!r}: {problem}; {advice}"
