@@ -88,7 +88,9 @@ def verify(directory: Path) -> Manifest:
     present = {path for path, _ in _files(directory)}
     for path in sorted(manifest.files.keys() | present):
         if path not in manifest.files:
-            raise InputError(f"{directory / path} is not listed in {MANIFEST}: the artifact was changed after it was sealed")
+            raise InputError(
+                f"{directory / path} is not listed in {MANIFEST}: the artifact was changed after it was sealed"
+            )
         if path not in present:
             raise InputError(f"{directory / path} is missing: the artifact was changed after it was sealed")
         found = file_digest(directory / path)
@@ -111,7 +113,9 @@ def verify_lineage(directory: Path) -> dict[str, Manifest]:
     for kind, manifest in chain.items():
         for name, digest in manifest.inputs.items():
             if name in chain and chain[name].digest != digest:
-                raise InputError(f"{directory}: the {kind} was made from {name} {digest}, its lineage holds {chain[name].digest}")
+                raise InputError(
+                    f"{directory}: the {kind} was made from {name} {digest}, its lineage holds {chain[name].digest}"
+                )
     return chain
 
 

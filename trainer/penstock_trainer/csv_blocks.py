@@ -53,7 +53,9 @@ def read_blocks(path: Path, columns: Mapping[str, Column]) -> Iterator[tuple[pa.
             chunk = file.read(BLOCK_BYTES)
             block, rest = _cut(rest + chunk, last=not chunk)
             if len(rest) > LONGEST_RECORD:
-                raise InputError(f"{path}: the record that begins in line {line} does not end within {LONGEST_RECORD:,} bytes; is a quote left open?")
+                raise InputError(
+                    f"{path}: the record that begins in line {line} does not end within {LONGEST_RECORD:,} bytes; is a quote left open?"
+                )
             if block:
                 yield _parse(path, block, line, names, columns)
                 line += block.count(b"\n")
@@ -71,7 +73,9 @@ def header_names(path: Path, header: bytes, columns: Mapping[str, Column]) -> li
         raise InputError(f"{path} is empty: it has no header line with the columns' names")
     for name in columns:
         if name not in names:
-            raise InputError(f"column {name!r} is declared in the problem, but {path} has none{suggestion(name, names)}")
+            raise InputError(
+                f"column {name!r} is declared in the problem, but {path} has none{suggestion(name, names)}"
+            )
     return names
 
 
@@ -209,5 +213,7 @@ def _value_fault(text: str, column: Column) -> str | None:
     if isinstance(column, Number) and not pc.is_finite(value).as_py():
         return "not a finite number"
     if isinstance(column, Integer) and abs(value.as_py()) > LARGEST_INTEGER:
-        return f"beyond {LARGEST_INTEGER:,}, up to which float32 holds every whole number; declare the column a Category"
+        return (
+            f"beyond {LARGEST_INTEGER:,}, up to which float32 holds every whole number; declare the column a Category"
+        )
     return None

@@ -32,7 +32,9 @@ class ReadColumns(Mapping[str, tf.Tensor]):
 
     def __getitem__(self, name: str) -> tf.Tensor:
         if name in self.hidden:
-            raise InputError(f"{self.function} reads {name!r}, an outcome: it is known only after the moment of prediction")
+            raise InputError(
+                f"{self.function} reads {name!r}, an outcome: it is known only after the moment of prediction"
+            )
         if name not in self.columns:
             raise InputError(f"{self.function} reads {name!r}, which is no column{suggestion(name, self.columns)}")
         self.read[name] = None
@@ -61,12 +63,37 @@ def derive(problem: Problem, columns: Mapping[str, tf.Tensor]) -> Tensors:
     outcomes = frozenset(name for name, column in problem.columns.items() if column.outcome)
     derived = problem.derive(ReadColumns("derive", columns, outcomes))
     if derived.keys() != problem.derived.keys():
-        raise InputError(f"derive returns {sorted(derived)}, the problem declares derived columns {sorted(problem.derived)}")
+        raise InputError(
+            f"derive returns {sorted(derived)}, the problem declares derived columns {sorted(problem.derived)}"
+        )
     for name, tensor in derived.items():
         wanted = column_spec(name, problem.derived[name]).dtype
         if tensor.dtype != wanted:
-            raise InputError(f"derive returns {name!r} as {tensor.dtype.name}, declared {problem.derived[name].type} ({wanted.name})")
+            raise InputError(
+                f"derive returns {name!r} as {tensor.dtype.name}, declared {problem.derived[name].type} ({wanted.name})"
+            )
     return derived
+
+
+def check(problem: Problem) -> None:
+    """Trace `derive` and the label once.
+
+    Raises:
+        InputError: they read or return what does not fit the problem's columns, or fail.
+    """
+    specs = [{name: column_spec(name, column) for name, column in problem.columns.items()}]
+    for name, function in (
+        ("derive", lambda c: derive(problem, c)),
+        ("the label", lambda c: problem.label.of(ReadColumns("the label", c))),
+    ):
+        try:
+            tf.function(function, autograph=False).get_concrete_function(*specs)
+        except InputError:
+            raise
+        except Exception as exc:
+            raise InputError(
+                f"{name} of problem {problem.name!r} fails: {type(exc).__name__}: {str(exc).splitlines()[0]}"
+            ) from exc
 
 
 def columns_read(problem: Problem) -> tuple[list[str], list[str]]:
@@ -106,7 +133,10 @@ class Encoder(tf.Module):
         super().__init__()
         self.tables = {
             name: tf.lookup.StaticHashTable(
-                tf.lookup.KeyValueTensorInitializer(tf.constant(words, tf.string), tf.range(len(words), dtype=tf.int32)), UNKNOWN
+                tf.lookup.KeyValueTensorInitializer(
+                    tf.constant(words, tf.string), tf.range(len(words), dtype=tf.int32)
+                ),
+                UNKNOWN,
             )
             for name, words in vocabularies.items()
         }
@@ -198,7 +228,9 @@ class Featurizer:
         """int32 ids; 0 is missing, 1 unknown, then buckets in order or categories by rank."""
         if isinstance(feature, Bucketized):
             values = columns[feature.column]
-            bucket = tf.raw_ops.Bucketize(input=tf.where(tf.math.is_nan(values), 0.0, values), boundaries=self._boundaries(feature))
+            bucket = tf.raw_ops.Bucketize(
+                input=tf.where(tf.math.is_nan(values), 0.0, values), boundaries=self._boundaries(feature)
+            )
             return tf.where(tf.math.is_nan(values), 0, bucket + 2)
         if isinstance(feature, Vocabulary):
             code = columns[feature.column]

@@ -10,7 +10,10 @@ from penstock_trainer.graph import InputSpec
 
 def inputs_for(specs: Mapping[str, InputSpec]) -> dict[str, Any]:
     """Keras inputs of shape [rows], one a feature: float32, or int32 for ids."""
-    return {name: keras.Input([], dtype="float32" if spec.ids is None else "int32", name=name) for name, spec in specs.items()}
+    return {
+        name: keras.Input([], dtype="float32" if spec.ids is None else "int32", name=name)
+        for name, spec in specs.items()
+    }
 
 
 def wide_and_deep(inputs: Mapping[str, Any], specs: Mapping[str, InputSpec], parameters: Mapping[str, Any]) -> Any:
@@ -24,7 +27,9 @@ def wide_and_deep(inputs: Mapping[str, Any], specs: Mapping[str, InputSpec], par
             numbers.append(keras.layers.Reshape([1])(inputs[name]))
         else:
             numbers.append(keras.layers.Embedding(spec.ids, spec.dimension, name=f"{name}_embedding")(inputs[name]))
-            wide.append(keras.layers.Embedding(spec.ids, 1, embeddings_initializer="zeros", name=f"{name}_weight")(inputs[name]))
+            wide.append(
+                keras.layers.Embedding(spec.ids, 1, embeddings_initializer="zeros", name=f"{name}_weight")(inputs[name])
+            )
     hidden = keras.layers.Concatenate()(numbers)
     for units in str(parameters["hidden"]).split(","):
         hidden = keras.layers.Dense(int(units), activation="relu")(hidden)

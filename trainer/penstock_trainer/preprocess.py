@@ -10,8 +10,10 @@ Elements are Arrow record batches or names of files, never rows, and no row pass
 time is one batch, or one group of parts. Every row is counted: training + validation + test + unlabelled + dead letters.
 """
 
+import glob
 import json
 import random
+import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -27,10 +29,12 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.transforms.util import Reshuffle
 from apache_beam.transforms.window import GlobalWindows
 
-from penstock_trainer import graph, statistics
-from penstock_trainer.csv_blocks import DeadLetter, read_blocks
+from penstock_trainer import artifacts, graph, statistics
+from penstock_trainer.csv_blocks import check_header, read_blocks
+from penstock_trainer.errors import InputError
 from penstock_trainer.examples import MISSING, UNKNOWN, Block, Examples, write_block
 from penstock_trainer.problem import SPLITS, Category, Problem, Timestamp, load_problem
+from penstock_trainer.stages import Stage, code_digest, write_lineage
 
 BLOCK_ROWS = 8192
 GROUP_ROWS = 16 * BLOCK_ROWS
@@ -78,7 +82,8 @@ class Prepare(beam.DoFn):
         self.reads, self.label_reads = {*derive_reads, *label_reads}, label_reads
 
         @tf.function(
-            autograph=False, input_signature=[{n: graph.column_spec(n, self.problem.columns[n]) for n in sorted(self.reads)}]
+            autograph=False,
+            input_signature=[{n: graph.column_spec(n, self.problem.columns[n]) for n in sorted(self.reads)}],
         )
         def compute(columns: graph.Tensors) -> tuple[graph.Tensors, tf.Tensor]:
             label = self.problem.label.of(graph.ReadColumns("the label", columns))
@@ -91,7 +96,11 @@ class Prepare(beam.DoFn):
 
     def process(self, element: Any) -> Iterator[Any]:
         name, table = element
-        raw = {n: _to_numpy(table[n], c) for n, c in self.problem.columns.items() if n in self.reads and not isinstance(c, Timestamp)}
+        raw = {
+            n: _to_numpy(table[n], c)
+            for n, c in self.problem.columns.items()
+            if n in self.reads and not isinstance(c, Timestamp)
+        }
         derived, label = self.compute({n: tf.constant(v) for n, v in raw.items()})
         label = label.numpy()
         for column in self.label_reads:
@@ -186,7 +195,9 @@ class WriteBlocks(beam.DoFn):
             yield split, Block(path, len(label[rows]))
 
 
-def run(problem: Problem, reference: str, files: list[Path], directory: Path, scratch: Path, options: list[str]) -> dict[str, int]:
+def run(
+    problem: Problem, reference: str, files: list[Path], directory: Path, scratch: Path, options: list[str]
+) -> dict[str, int]:
     """Run the pipeline into `directory` and return the counts of rows: `COUNTS`.
 
     `reference` is how workers load `problem`; `options` are Beam's own (`--runner=...`); `scratch` is a folder that all
@@ -202,7 +213,9 @@ def run(problem: Problem, reference: str, files: list[Path], directory: Path, sc
             | "Spread" >> Reshuffle()
             | "Read" >> beam.ParDo(ReadFile(reference)).with_outputs("dead_letters", main="batches")
         )
-        prepared = read.batches | "Prepare" >> beam.ParDo(Prepare(reference, str(scratch))).with_outputs("statistics", main="parts")
+        prepared = read.batches | "Prepare" >> beam.ParDo(Prepare(reference, str(scratch))).with_outputs(
+            "statistics", main="parts"
+        )
         found = prepared.statistics | "Merge statistics" >> beam.CombineGlobally(MergeStatistics())
         blocks = (
             prepared.parts
@@ -211,10 +224,99 @@ def run(problem: Problem, reference: str, files: list[Path], directory: Path, sc
             | "Spread groups" >> Reshuffle()
             | "Write blocks" >> beam.ParDo(WriteBlocks(reference, str(directory)), beam.pvalue.AsSingleton(found))
         )
-        _ = blocks | "All blocks" >> beam.combiners.ToList() | "Index" >> beam.Map(_write_index, problem=reference, directory=str(directory))
+        _ = (
+            blocks
+            | "All blocks" >> beam.combiners.ToList()
+            | "Index" >> beam.Map(_write_index, problem=reference, directory=str(directory))
+        )
         _ = found | "Write statistics" >> beam.Map(_write_statistics, directory=str(directory))
-        _ = read.dead_letters | "All dead letters" >> beam.combiners.ToList() | "Keep" >> beam.Map(_write_dead_letters, directory=str(directory))
+        _ = (
+            read.dead_letters
+            | "All dead letters" >> beam.combiners.ToList()
+            | "Keep" >> beam.Map(_write_dead_letters, directory=str(directory))
+        )
     return _counts(directory, problem)
+
+
+def run_stage(reference: str, patterns: list[str], root: Path, bad_rows_allowed: float) -> None:
+    """Prepare the raw files that `patterns` name and seal the dataset.
+
+    Raises:
+        InputError: no file matches, a file lacks a column, the problem's functions do not fit its columns, or more than the
+            allowed share of rows is malformed.
+    """
+    problem = load_problem(reference)
+    files = find_files(patterns)
+    for path in files:
+        check_header(path, problem.columns)
+    graph.check(problem)
+    raw = _raw_manifest(files)
+    parameters = {"bad_rows_allowed": bad_rows_allowed, "columns": {n: repr(c) for n, c in problem.columns.items()}}
+    parameters |= {"derived": {n: repr(c) for n, c in problem.derived.items()}, "split": repr(problem.split)}
+    code = code_digest("preprocess", problem, problem.derive, problem.label.of)
+    stage = Stage("dataset", root, {"raw": raw.digest}, parameters, code)
+    manifest = stage.finished()
+    if manifest:
+        stage.report(manifest, reused=True)
+        return
+    print(f"{len(files)} files, {sum(path.stat().st_size for path in files) / 1e6:,.1f} MB", flush=True)
+    shutil.rmtree(stage.scratch, ignore_errors=True)
+    stage.scratch.mkdir(parents=True)
+    with artifacts.building(root, stage.kind, stage.key) as directory:
+        counts = run(problem, reference, files, directory, stage.scratch, [])
+        print(", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in counts.items()), flush=True)
+        _refuse_bad_rows(counts, bad_rows_allowed, directory, stage)
+        write_lineage(directory, {"raw": raw})
+        manifest = stage.seal(directory, counts=counts)
+    stage.report(manifest, reused=False)
+
+
+def find_files(patterns: list[str]) -> list[Path]:
+    """The CSV files that the patterns name: a file, a folder's `*.csv` and `*.csv.gz`, or a glob.
+
+    Raises:
+        InputError: a pattern matches nothing.
+    """
+    files: set[Path] = set()
+    for pattern in patterns:
+        path = Path(pattern)
+        inside = sorted([*path.glob("*.csv"), *path.glob("*.csv.gz")]) if path.is_dir() else []
+        found = (
+            [path] if path.is_file() else inside or [Path(name) for name in sorted(glob.glob(pattern, recursive=True))]
+        )
+        found = [each for each in found if each.is_file()]
+        if not found:
+            raise InputError(f"raw: {pattern!r} matches no CSV file")
+        files.update(found)
+    return sorted(files)
+
+
+def _raw_manifest(files: list[Path]) -> artifacts.Manifest:
+    """The seal of the folder the files are all of, if it has one, else one made of the files' digests."""
+    folder = files[0].parent
+    if (folder / artifacts.MANIFEST).exists():
+        manifest = artifacts.verify(folder)
+        if set(manifest.files) == {path.name for path in files}:
+            return manifest
+    digests = {str(path): artifacts.file_digest(path) for path in files}
+    return artifacts.Manifest(kind="raw", files=digests, inputs={}, code="")
+
+
+def _refuse_bad_rows(counts: Mapping[str, int], allowed: float, directory: Path, stage: Stage) -> None:
+    bad, rows = counts["dead_letter"], counts["rows"]
+    if not rows:
+        raise InputError("the raw files hold no rows")
+    if bad <= allowed * rows:
+        return
+    kept = stage.root / "dead_letters" / f"{stage.key}.jsonl"
+    kept.parent.mkdir(exist_ok=True)
+    shutil.copyfile(directory / "dead_letters.jsonl", kept)
+    first = json.loads(kept.read_text().splitlines()[0])
+    column = f"column {first['column']!r}, " if first["column"] else ""
+    raise InputError(
+        f"{bad:,} of {rows:,} rows are malformed, {bad / rows:.2%}; allowed are {allowed:.2%} (bad_rows_allowed). "
+        f"The first: {first['file']} line {first['line']}, {column}value {first['value']!r}: {first['reason']}. All: {kept}"
+    )
 
 
 def column_order(problem: Problem) -> tuple[list[str], list[str]]:

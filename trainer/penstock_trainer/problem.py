@@ -242,7 +242,7 @@ def _load_module(reference: str) -> ModuleType:
             spec.loader.exec_module(module)
         except InputError as exc:
             raise InputError(f"{reference}: {exc}") from exc
-        except Exception as exc:  # noqa: BLE001 - the user's file may fail in any way
+        except Exception as exc:
             raise InputError(f"{reference}: {type(exc).__name__}: {exc}{_line(exc, path)}") from exc
         return module
     name = reference if "." in reference else f"penstock_trainer.problems.{reference}"
@@ -250,7 +250,9 @@ def _load_module(reference: str) -> ModuleType:
         return importlib.import_module(name)
     except ModuleNotFoundError as exc:
         if exc.name is None or not (name == exc.name or name.startswith(exc.name + ".")):
-            raise InputError(f"problem {reference!r}: importing {name} needs {exc.name}, which is not installed") from exc
+            raise InputError(
+                f"problem {reference!r}: importing {name} needs {exc.name}, which is not installed"
+            ) from exc
         known = sorted(p.stem for p in (Path(__file__).parent / "problems").glob("[a-z]*.py"))
         raise InputError(
             f"problem: there is no module {name}; bundled: {', '.join(known)}; or name a module or a .py file"

@@ -60,6 +60,7 @@ day = Bucketized("weekday", buckets=7, dimension=2)
 carrier = Vocabulary("carrier", dimension=4)
 origin = Vocabulary("origin", dimension=2)
 destination = Vocabulary("dest", minimum_count=20, dimension=IntRange(4, 16))
+weather_buckets = IntRange(4, 16)
 
 problem = Problem(
     name="flights",
@@ -121,7 +122,11 @@ problem = Problem(
         Crossed(carrier, destination, buckets=2000, dimension=4),
         Scaled("departure_minute"),
         Scaled("distance"),
-        Scaled("temp"),
+        Bucketized("temp", buckets=weather_buckets, dimension=2),
+        Bucketized("dew_spread", buckets=weather_buckets, dimension=2),
+        Bucketized("humid", buckets=weather_buckets, dimension=2),
+        Bucketized("wind_speed", buckets=weather_buckets, dimension=2),
+        Bucketized("pressure", buckets=weather_buckets, dimension=2),
         Scaled("dew_spread"),
         Scaled("humid"),
         Scaled("wind_north"),
@@ -129,7 +134,6 @@ problem = Problem(
         Scaled("wind_speed"),
         Scaled("precip", by="log"),
         Scaled("pressure"),
-        Missing("pressure"),
         Scaled("visib"),
         Scaled("plane_age"),
         Missing("plane_year"),
@@ -137,9 +141,9 @@ problem = Problem(
     ],
     model=wide_and_deep,
     hyperparameters={
-        "hidden": Choice("128,64", "64,32", "256,64"),
-        "dropout": FloatRange(0.0, 0.4),
-        "learning_rate": FloatRange(3e-4, 1e-2, log=True),
+        "hidden": Choice("64,32", "128,64", "256,64"),
+        "dropout": FloatRange(0.2, 0.5),
+        "learning_rate": FloatRange(2e-4, 5e-3, log=True),
         "batch_size": Choice(512, 1024),
     },
     raw=raw,

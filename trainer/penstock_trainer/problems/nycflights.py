@@ -39,7 +39,11 @@ def joined() -> pa.Table:
     flights = flights.append_column("row", pa.array(range(flights.num_rows)))
     weather = _table("weather.csv").select(["origin", "time_hour", *WEATHER])
     later = pc.add(weather["time_hour"], pa.scalar(HOUR, pa.duration("s")))
-    weather = weather.set_column(1, "time_hour", later).group_by(["origin", "time_hour"]).aggregate([(c, "max") for c in WEATHER])
+    weather = (
+        weather.set_column(1, "time_hour", later)
+        .group_by(["origin", "time_hour"])
+        .aggregate([(c, "max") for c in WEATHER])
+    )
     weather = weather.rename_columns([name.removesuffix("_max") for name in weather.column_names])
     planes = _table("planes.csv").select(["tailnum", "year", "manufacturer", "model", "seats"])
     planes = planes.rename_columns(["tailnum", "plane_year", "manufacturer", "model", "seats"])

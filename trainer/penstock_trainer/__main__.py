@@ -1,0 +1,143 @@
+"""The command line: one subcommand a stage. Each runs alone, without Pulumi."""
+
+import argparse
+import os
+import shutil
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+from penstock_trainer.errors import InputError
+
+BUNDLED = "a bundled problem (flights), a module (my_package.my_problem) or a .py file; it defines `problem`"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one stage; 0 done, 2 the input is at fault, 1 anything else."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+    options = parser().parse_args(arguments)
+    if options.stage != "train":  # a parameter server or worker handles its end itself
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        options.run(options)
+    except InputError as exc:
+        return _error(str(exc), 2)
+    except OSError as exc:
+        return _error(_os_error(exc), 2)
+    except KeyboardInterrupt:
+        return _error("interrupted; finished stages are kept", 130)
+    except Exception as exc:  # noqa: BLE001 - the process's boundary
+        traceback.print_exc()
+        cause = _input_error(exc)
+        return _error(str(cause), 2) if cause else _error(f"{type(exc).__name__}: {exc}".splitlines()[0], 1)
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line's grammar."""
+    top = argparse.ArgumentParser(prog="python -m penstock_trainer", description=__doc__)
+    stages = top.add_subparsers(dest="stage", required=True, metavar="STAGE")
+
+    def stage(name: str, help_: str, run: Callable[[argparse.Namespace], None]) -> argparse.ArgumentParser:
+        sub = stages.add_parser(name, help=help_, description=help_)
+        sub.set_defaults(run=run)
+        sub.add_argument("--problem", required=True, help=BUNDLED)
+        sub.add_argument("--artifacts", type=Path, required=True, help="folder that holds all artifacts")
+        return sub
+
+    raw = stage("raw", "write the bundled problem's raw files", run_raw)
+    raw.add_argument("--rows", type=_positive, help="only so many, spread evenly (default: all)")
+    raw.add_argument("--shards", type=_positive, default=8, help="number of files (default: 8)")
+    preprocess = stage("preprocess", "raw files to statistics and shuffled examples, by Apache Beam", run_preprocess)
+    preprocess.add_argument(
+        "--raw", action="append", required=True, help="CSV file, folder of such, or glob; may repeat"
+    )
+    preprocess.add_argument(
+        "--bad-rows-allowed",
+        type=_share,
+        default=0.001,
+        help="fail above this share of malformed rows (default: 0.001)",
+    )
+    tune = stage("tune", "search the problem's ranges; start it as often as you want processes", run_tune)
+    tune.add_argument("--trials", type=_positive, default=12, help="finished trials in all (default: 12)")
+    train = stage("train", "train on all rows, evaluate, export and seal the model", run_train)
+    train.add_argument(
+        "--study", type=Path, help="sealed study to take the hyperparameters from (default: the ranges' middles)"
+    )
+    train.add_argument("--strategy", choices=["local", "parameter-server"], default="local", help="default: local")
+    for sub in (tune, train):
+        sub.add_argument("--dataset", type=Path, required=True, help="sealed dataset")
+        sub.add_argument("--epochs", type=_positive, default=3, help="passes over all training rows (default: 3)")
+    return top
+
+
+def run_raw(options: argparse.Namespace) -> None:
+    """Stage `raw`."""
+    from penstock_trainer import raw
+
+    raw.run_stage(options.problem, options.artifacts, options.rows, options.shards)
+
+
+def run_preprocess(options: argparse.Namespace) -> None:
+    """Stage `preprocess`."""
+    from penstock_trainer import preprocess
+
+    preprocess.run_stage(options.problem, options.raw, options.artifacts, options.bad_rows_allowed)
+
+
+def run_tune(options: argparse.Namespace) -> None:
+    """Stage `tune`."""
+    from penstock_trainer import tune
+
+    tune.run_stage(options.problem, options.dataset, options.artifacts, options.trials, options.epochs)
+
+
+def run_train(options: argparse.Namespace) -> None:
+    """Stage `train`."""
+    from penstock_trainer import clusters, train
+
+    clusters.serve_if_server()
+    train.run_stage(
+        options.problem, options.dataset, options.study, options.artifacts, options.strategy, options.epochs
+    )
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return value
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a share from 0 to 1")
+    return value
+
+
+def _error(message: str, code: int) -> int:
+    print(f"error: {message}", file=sys.stderr, flush=True)
+    return code
+
+
+def _os_error(exc: OSError) -> str:
+    where = f" {exc.filename}" if exc.filename else ""
+    free = ""
+    if exc.filename and Path(exc.filename).parent.exists():
+        free = f" ({shutil.disk_usage(Path(exc.filename).parent).free / 1e6:,.0f} MB free on that disk)"
+    return f"{exc.strerror or exc}{where}{free}"
+
+
+def _input_error(exc: BaseException | None) -> BaseException | None:
+    """The InputError or OSError behind an exception of Beam's or TensorFlow's, if that is what it was."""
+    while exc is not None and not isinstance(exc, InputError | OSError):
+        exc = exc.__cause__ or exc.__context__
+    return exc
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,126 @@
+"""Export: the trained network and everything before it as one SavedModel that takes raw columns.
+
+The exported graph runs `derive`, the vocabularies' look-ups and the featurizer: there is no second implementation of the
+preprocessing. Export proves it: the SavedModel, loaded again, answers every row of the test split from its raw columns
+as the trained network answered it from the prepared ones.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from penstock_trainer import graph, statistics
+from penstock_trainer.examples import MISSING, UNKNOWN, read_block
+from penstock_trainer.network import Network
+from penstock_trainer.problem import Category, Column, Problem
+from penstock_trainer.statistics import CategoryStatistics
+from penstock_trainer.train import Dataset
+
+TOLERANCE = 1e-6
+SAMPLES = 16
+UNSEEN = "\x00 not seen in training"
+
+
+class Served(tf.Module):
+    """The model as the endpoint runs it."""
+
+    def __init__(self, problem: Problem, dataset: Dataset, network: Network):
+        super().__init__()
+        self.problem, self.network = problem, network
+        # Tracked, so that the variables are saved with the graph.
+        self.keras_model = network.keras_model
+        categories = {name: dataset.statistics[name] for name in dataset.examples.categories}
+        self.encoder = graph.Encoder(
+            {n: s.ranked() for n, s in categories.items() if isinstance(s, CategoryStatistics)}
+        )
+        columns = graph.signature_columns(problem)
+        specs = {name: graph.column_spec(name, column) for name, column in columns.items()}
+        self.signature = tf.function(self._predict, input_signature=[specs])
+
+    def _predict(self, raw: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        columns = {**raw, **graph.derive(self.problem, raw)}
+        encoded = {n: self.encoder(n, c) if c.dtype == tf.string else c for n, c in columns.items()}
+        return {"predictions": self.network.predict(encoded)}
+
+
+def export(problem: Problem, dataset: Dataset, network: Network, directory: Path) -> None:
+    """Write `saved_model/`, `schema.json` and `statistics.json` into the artifact's directory."""
+    served = Served(problem, dataset, network)
+    signature = served.signature.get_concrete_function()
+    tf.saved_model.save(served, str(directory / "saved_model"), signatures={"serving_default": signature})
+    columns = graph.signature_columns(problem)
+    schema = {
+        "name": problem.name,
+        "head": problem.label.head,
+        "label": problem.label.name,
+        "columns": [{"name": n, "type": c.type, "required": c.required} for n, c in columns.items()],
+        "ignored": [name for name in problem.columns if name not in columns],
+        "derived": list(problem.derived),
+    }
+    (directory / "schema.json").write_text(json.dumps(schema, indent=1))
+    kept = {
+        n: s for n, s in dataset.statistics.items() if n in columns or n in problem.derived or n == problem.label.name
+    }
+    (directory / "statistics.json").write_text(json.dumps(statistics.to_json(kept)))
+
+
+def prove(problem: Problem, dataset: Dataset, expected: np.ndarray, directory: Path) -> dict[str, Any]:
+    """Answer every test row from its raw columns by the SavedModel in `directory` and compare with `expected`, [rows].
+
+    Also writes `samples.json`: a few raw rows with the trained network's own answers.
+
+    Returns:
+        `rows` compared and the `max_difference` seen.
+
+    Raises:
+        RuntimeError: a row's answers differ by more than `TOLERANCE`.
+    """
+    signature = tf.saved_model.load(str(directory / "saved_model")).signatures["serving_default"]
+    columns = graph.signature_columns(problem)
+    compared, difference = 0, 0.0
+    for block in dataset.examples.blocks["test"]:
+        raw = raw_columns(dataset, columns, dataset.path / block.path)
+        answers = signature(**{name: tf.constant(values) for name, values in raw.items()})["predictions"].numpy()
+        wanted = expected[compared : compared + block.rows]
+        difference = max(difference, float(np.abs(answers - wanted).max()))
+        if compared == 0:
+            _write_samples(raw, columns, wanted, directory)
+        compared += block.rows
+    if not difference <= TOLERANCE * max(1.0, float(np.abs(expected).max())):
+        raise RuntimeError(f"the exported model answers a test row {difference} away from the trained network")
+    return {"rows": compared, "max_difference": difference}
+
+
+def raw_columns(dataset: Dataset, columns: Mapping[str, Column], block: Path) -> dict[str, np.ndarray]:
+    """The raw columns of a block's rows, as the signature takes them; a category no training row had stays unseen."""
+    numbers, codes, _ = read_block(block, dataset.examples)
+    raw: dict[str, np.ndarray] = dict(zip(dataset.examples.numbers, numbers, strict=True))
+    for name, code in zip(dataset.examples.categories, codes, strict=True):
+        column = dataset.statistics[name]
+        assert isinstance(column, CategoryStatistics)
+        words = np.array([*column.ranked(), UNSEEN, ""], object)
+        raw[name] = words[np.select([code == UNKNOWN, code == MISSING], [len(words) - 2, len(words) - 1], code)]
+    return {name: raw[name] for name in columns}
+
+
+def _write_samples(
+    raw: Mapping[str, np.ndarray], columns: Mapping[str, Column], expected: np.ndarray, directory: Path
+) -> None:
+    instances = []
+    for row in range(min(SAMPLES, len(expected))):
+        values = {name: _json_value(raw[name][row], column) for name, column in columns.items()}
+        instances.append({name: value for name, value in values.items() if value is not None})
+    predictions = [float(value) for value in expected[: len(instances)]]
+    (directory / "samples.json").write_text(json.dumps({"instances": instances, "predictions": predictions}, indent=1))
+
+
+def _json_value(value: Any, column: Column) -> Any:
+    if isinstance(column, Category):
+        return value or None
+    if np.isnan(value):
+        return None
+    return int(value) if column.type == "integer" else float(str(value))

@@ -1,0 +1,124 @@
+"""What every stage shares: its key, its result, and the paths and flags of the command line.
+
+A stage is a function from digests to a digest: its key is derived from what goes in, so finished work is found and not
+done again.
+"""
+
+import ast
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from penstock_trainer.artifacts import Manifest, artifact_path, digest_of, file_digest, find, seal, write_atomically
+from penstock_trainer.problem import Problem, function_digest
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One run of a stage: the kind of artifact it makes, and all that its outcome depends on."""
+
+    kind: str
+    root: Path
+    inputs: Mapping[str, str]
+    parameters: Mapping[str, Any]
+    code: str
+
+    @property
+    def key(self) -> str:
+        """The artifact's name: 16 hexadecimal digits of the digest of what goes in."""
+        made_of = {"kind": self.kind, "inputs": self.inputs, "parameters": self.parameters, "code": self.code}
+        return digest_of(made_of).removeprefix("sha256:")[:16]
+
+    @property
+    def path(self) -> Path:
+        """Where the artifact is or will be."""
+        return artifact_path(self.root, self.kind, self.key)
+
+    @property
+    def scratch(self) -> Path:
+        """A folder for what only this run, or the one that resumes it, needs; it is no part of the artifact."""
+        return self.path.with_name(f".{self.key}.scratch")
+
+    def finished(self) -> Manifest | None:
+        """The artifact's manifest where an earlier run sealed it and it still verifies; says so to the person watching."""
+        manifest = find(self.root, self.kind, self.key)
+        if manifest:
+            print(f"already done: {self.path}", flush=True)
+        return manifest
+
+    def seal(self, directory: Path, *, counts: Mapping[str, int], metrics: Mapping[str, Any] | None = None) -> Manifest:
+        """Seal `directory`, in which this run's artifact was built."""
+        return seal(
+            directory,
+            kind=self.kind,
+            inputs=self.inputs,
+            code=self.code,
+            parameters=self.parameters,
+            counts=counts,
+            metrics=metrics,
+        )
+
+    def report(self, manifest: Manifest, *, reused: bool) -> None:
+        """Write the result to the file that `PENSTOCK_RESULT` names, if it does, as the last act."""
+        shutil.rmtree(self.scratch, ignore_errors=True)
+        result = {
+            "kind": self.kind,
+            "path": str(self.path.resolve()),
+            "digest": manifest.digest,
+            "reused": reused,
+            "counts": dict(manifest.counts),
+            "metrics": dict(manifest.metrics),
+        }
+        if os.environ.get("PENSTOCK_RESULT"):
+            write_atomically(Path(os.environ["PENSTOCK_RESULT"]), json.dumps(result).encode())
+        print(f"{self.kind} {manifest.digest[:19]}: {self.path}", flush=True)
+
+
+def code_digest(module: str, problem: Problem, *functions: Any) -> str:
+    """Digest of the code a stage runs: `module` of this package, all of the package it imports, and the problem's `functions`."""
+    package = Path(__file__).parent
+    seen: dict[str, str] = {}
+
+    def visit(name: str) -> None:
+        path = package / f"{name}.py"
+        if name in seen or not path.exists():
+            return
+        seen[name] = file_digest(path)
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module == package.name:
+                for alias in node.names:
+                    visit(alias.name)
+            elif isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(package.name + "."):
+                visit(node.module.removeprefix(package.name + "."))
+
+    visit(module)
+    return digest_of({"modules": seen, "functions": function_digest(*functions), "problem": problem.name})
+
+
+def fingerprint(problem: Problem) -> dict[str, Any]:
+    """What of a problem's declaration tuning and training depend on, beside its functions."""
+    return {
+        "features": [repr(feature) for feature in problem.features],
+        "hyperparameters": {name: repr(value) for name, value in problem.hyperparameters.items()},
+        "label": problem.label.name,
+        "head": problem.label.head,
+    }
+
+
+def write_lineage(directory: Path, manifests: Mapping[str, Manifest], upstream: Path | None = None) -> None:
+    """Write the manifests of what an artifact was made from, and copy those in `upstream`'s own lineage."""
+    lineage = directory / "lineage"
+    if upstream and (upstream / "lineage").exists():
+        shutil.copytree(upstream / "lineage", lineage)
+    lineage.mkdir(exist_ok=True)
+    for kind, manifest in manifests.items():
+        (lineage / f"{kind}.json").write_text(json.dumps(asdict(manifest), sort_keys=True))
+
+
+def is_deciding_role() -> bool:
+    """Whether this process is the one that seals and reports: the chief, or the only one there is."""
+    return os.environ.get("PENSTOCK_ROLE", "chief") == "chief"
