@@ -1,0 +1,39 @@
+# The targets are one or two lines each; tools/ does the work.
+STACK ?= local
+PYTHON ?= python3
+export PYTHON
+export PYTHONDONTWRITEBYTECODE = 1
+.DEFAULT_GOAL := help
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r n t; do printf '%-18s %s\n' "$$n" "$$t"; done
+
+up: runtime  ## raw data to a served model; STACK=local by default
+	@.venv/bin/python tools/stack.py up $(STACK)
+
+down: runtime  ## end and remove all that `make up` made, but for what the stack's `keep` names
+	@.venv/bin/python tools/stack.py down $(STACK)
+
+env: runtime  ## the exports with which `pulumi up -s local` works by hand: eval "$$(make -s env)"
+	@.venv/bin/python tools/stack.py env
+
+test:  ## lint, types and all tests
+	@tools/python tools/environments.py test
+	@tools/python tools/pulumi_cli.py
+	@.venv/bin/python tools/checks.py
+
+lock:  ## resolve the dependencies of all environments anew
+	@tools/python tools/environments.py lock
+
+bench:  ## all benchmarks, one after the other
+	@tools/python tools/environments.py test
+	@for script in benchmarks/*.py; do .venv/bin/python "$$script" || exit 1; done
+
+bench-%:
+	@tools/python tools/environments.py test
+	@.venv/bin/python benchmarks/$(subst -,_,$*).py
+
+runtime:
+	@tools/python tools/environments.py runtime
+
+.PHONY: help up down env test lock bench runtime

@@ -1,0 +1,113 @@
+"""The three environments: infrastructure (.venv), trainer/.venv and serving/.venv, each from its own lock file."""
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import uv
+from common import PROJECT, ToolError, digest, run, say
+
+
+@dataclass(frozen=True)
+class Environment:
+    """One environment, and the distributions of this project that are installed into it as they lie here."""
+
+    member: str
+    venv: Path
+    editable: tuple[str, ...]
+    minutes: int
+    lock_options: tuple[str, ...] = ()
+
+    @property
+    def runtime_lock(self) -> Path:
+        """What it takes to run."""
+        return PROJECT / self.member / "requirements.txt"
+
+    @property
+    def test_lock(self) -> Path:
+        """What the tests take beside it."""
+        return PROJECT / self.member / "requirements-test.txt"
+
+
+ENVIRONMENTS = (
+    Environment("modules", PROJECT / ".venv", ("modules",), 1),
+    Environment("trainer", PROJECT / "trainer" / ".venv", ("trainer",), 3, ("--all-extras",)),
+    Environment(
+        "serving",
+        PROJECT / "serving" / ".venv",
+        ("trainer", "serving"),
+        2,
+        # It is installed from this checkout, so no lock can know its hash.
+        ("--no-emit-package", "penstock-trainer"),
+    ),
+)
+
+
+def prepare(test: bool) -> None:
+    """Brings every environment up to date; does nothing to one whose locks have not changed."""
+    for environment in ENVIRONMENTS:
+        _prepare(environment, test)
+
+
+def lock() -> None:
+    """Resolves the dependencies anew; the files name no index, so that they work with any."""
+    tool = uv.find()
+    for environment in ENVIRONMENTS:
+        say(f"locking {environment.member}")
+        common = [tool, "pip", "compile", "--quiet", "--universal", "--python-version", "3.10"]
+        common += ["--generate-hashes", "--no-header"]
+        folder = PROJECT / environment.member
+        own = [*environment.lock_options, "pyproject.toml", "-o", "requirements.txt"]
+        run([*common, *own], f"locking {environment.member}", cwd=folder)
+        test = ["-c", "requirements.txt", "--group", "pyproject.toml:test", "-o", "requirements-test.txt"]
+        run([*common, *test], f"locking the tests of {environment.member}", cwd=folder)
+
+
+def _prepare(environment: Environment, test: bool) -> None:
+    stamp = environment.venv / "penstock.json"
+    done: dict[str, str] = json.loads(stamp.read_text()) if stamp.exists() else {}
+    state = {"runtime": _runtime_digest(environment), "test": _test_digest(environment)}
+    if done.get("runtime") == state["runtime"] and (not test or done.get("test") == state["test"]):
+        return
+    # What the tests need stays where it was installed once: otherwise `up` and `test` would undo each other.
+    with_test = test or "test" in done
+    name = environment.venv.parent.name if environment.member != "modules" else "infrastructure"
+    say(f"preparing the {name} environment (up to {environment.minutes} min the first time)")
+    tool = uv.find()
+    python = environment.venv / "bin" / "python"
+    stamp.unlink(missing_ok=True)
+    if subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode if python.exists() else True:
+        making = [tool, "venv", "--quiet", "--clear", "--python", sys.executable, environment.venv]
+        run(making, f"making the {name} environment")
+    locks = [environment.runtime_lock, *([environment.test_lock] if with_test else [])]
+    run([tool, "pip", "sync", "--quiet", "--python", python, *locks], f"filling the {name} environment")
+    members = [part for member in environment.editable for part in ("-e", PROJECT / member)]
+    run([tool, "pip", "install", "--quiet", "--python", python, "--no-deps", *members], f"linking {name} into it")
+    stamp.write_text(json.dumps(state if with_test else {"runtime": state["runtime"]}))
+
+
+def _runtime_digest(environment: Environment) -> str:
+    projects = [PROJECT / member / "pyproject.toml" for member in environment.editable]
+    # An environment knows its own path: a moved checkout needs new ones.
+    return digest(environment.runtime_lock, *projects, str(environment.venv))
+
+
+def _test_digest(environment: Environment) -> str:
+    return digest(_runtime_digest(environment), environment.test_lock)
+
+
+def main() -> None:
+    """`environments.py runtime|test|lock`."""
+    wanted = sys.argv[1] if len(sys.argv) == 2 else ""
+    if wanted not in ("runtime", "test", "lock"):
+        raise ToolError(f"environments.py takes one of runtime, test, lock; not {wanted!r}")
+    lock() if wanted == "lock" else prepare(test=wanted == "test")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except ToolError as exc:
+        sys.exit(f"error: {exc}")
