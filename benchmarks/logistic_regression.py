@@ -1,8 +1,10 @@
-"""A logistic regression on the columns of a sealed model, trained and tested on the same rows, beside the model's own test AUC.
+"""A logistic regression on the columns of a sealed model, trained and tested on the same rows, beside the model's own
+test AUC.
 
 Run in the trainer's environment, after `make up`:
 
-    python benchmarks/logistic_regression.py --model .penstock/local/artifacts/models/<key> --dataset .penstock/local/artifacts/dataset/<key>
+    python benchmarks/logistic_regression.py --model .penstock/local/artifacts/models/<key> --dataset
+    .penstock/local/artifacts/dataset/<key>
 
 scikit-learn, twice: on the raw columns the endpoint takes (numbers standardised with missing as the mean, categories
 one-hot), and on the same with the derived columns besides.

@@ -100,7 +100,8 @@ def verify(directory: Path) -> Manifest:
 
 
 def verify_lineage(directory: Path) -> dict[str, Manifest]:
-    """The manifests behind a verified model, by kind, `model` included, each link compared with the digest that names it.
+    """The manifests behind a verified model, by kind, `model` included, each link compared with the digest that names
+    it.
 
     Raises:
         InputError: the seal or a link of the chain from the model back to the raw files does not hold.
@@ -123,8 +124,8 @@ def verify_lineage(directory: Path) -> dict[str, Manifest]:
 def building(root: Path, kind: str, key: str) -> Iterator[Path]:
     """A fresh directory to write an artifact into; moved to `root/<kind's folder>/<key>` once it holds a manifest.
 
-    Whatever an earlier, broken run left under that key is removed first. The directory is made beside its destination, so
-    that the final move is one atomic rename.
+    Whatever an earlier, broken run left under that key is removed first. The directory is made beside its destination,
+    so that the final move is one atomic rename.
     """
     final = artifact_path(root, kind, key)
     partial = final.with_name(f".{final.name}.partial")

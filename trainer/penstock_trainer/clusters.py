@@ -22,21 +22,20 @@ BYTES_PER_SHARD = 256 << 10
 class Cluster(Protocol):
     """Makes variables where they belong and runs functions over blocks."""
 
-    def scope(self) -> Any:
-        """The context in which to make variables."""
-        ...
+    strategy: tf.distribute.Strategy  # networks are made in its scope
 
     def map(self, function: Callable[..., Any], arguments: Iterable[tuple[Any, ...]]) -> list[Any]:
-        """`function` of each of `arguments`, in no order of execution; returns when all are done, as numpy, in order."""
+        """`function` of each of `arguments`, in no order of execution; returns when all are done, as numpy, in
+        order.
+        """
         ...
 
 
 class Local:
     """Everything in this process."""
 
-    def scope(self) -> Any:
-        """The default strategy's scope."""
-        return tf.distribute.get_strategy().scope()
+    def __init__(self) -> None:
+        self.strategy = tf.distribute.get_strategy()
 
     def map(self, function: Callable[..., Any], arguments: Iterable[tuple[Any, ...]]) -> list[Any]:
         """One after another."""
@@ -44,7 +43,10 @@ class Local:
 
 
 class ParameterServers:
-    """The chief's view of a cluster of parameter servers and workers, named by TF_CONFIG."""
+    """The chief's view of a cluster of parameter servers and workers, named by TF_CONFIG.
+
+    Variables go to the parameter servers, round robin; those above `BYTES_PER_SHARD` in shards.
+    """
 
     def __init__(self) -> None:
         resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
@@ -55,10 +57,6 @@ class ParameterServers:
             ),
         )
         self.coordinator = tf.distribute.coordinator.ClusterCoordinator(self.strategy)
-
-    def scope(self) -> Any:
-        """Variables go to the parameter servers, round robin; large ones in shards."""
-        return self.strategy.scope()
 
     def map(self, function: Callable[..., Any], arguments: Iterable[tuple[Any, ...]]) -> list[Any]:
         """By whichever worker is free."""

@@ -54,7 +54,8 @@ def read_blocks(path: Path, columns: Mapping[str, Column]) -> Iterator[tuple[pa.
             block, rest = _cut(rest + chunk, last=not chunk)
             if len(rest) > LONGEST_RECORD:
                 raise InputError(
-                    f"{path}: the record that begins in line {line} does not end within {LONGEST_RECORD:,} bytes; is a quote left open?"
+                    f"{path}: the record that begins in line {line} does not end within {LONGEST_RECORD:,} bytes; "
+                    "is a quote left open?"
                 )
             if block:
                 yield _parse(path, block, line, names, columns)

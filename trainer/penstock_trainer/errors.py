@@ -2,4 +2,6 @@
 
 
 class InputError(ValueError):
-    """The user's input is at fault: the message names the thing, the value and the fix, and is shown without a traceback."""
+    """The user's input is at fault: the message names the thing, the value and the fix, and is shown without a
+    traceback.
+    """

@@ -1,9 +1,9 @@
 """Examples: shuffled blocks of columns, read at memory-copy speed by TensorFlow's own operations.
 
-A block is a matrix of four-byte cells, one row a column: first the numbers (float32, missing is NaN), then the categories
-(int32 codes), last the label (float32). A category's code is its rank among the training rows, so a smaller vocabulary
-is a threshold, never a look-up; `MISSING` and `UNKNOWN` (no training row had it) are negative. Written with numpy, read
-in the graph, so that a worker that has no Python can read it. Part of the light core.
+A block is a matrix of four-byte cells, one row a column: first the numbers (float32, missing is NaN), then the
+categories (int32 codes), last the label (float32). A category's code is its rank among the training rows, so a smaller
+vocabulary is a threshold, never a look-up; `MISSING` and `UNKNOWN` (no training row had it) are negative. Written with
+numpy, read in the graph, so that a worker that has no Python can read it. Part of the light core.
 """
 
 import json
@@ -57,7 +57,9 @@ class Examples:
 
 
 def write_block(path: Path, numbers: np.ndarray, codes: np.ndarray, label: np.ndarray) -> None:
-    """Write float32 `numbers` of shape [number columns, rows], int32 `codes` [category columns, rows], float32 `label` [rows]."""
+    """Write float32 `numbers` of shape [number columns, rows], int32 `codes` [category columns, rows], float32 `label`
+    [rows].
+    """
     with path.open("wb") as file:
         for matrix, cell in ((numbers, "<f4"), (codes, "<i4"), (label, "<f4")):
             file.write(np.ascontiguousarray(matrix, cell).tobytes())

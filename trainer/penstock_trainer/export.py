@@ -1,8 +1,8 @@
 """Export: the trained network and everything before it as one SavedModel that takes raw columns.
 
-The exported graph runs `derive`, the vocabularies' look-ups and the featurizer: there is no second implementation of the
-preprocessing. Export proves it: the SavedModel, loaded again, answers every row of the test split from its raw columns
-as the trained network answered it from the prepared ones.
+The exported graph runs `derive`, the vocabularies' look-ups and the featurizer: there is no second implementation of
+the preprocessing. Export proves it: the SavedModel, loaded again, answers every row of the test split from its raw
+columns as the trained network answered it from the prepared ones.
 """
 
 import json

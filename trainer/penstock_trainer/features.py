@@ -15,8 +15,8 @@ from penstock_trainer.ranges import Choice, FloatRange, IntRange, Range
 class Scaled:
     """A number made comparable with the others; missing becomes the mean (0 after scaling).
 
-    `by`: `z_score` (mean 0, deviation 1), `min_max` (0 to 1 over the training rows) or `log` (the z-score's cheap cousin
-    for long tails: sign(x) * log(1 + |x|), divided by its largest value).
+    `by`: `z_score` (mean 0, deviation 1), `min_max` (0 to 1 over the training rows) or `log` (the z-score's cheap
+    cousin for long tails: sign(x) * log(1 + |x|), divided by its largest value).
     """
 
     column: str

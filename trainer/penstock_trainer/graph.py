@@ -1,4 +1,5 @@
-"""The graph from raw columns to the network's inputs: written once, used in preprocessing, training and the served model.
+"""The graph from raw columns to the network's inputs: written once, used in preprocessing, training and the served
+model.
 
 Three steps, each a function of tensors of shape [rows]:
 

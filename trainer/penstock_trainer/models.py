@@ -1,8 +1,11 @@
-"""Networks for the features a problem declares. A problem may bring a function of its own with the same two parameters."""
+"""Networks for the features a problem declares. A problem may bring a function of its own with the same two
+parameters.
+"""
 
 from collections.abc import Mapping
 from typing import Any
 
+import tensorflow as tf
 import tf_keras as keras
 
 from penstock_trainer.graph import InputSpec
@@ -21,18 +24,31 @@ def wide_and_deep(inputs: Mapping[str, Any], specs: Mapping[str, InputSpec], par
 
     Parameters: `hidden`, the layers' units ("128,64"), and `dropout`, the share dropped after each of them.
     """
-    numbers, wide = [], []
-    for name, spec in specs.items():
-        if spec.ids is None:
-            numbers.append(keras.layers.Reshape([1])(inputs[name]))
-        else:
-            numbers.append(keras.layers.Embedding(spec.ids, spec.dimension, name=f"{name}_embedding")(inputs[name]))
-            wide.append(
-                keras.layers.Embedding(spec.ids, 1, embeddings_initializer="zeros", name=f"{name}_weight")(inputs[name])
-            )
-    hidden = keras.layers.Concatenate()(numbers)
+    numbers = [keras.layers.Reshape([1])(inputs[name]) for name, spec in specs.items() if spec.ids is None]
+    hidden = keras.layers.Concatenate()([*numbers, *embed(inputs, specs)])
     for units in str(parameters["hidden"]).split(","):
         hidden = keras.layers.Dense(int(units), activation="relu")(hidden)
         hidden = keras.layers.Dropout(parameters["dropout"])(hidden)
-    deep = keras.layers.Dense(1)(hidden)
-    return keras.layers.Add()([deep, *wide]) if wide else deep
+    logits = keras.layers.Dense(1)(hidden)
+    linear = {name: InputSpec(spec.ids, 1) for name, spec in specs.items() if spec.ids is not None}
+    for weights in embed(inputs, linear, "zeros"):
+        logits += tf.reduce_sum(weights, 1, keepdims=True)
+    return logits
+
+
+def embed(inputs: Mapping[str, Any], specs: Mapping[str, InputSpec], initializer: str = "uniform") -> list[Any]:
+    """The embeddings of all inputs that are ids: tensors of shape [rows, features * dimension], one a dimension in use.
+
+    Features of one dimension share a table, each with its own rows in it: one look-up for all of them instead of one
+    each, and one large table that parameter servers split evenly instead of many small ones.
+    """
+    embedded = []
+    for dimension in sorted({spec.dimension for spec in specs.values() if spec.ids is not None}):
+        ids, first = [], 0
+        for name, spec in specs.items():
+            if spec.ids is not None and spec.dimension == dimension:
+                ids.append(inputs[name] + first)
+                first += spec.ids
+        table = keras.layers.Embedding(first, dimension, embeddings_initializer=initializer)
+        embedded.append(keras.layers.Flatten()(table(tf.stack(ids, axis=1))))
+    return embedded

@@ -21,6 +21,7 @@ class Network(tf.Module):
     def __init__(self, problem: Problem, statistics: Statistics, examples: Examples, hyperparameters: Hyperparameters):
         super().__init__()
         parameters = {n: resolve(v, n, hyperparameters) for n, v in problem.hyperparameters.items()}
+        self.strategy = tf.distribute.get_strategy()
         self.head = problem.label.head
         self.examples = examples
         self.batch_size = int(parameters.get("batch_size", 512))
@@ -68,20 +69,23 @@ class Network(tf.Module):
             for variable in self.keras_model.weights
         ]
 
+    def train_step(self, cells: tf.Tensor) -> tf.Tensor:
+        """One step of gradient descent on `cells`, [rows, width]; returns the sum of the rows' losses."""
+        cells = tf.transpose(cells)
+        variables = self.keras_model.trainable_variables
+        with tf.GradientTape() as tape:
+            losses = self.loss(self.logits(self.columns(cells), training=True), cells[-1])
+            mean = tf.reduce_mean(losses)
+        self.optimizer.apply_gradients(zip(tape.gradient(mean, variables), variables, strict=True))
+        return tf.reduce_sum(losses)
+
     def train_block(self, path: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """One pass over a block in random order, `batch_size` rows a step; (rows trained on, sum of their losses)."""
-        cells = tf.transpose(self.read(path))
-        cells = tf.random.experimental.stateless_shuffle(cells, seed)
+        cells = tf.random.experimental.stateless_shuffle(tf.transpose(self.read(path)), seed)
         rows = tf.shape(cells)[0]
         total = 0.0
         for start in tf.range(0, rows, self.batch_size):
-            batch = tf.transpose(cells[start : start + self.batch_size])
-            with tf.GradientTape() as tape:
-                losses = self.loss(self.logits(self.columns(batch), training=True), batch[-1])
-                mean = tf.reduce_mean(losses)
-            variables = self.keras_model.trainable_variables
-            self.optimizer.apply_gradients(zip(tape.gradient(mean, variables), variables, strict=True))
-            total += tf.reduce_sum(losses)
+            total += self.strategy.run(self.train_step, args=(cells[start : start + self.batch_size],))
         return rows, total
 
     def predict_block(self, path: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

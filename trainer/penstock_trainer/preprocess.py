@@ -6,8 +6,9 @@
                                                      +-> parts: prepared batches, as files
     parts, grouped at random -> shuffled, categories to codes -> blocks
 
-Elements are Arrow record batches or names of files, never rows, and no row passes a GroupByKey: what a machine holds at a
-time is one batch, or one group of parts. Every row is counted: training + validation + test + unlabelled + dead letters.
+Elements are Arrow record batches or names of files, never rows, and no row passes a GroupByKey: what a machine holds
+at a time is one batch, or one group of parts. Every row is counted: training + validation + test + unlabelled + dead
+letters.
 """
 
 import glob
@@ -68,7 +69,9 @@ class ReadFile(beam.DoFn):
 
 
 class Prepare(beam.DoFn):
-    """A batch of raw rows to parts by split, with derived columns and the label; statistics of all columns on the side."""
+    """A batch of raw rows to parts by split, with derived columns and the label; statistics of all columns on the
+    side.
+    """
 
     def __init__(self, reference: str, scratch: str):
         self.reference, self.scratch = reference, scratch
@@ -242,8 +245,8 @@ def run_stage(reference: str, patterns: list[str], root: Path, bad_rows_allowed:
     """Prepare the raw files that `patterns` name and seal the dataset.
 
     Raises:
-        InputError: no file matches, a file lacks a column, the problem's functions do not fit its columns, or more than the
-            allowed share of rows is malformed.
+        InputError: no file matches, a file lacks a column, the problem's functions do not fit its columns, or more
+            than the allowed share of rows is malformed.
     """
     problem = load_problem(reference)
     files = find_files(patterns)
@@ -315,7 +318,8 @@ def _refuse_bad_rows(counts: Mapping[str, int], allowed: float, directory: Path,
     column = f"column {first['column']!r}, " if first["column"] else ""
     raise InputError(
         f"{bad:,} of {rows:,} rows are malformed, {bad / rows:.2%}; allowed are {allowed:.2%} (bad_rows_allowed). "
-        f"The first: {first['file']} line {first['line']}, {column}value {first['value']!r}: {first['reason']}. All: {kept}"
+        f"The first: {first['file']} line {first['line']}, {column}value {first['value']!r}: {first['reason']}. "
+        f"All: {kept}"
     )
 
 

@@ -159,13 +159,15 @@ class Problem:
         wanted = {Scaled: (Number, Integer), Bucketized: (Number, Integer), Vocabulary: (Category,)}
         if isinstance(column, Timestamp) or not isinstance(column, wanted.get(type(feature), Column)):
             raise InputError(
-                f"feature {type(feature).__name__}({feature.column!r}): the column is a {column.type}, which this feature "
-                "does not take"
+                f"feature {type(feature).__name__}({feature.column!r}): the column is a {column.type}, which this "
+                "feature does not take"
             )
 
     @property
     def inputs(self) -> dict[str, Column]:
-        """The raw columns known at the moment of prediction that the graph can take: all but outcomes and timestamps."""
+        """The raw columns known at the moment of prediction that the graph can take: all but outcomes and
+        timestamps.
+        """
         return {n: c for n, c in self.columns.items() if not c.outcome and not isinstance(c, Timestamp)}
 
     def search_space(self) -> dict[str, Range]:

@@ -65,7 +65,9 @@ Hyperparameters: TypeAlias = Mapping[str, Any]
 
 
 def resolve(value: Any, name: str, hyperparameters: Hyperparameters) -> Any:
-    """`value` itself, or, where it is a range, what `hyperparameters` says under `name`, or else the range's default."""
+    """`value` itself, or, where it is a range, what `hyperparameters` says under `name`, or else the range's
+    default.
+    """
     if isinstance(value, IntRange | FloatRange | Choice):
         return hyperparameters.get(name, value.default)
     return value

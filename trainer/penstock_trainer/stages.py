@@ -44,7 +44,9 @@ class Stage:
         return self.path.with_name(f".{self.key}.scratch")
 
     def finished(self) -> Manifest | None:
-        """The artifact's manifest where an earlier run sealed it and it still verifies; says so to the person watching."""
+        """The artifact's manifest where an earlier run sealed it and it still verifies; says so to the person
+        watching.
+        """
         manifest = find(self.root, self.kind, self.key)
         if manifest:
             print(f"already done: {self.path}", flush=True)
@@ -79,7 +81,9 @@ class Stage:
 
 
 def code_digest(module: str, problem: Problem, *functions: Any) -> str:
-    """Digest of the code a stage runs: `module` of this package, all of the package it imports, and the problem's `functions`."""
+    """Digest of the code a stage runs: `module` of this package, all of the package it imports, and the problem's
+    `functions`.
+    """
     package = Path(__file__).parent
     seen: dict[str, str] = {}
 

@@ -1,7 +1,7 @@
 """Mergeable statistics of a column: one pass over all rows yields them, and every later stage lives off them.
 
-Merging is associative: however the rows were split over machines, the counts, means and variances are those of the whole.
-Part of the light core: numpy and datasketches.
+Merging is associative: however the rows were split over machines, the counts, means and variances are those of the
+whole. Part of the light core: numpy and datasketches.
 """
 
 import base64
@@ -23,7 +23,9 @@ FORMAT = 1
 
 @dataclass
 class NumberStatistics:
-    """Of a numeric column: `count` values that are there, `missing` that are not, Welford's mean and M2, a KLL sketch."""
+    """Of a numeric column: `count` values that are there, `missing` that are not, Welford's mean and M2, a KLL
+    sketch.
+    """
 
     count: int = 0
     missing: int = 0

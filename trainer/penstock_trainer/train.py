@@ -44,7 +44,8 @@ class Dataset:
         """Verify the dataset's seal and check that it can train `problem`.
 
         Raises:
-            InputError: the seal does not hold, the dataset lacks a column of the problem's features, or a split is empty.
+            InputError: the seal does not hold, the dataset lacks a column of the problem's features, or a split is
+            empty.
         """
         manifest = verify(path)
         if manifest.kind != "dataset":
@@ -62,14 +63,17 @@ class Dataset:
         label = found[problem.label.name]
         if isinstance(label, statistics.NumberStatistics) and label.min == label.max:
             raise InputError(
-                f"label {problem.label.name!r} is {label.min} in all {label.count:,} training rows: there is nothing to learn"
+                f"label {problem.label.name!r} is {label.min} in all {label.count:,} training rows: "
+                "there is nothing to learn"
             )
         return cls(path, manifest, examples, found)
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch did: its number from 1, the examples it trained on, their mean loss, its seconds, and `validation` metrics."""
+    """What one epoch did: its number from 1, the examples it trained on, their mean loss, its seconds, and
+    `validation` metrics.
+    """
 
     number: int
     examples: int
@@ -88,7 +92,7 @@ class Trainer:
         self.dataset, self.cluster, self.seed = dataset, cluster, seed
         self.head = problem.label.head
         tf.keras.utils.set_random_seed(seed)
-        with cluster.scope():
+        with cluster.strategy.scope():
             self.network = Network(problem, dataset.statistics, dataset.examples, hyperparameters)
             self.epoch = tf.Variable(0, trainable=False, dtype=tf.int64)
         path = tf.TensorSpec([], tf.string)
@@ -124,7 +128,9 @@ class Trainer:
             yield Epoch(number, examples, steps, loss, seconds, self.evaluate("validation"))
 
     def restore(self, folder: Path) -> int:
-        """Keep checkpoints in `folder` from now on; returns the number of the last epoch that is in one, 0 when none is."""
+        """Keep checkpoints in `folder` from now on; returns the number of the last epoch that is in one, 0 when none
+        is.
+        """
         checkpoint = tf.train.Checkpoint(
             model=self.network.keras_model, optimizer=self.network.optimizer, epoch=self.epoch
         )

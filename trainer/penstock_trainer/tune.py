@@ -58,7 +58,9 @@ class Study:
             )
 
     def work(self) -> None:
-        """Run trials until no more are needed: those finished, and those running in processes that are alive, are enough."""
+        """Run trials until no more are needed: those finished, and those running in processes that are alive, are
+        enough.
+        """
         while (trial := self._claim()) is not None:
             self._run(trial)
 
@@ -128,7 +130,9 @@ class Study:
 
 
 def run_stage(reference: str, dataset_path: Path, root: Path, trials: int, epochs: int) -> None:
-    """Work on the study until it is finished; the chief seals it, any other process returns when no trial is left to run."""
+    """Work on the study until it is finished; the chief seals it, any other process returns when no trial is left to
+    run.
+    """
     problem = load_problem(reference)
     space = problem.search_space()
     if not space:

