@@ -11,6 +11,7 @@ from pulumi.dynamic import ConfigureRequest, CreateResult, DiffResult, Resource,
 
 from penstock.errors import StageFailed, StageInterrupted
 from penstock.local import engine, fingerprint
+from penstock.local import urn as resource_urn
 from penstock.local.environment import without_pulumi
 from penstock.local.identity import ProcessIdentity
 from penstock.local.spec import Identity, JobSpec, Outcome, ReplicaSpec, read_json, write_json
@@ -55,7 +56,7 @@ class LocalJob(Resource, module="penstock", name="LocalJob"):
     """What the stage measured, by name."""
 
     def __init__(self, name: str, props: dict[str, Any], opts: pulumi.ResourceOptions) -> None:
-        urn = pulumi.create_urn(name, "pulumi-python:dynamic/penstock:LocalJob", opts.parent)
+        urn = resource_urn.of(name, "pulumi-python:dynamic/penstock:LocalJob", opts)
         outputs = dict.fromkeys(("path", "digest", "counts", "metrics", "reused"))
         super().__init__(LocalJobProvider(), name, {"name": name, "urn": urn, **props, **outputs}, opts)
 

@@ -7,6 +7,7 @@ import pulumi
 from pulumi.dynamic import ConfigureRequest, CreateResult, DiffResult, Resource, ResourceProvider, UpdateResult
 
 from penstock.local import engine, server
+from penstock.local import urn as resource_urn
 from penstock.local.identity import ProcessIdentity
 
 WATCHED = ("command", "host", "port", "fingerprint")
@@ -56,7 +57,7 @@ class LocalService(Resource, module="penstock", name="LocalService"):
     """Base URL at which it answers."""
 
     def __init__(self, name: str, props: dict[str, Any], opts: pulumi.ResourceOptions) -> None:
-        urn = pulumi.create_urn(name, "pulumi-python:dynamic/penstock:LocalService", opts.parent)
+        urn = resource_urn.of(name, "pulumi-python:dynamic/penstock:LocalService", opts)
         outputs = dict.fromkeys(("url", "pid", "started"))
         super().__init__(LocalServiceProvider(), name, {"name": name, "urn": urn, **props, **outputs}, opts)
 
