@@ -49,6 +49,8 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     arguments = parser.parse_args(argv)
     if not NAME.fullmatch(arguments.name):
         parser.error(f"--name is {arguments.name!r}, expected letters, digits, '.', '_' and '-'")
+    if not 0 <= arguments.port <= 65535:  # the resolver would take it modulo 65536
+        parser.error(f"--port is {arguments.port}, expected 0 (any free one) to 65535")
     if arguments.expect_digest is not None and not DIGEST.fullmatch(arguments.expect_digest):
         parser.error(f"--expect-digest is {arguments.expect_digest!r}, expected sha256: and 64 hexadecimal digits")
     return arguments

@@ -13,8 +13,8 @@ from penstock_serving.protocol import PatientProtocol
 from penstock_trainer.errors import InputError
 
 BACKLOG = 2048
-QUIET_SECONDS = 0.5
-"""How long a stopping server keeps answering on open connections before it closes those that are idle."""
+QUIET_SECONDS = 2.0
+"""How long a stopping server answers on open connections before it closes the idle ones."""
 DRAIN_SECONDS = 8
 """After this long a stopping server gives up the requests that are still in flight."""
 

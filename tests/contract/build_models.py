@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
+
 from penstock_trainer.artifacts import Manifest, seal
 
 FLIGHT_COLUMNS = [
@@ -35,7 +36,10 @@ class Flights(tf.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        keys, values = tf.constant(["UA", "B6", "EWR", "IAH", "Turbo-fan", ""]), tf.constant([0.1, -0.7, 0.3, 0.2, 0.4, -0.1])
+        keys, values = (
+            tf.constant(["UA", "B6", "EWR", "IAH", "Turbo-fan", ""]),
+            tf.constant([0.1, -0.7, 0.3, 0.2, 0.4, -0.1]),
+        )
         self.table = tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(keys, values), 0.0)
         self.weights = tf.Variable([1.0, 0.5, -0.8, 0.9, 0.6, -0.4, 0.2, 1.1])
 
@@ -61,7 +65,7 @@ class HalfPlusThree(tf.Module):
 
 
 def build(directory: Path, module: Any, schema: dict[str, Any], samples: list[dict[str, Any]]) -> None:
-    """Export `module` with the columns of `schema`, and seal it with the chain of manifests that a trainer would leave."""
+    """Export `module` with the columns of `schema`, and seal it with the chain of manifests that a trainer leaves."""
     types = {"category": tf.string, "number": tf.float32, "integer": tf.float32}
     columns = {column["name"]: types[column["type"]] for column in schema["columns"]}
     specs = {name: tf.TensorSpec([None], dtype, name=name) for name, dtype in columns.items()}

@@ -1,0 +1,129 @@
+"""Real server processes on loopback ports, serving real sealed models."""
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+STARTUP_SECONDS = 120
+
+
+class RunningServer:
+    """One server process and a client of it."""
+
+    def __init__(self, model: Path, name: str, log: Path, *arguments: str) -> None:
+        self.model = model
+        self.name = name
+        self._log = log
+        with log.open("wb") as stderr:
+            self.process = subprocess.Popen(command(model, name, 0, *arguments), stderr=stderr)
+        self.port = self._wait_for(r'"port": (\d+)')
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.client = httpx.Client(base_url=self.url, timeout=60)
+
+    @property
+    def log(self) -> str:
+        """What the process has written to standard error so far."""
+        return self._log.read_text()
+
+    def wait_until_ready(self) -> "RunningServer":
+        """Return once the model is loaded."""
+        deadline = time.monotonic() + STARTUP_SECONDS
+        while self.client.get("/readyz").status_code != 200:
+            assert time.monotonic() < deadline, self.log
+            time.sleep(0.05)
+        return self
+
+    def predict(self, body: Any, **options: Any) -> httpx.Response:
+        """POST a JSON value, or bytes as they are, to the model's predict route."""
+        how = {"content": body} if isinstance(body, bytes) else {"json": body}
+        return self.client.post(f"/v1/models/{self.name}:predict", **how, **options)
+
+    def end(self) -> int:
+        """SIGTERM, and the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=30)
+
+    def _wait_for(self, pattern: str) -> int:
+        deadline = time.monotonic() + STARTUP_SECONDS
+        while not (found := re.search(pattern, self.log)):
+            assert self.process.poll() is None, self.log
+            assert time.monotonic() < deadline, self.log
+            time.sleep(0.02)
+        return int(found.group(1))
+
+
+def command(model: Path, name: str, port: int, *arguments: str) -> list[str]:
+    """The server's argv, in this environment."""
+    server = [sys.executable, "-m", "penstock_serving", "--model", str(model), "--name", name, "--port", str(port)]
+    return [*server, *arguments]
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with the sealed models `flights` and `half_plus_three`."""
+    root = tmp_path_factory.mktemp("models")
+    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0"}
+    builder = [sys.executable, str(Path(__file__).with_name("build_models.py")), str(root)]
+    built = subprocess.run(builder, env=environment, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stderr
+    return root
+
+
+@pytest.fixture(scope="session")
+def serve(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., RunningServer]]:
+    """Starts a server of one of the models; whatever still runs at the end is killed."""
+    logs = tmp_path_factory.mktemp("logs")
+    with contextlib.ExitStack() as running:
+
+        def start(name: str, *arguments: str) -> RunningServer:
+            server = RunningServer(models / name, name, logs / f"{len(list(logs.iterdir()))}.log", *arguments)
+            running.callback(server.process.wait)
+            running.callback(server.process.kill)
+            running.callback(server.client.close)
+            return server
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def flights(serve: Callable[..., RunningServer]) -> RunningServer:
+    """A ready server of the model `flights`."""
+    return serve("flights").wait_until_ready()
+
+
+@pytest.fixture
+def refused() -> Callable[..., str]:
+    """Runs a server that must refuse to start, and returns the one line that it says."""
+
+    def run(model: Path, *arguments: str, name: str = "flights", port: int = 0) -> str:
+        done = subprocess.run(
+            command(model, name, port, *arguments), capture_output=True, text=True, timeout=STARTUP_SECONDS, check=False
+        )
+        assert done.returncode == 2, done.stderr
+        errors = [line for line in done.stderr.splitlines() if not line.startswith("{")]
+        assert len(errors) == 1, done.stderr
+        assert errors[0].startswith("error: ")
+        assert done.stdout == ""
+        return errors[0]
+
+    return run
+
+
+@pytest.fixture
+def taken_port() -> Iterator[int]:
+    """A port that another program listens on."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        yield other.getsockname()[1]
