@@ -41,7 +41,7 @@ class Flights(tf.Module):
             tf.constant([0.1, -0.7, 0.3, 0.2, 0.4, -0.1]),
         )
         self.table = tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(keys, values), 0.0)
-        self.weights = tf.Variable([1.0, 0.5, -0.8, 0.9, 0.6, -0.4, 0.2, 1.1])
+        self.weights = tf.Variable(tf.constant([1.0, 0.5, -0.8, 0.9, 0.6, -0.4, 0.2, 1.1]))
 
     @tf.function
     def __call__(self, **columns: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -1,0 +1,165 @@
+"""Rows on their way to the model."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+import pytest
+
+from penstock_serving.backends import RowRefusedError, Values
+from penstock_serving.batching import Batcher
+from penstock_serving.errors import QueueFullError, RequestError, UnavailableError
+
+
+class SlowModel:
+    """Doubles its one column; each call waits for `go`, and its size is noted."""
+
+    def __init__(self) -> None:
+        self.calls: list[int] = []
+        self.go = threading.Semaphore(0)
+
+    def predict(self, columns: Sequence[Values]) -> list[float]:
+        """Twice each value; -1 is refused and -2 breaks the model."""
+        (values,) = columns
+        self.go.acquire()
+        if -1 in values:
+            raise RowRefusedError("no -1")
+        if -2 in values:
+            raise ZeroDivisionError
+        return [2.0 * value for value in values]
+
+
+@pytest.fixture
+def model() -> SlowModel:
+    """A model that waits to be let go."""
+    return SlowModel()
+
+
+@pytest.fixture
+def batched(model: SlowModel) -> Callable[..., None]:
+    """Runs a test's coroutine with a started batcher of `model`."""
+
+    def run(test: Callable[[Batcher], Coroutine[Any, Any, None]], **limits: int) -> None:
+        async def main() -> None:
+            batcher = Batcher(model.predict, on_batch=model.calls.append, **limits)
+            batcher.start()
+            try:
+                await test(batcher)
+            finally:
+                model.go.release(1000)
+                await asyncio.to_thread(batcher.close)
+
+        asyncio.run(main())
+
+    return run
+
+
+async def until(reached: Callable[[], bool]) -> None:
+    """Wait, at most 5 seconds, until it is so."""
+    for _ in range(500):
+        if reached():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("not reached in 5 seconds")
+
+
+def rows(*values: int) -> list[tuple[int]]:
+    return [(value,) for value in values]
+
+
+def test_what_arrives_during_a_call_shares_the_next_one(model, batched):
+    async def test(batcher: Batcher) -> None:
+        first = asyncio.create_task(batcher.submit(rows(1)))
+        await until(lambda: model.calls == [1])
+        others = [asyncio.create_task(batcher.submit(rows(n, n + 1))) for n in (10, 20, 30)]
+        await until(lambda: batcher.waiting_rows == 6)
+        model.go.release(2)
+        assert await first == [2.0]
+        assert await asyncio.gather(*others) == [[20.0, 22.0], [40.0, 42.0], [60.0, 62.0]]
+        assert model.calls == [1, 6]
+        assert batcher.waiting_rows == 0
+
+    batched(test)
+
+
+def test_a_batch_is_no_larger_than_its_limit_and_a_large_request_is_never_split(model, batched):
+    async def test(batcher: Batcher) -> None:
+        model.go.release(100)
+        first = asyncio.create_task(batcher.submit(rows(*range(10))))
+        others = [asyncio.create_task(batcher.submit(rows(1, 2, 3))) for _ in range(3)]
+        await asyncio.gather(first, *others)
+        assert model.calls[0] == 10
+        assert max(model.calls[1:]) <= 4
+
+    batched(test, batch_rows=4)
+
+
+def test_a_full_queue_refuses_at_once_and_says_when_to_come_back(model, batched):
+    async def test(batcher: Batcher) -> None:
+        running = asyncio.create_task(batcher.submit(rows(1)))
+        await until(lambda: model.calls == [1])
+        waiting = asyncio.create_task(batcher.submit(rows(1, 2, 3)))
+        await until(lambda: batcher.waiting_rows == 3)
+        with pytest.raises(QueueFullError, match="3 rows wait already, 2 more would pass the limit of 4") as refused:
+            await batcher.submit(rows(1, 2))
+        assert refused.value.headers == {"retry-after": "1"}
+        model.go.release(2)
+        assert await running == [2.0]
+        assert await waiting == [2.0, 4.0, 6.0]
+
+    batched(test, queue_rows=4)
+
+
+def test_a_row_that_the_model_refuses_fails_its_own_request_only(model, batched):
+    async def test(batcher: Batcher) -> None:
+        first = asyncio.create_task(batcher.submit(rows(0)))
+        await until(lambda: model.calls == [1])
+        requests = [asyncio.create_task(batcher.submit(rows(value))) for value in (5, -1, 6, -2)]
+        await until(lambda: batcher.waiting_rows == 4)
+        model.go.release(100)
+        assert await first == [0.0]
+        good, refused, other, broken = await asyncio.gather(*requests, return_exceptions=True)
+        assert (good, other) == ([10.0], [12.0])
+        assert isinstance(refused, RequestError)
+        assert str(refused) == "the model refuses a row: no -1"
+        assert isinstance(broken, ZeroDivisionError)
+
+    batched(test)
+
+
+def test_a_client_that_gives_up_does_not_disturb_the_others(model, batched):
+    async def test(batcher: Batcher) -> None:
+        first = asyncio.create_task(batcher.submit(rows(1)))
+        await until(lambda: model.calls == [1])
+        gone, stays = asyncio.create_task(batcher.submit(rows(2))), asyncio.create_task(batcher.submit(rows(3)))
+        await until(lambda: batcher.waiting_rows == 2)
+        gone.cancel()
+        model.go.release(2)
+        assert (await first, await stays) == ([2.0], [6.0])
+
+    batched(test)
+
+
+def test_a_model_that_answers_too_few_rows_fails_the_request():
+    async def test() -> None:
+        batcher = Batcher(lambda _: [1.0], on_batch=lambda _: None)
+        batcher.start()
+        with pytest.raises(RuntimeError, match="1 predictions for 2 rows"):
+            await batcher.submit(rows(1, 2))
+        batcher.close()
+
+    asyncio.run(test())
+
+
+def test_requests_wait_for_the_start_and_are_told_when_there_will_be_none(model):
+    async def test() -> None:
+        batcher = Batcher(model.predict, on_batch=model.calls.append)
+        waiting = asyncio.create_task(batcher.submit(rows(1)))
+        await until(lambda: batcher.waiting_rows == 1)
+        batcher.abandon(UnavailableError("stopped"))
+        with pytest.raises(UnavailableError, match="stopped"):
+            await waiting
+        assert (batcher.waiting_rows, model.calls) == (0, [])
+
+    asyncio.run(test())
