@@ -9,7 +9,7 @@ from penstock_serving.messages import Response, encode
 from penstock_serving.served import ServedModel
 
 PLACE = "/*facts*/null"
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'"
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:"
 
 
 def console_page(served: ServedModel) -> Callable[[Any, Any], Awaitable[Response]]:
