@@ -45,7 +45,10 @@ def _gone(owner: dict[str, str | int]) -> bool:
     if owner["hostname"] != socket.gethostname() or owner["username"] != getpass.getuser():
         return False
     try:
-        started = psutil.Process(int(owner["pid"])).create_time()
+        process = psutil.Process(int(owner["pid"]))
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return True
+        started = process.create_time()
     except psutil.NoSuchProcess:
         return True
     # Another process has the pid by now: it started after the lock was taken.

@@ -6,7 +6,8 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import Any
 
 import grpc
@@ -18,6 +19,9 @@ from penstock.local.identity import ProcessIdentity
 
 _death_watch_started = threading.Lock()
 _on_death: list[Callable[[], None]] = []
+_cancelled = threading.Event()
+_cancelling = threading.Lock()
+_on_cancel: list[Callable[[], None]] = []
 
 
 def find() -> tuple[ProcessIdentity | None, list[ProcessIdentity]]:
@@ -37,6 +41,33 @@ def on_death(action: Callable[[], None]) -> Callable[[], None]:
     """Has `action` run should the engine die; the answer takes it back."""
     _on_death.append(action)
     return lambda: _on_death.remove(action)
+
+
+@contextmanager
+def interruptible(action: Callable[[], None]) -> Generator[None]:
+    """Has `action` run, from another thread, should the run be cancelled within the block."""
+    with _cancelling:
+        _on_cancel.append(action)
+        if _cancelled.is_set():
+            action()
+    try:
+        yield
+    finally:
+        with _cancelling:
+            _on_cancel.remove(action)
+
+
+def cancel() -> None:
+    """The run is cancelled, by Ctrl-C or otherwise: what is running is to end soon, and nothing more to begin."""
+    with _cancelling:
+        _cancelled.set()
+        for action in _on_cancel:
+            action()
+
+
+def is_cancelled() -> bool:
+    """Whether the run has been cancelled."""
+    return _cancelled.is_set()
 
 
 def end_with_engine() -> None:
@@ -108,7 +139,20 @@ class _PlainErrors:
 
 def adopt_provider_host() -> None:
     """Prepares the process that hosts our dynamic providers; called by each provider's `configure`."""
-    host = sys.modules["__main__"]
-    if hasattr(host, "traceback"):
-        vars(host)["traceback"] = _PlainErrors
+    host = vars(sys.modules["__main__"])
+    if "traceback" in host:
+        host["traceback"] = _PlainErrors
+    if "DynamicResourceProviderServicer" in host:
+        # Pulumi's own answer to a cancelled run is to do nothing, hence to wait for a stage of hours. The server has
+        # bound the method already, so the method itself is given another body.
+        host["DynamicResourceProviderServicer"].Cancel.__code__ = _cancel.__code__
     end_with_engine()
+
+
+def _cancel(self: Any, request: Any, context: Any) -> Any:  # noqa: ARG001  # pyright: ignore[reportUnusedFunction]
+    from google.protobuf import empty_pb2  # pyright: ignore[reportMissingTypeStubs]
+
+    from penstock.local import engine
+
+    engine.cancel()
+    return empty_pb2.Empty()

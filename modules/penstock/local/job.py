@@ -74,13 +74,11 @@ def _run(props: dict[str, Any]) -> dict[str, Any]:
     relay = engine.Relay(props["urn"])
     relay.progress(f"logs in {logs}")
     outcome = _supervise(_spec(props, folder, logs), folder / "spec.json", logs / "supervisor.log", relay)
+    if engine.is_cancelled() or (outcome and outcome["status"] == "interrupted"):
+        raise StageInterrupted(f"{name} was interrupted; `make up` continues from the last sealed artifact")
     if outcome is None:
         _end_leftovers(folder / "processes.json")
         raise StageFailed(f"{name}: the supervisor ended before the stage did; see {logs / 'supervisor.log'}")
-    if outcome["status"] == "interrupted":
-        raise StageInterrupted(
-            f"{name} was interrupted ({outcome['message']}); `make up` continues from the last sealed artifact"
-        )
     if outcome["status"] == "failed":
         raise StageFailed(f"{name} failed: {outcome['message']}\nlog: {outcome['log']}")
     result = read_json(folder / "result.json")
@@ -111,10 +109,11 @@ def _supervise(spec: JobSpec, spec_file: Path, log: Path, relay: engine.Relay) -
 
     forget = engine.on_death(clean_up)
     try:
-        assert supervisor.stdout is not None
-        for line in supervisor.stdout:
-            relay.progress(line.rstrip())
-        supervisor.wait()
+        with engine.interruptible(supervisor.terminate):
+            assert supervisor.stdout is not None
+            for line in supervisor.stdout:
+                relay.progress(line.rstrip())
+            supervisor.wait()
     finally:
         forget()
     return read_json(spec["outcome"])
@@ -146,7 +145,6 @@ def _spec(props: dict[str, Any], folder: Path, logs: Path) -> JobSpec:
         "outcome": str(folder / "outcome.json"),
         "processes": str(folder / "processes.json"),
         "watch": watch,
-        "foreground_group": os.getpgid(above.pid) if above is not None else None,
     }
 
 

@@ -79,7 +79,8 @@ def start(
     write_json(record, [identity.pid, identity.started])
     forget = engine.on_death(lambda: identity.end(grace_seconds=5))
     try:
-        _wait_until_ready(process, address, SHARED_PORT_PROBES if shares_port else 1, log, begins)
+        with engine.interruptible(process.terminate):
+            _wait_until_ready(process, address, SHARED_PORT_PROBES if shares_port else 1, log, begins)
     except BaseException:
         identity.end(grace_seconds=5)
         record.unlink()
@@ -101,6 +102,8 @@ def _wait_until_ready(
     deadline = time.monotonic() + READY_SECONDS
     while time.monotonic() < deadline:
         code = process.poll()
+        if engine.is_cancelled():
+            raise ServiceFailed("interrupted while the server was loading the model; `make up` starts it again")
         if code is not None:
             raise ServiceFailed(_last_words(log, begins, f"the server ended with exit code {code}"))
         if ports.listens(process.pid, address.port) and all(address.ready(timeout_seconds=5) for _ in range(probes)):

@@ -35,8 +35,6 @@ class JobSpec(TypedDict):
     """Where the supervisor keeps the identities of what it started."""
     watch: list[Identity]
     """Processes without which the job must not go on."""
-    foreground_group: int | None
-    """The process group that the terminal interrupts."""
 
 
 class Outcome(TypedDict):

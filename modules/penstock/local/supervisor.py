@@ -134,12 +134,6 @@ def _say(line: str) -> None:
 def main() -> None:
     """Runs the job that the file named on the command line describes."""
     spec: JobSpec = json.loads(Path(sys.argv[1]).read_text())
-    if spec["foreground_group"] is not None:
-        # Pulumi starts its plugins in process groups of their own, which Ctrl-C in a terminal does not reach.
-        try:
-            os.setpgid(0, spec["foreground_group"])
-        except OSError:
-            print("note: Ctrl-C does not reach this job directly", file=sys.stderr)
     supervisor = Supervisor(spec)
 
     def stop(number: int, _frame: object) -> None:

@@ -1,0 +1,65 @@
+"""A run that is cut short leaves no process behind, and the next one continues from the last sealed artifact."""
+
+import os
+import signal
+from contextlib import suppress
+
+import psutil
+
+
+def engine_of(started):
+    """The CLI that the command runs."""
+    return next(child for child in psutil.Process(started.pid).children(recursive=True) if child.name() == "pulumi")
+
+
+def manifests(project):
+    found = project.stack_folder.glob("artifacts/*/*/manifest.json")
+    return {path.parent.parent.name: path.stat().st_mtime_ns for path in found}
+
+
+def test_killed_in_every_stage_it_leaves_no_process_and_goes_on_from_what_is_sealed(project):
+    sealed = {}
+    for stage, kinds in [
+        ("flow-preprocess-raw", set()),
+        ("flow-preprocess-dataset", {"raw"}),
+        ("flow-tune-study", {"raw", "dataset"}),
+        ("flow-train-model", {"raw", "dataset", "study"}),
+        ("flow-serve-server", {"raw", "dataset", "study", "models"}),
+    ]:
+        started = project.start("up")
+        project.wait_for(f"{project.stack_folder}/logs/{stage}", started)
+        engine_of(started).kill()
+        assert started.wait(30) == 1
+        assert project.left_after(15) == {}, stage
+        assert project.processes() == {}, stage
+        now = manifests(project)
+        assert set(now) == kinds
+        assert {kind: now[kind] for kind in sealed} == sealed, "a sealed artifact was made again"
+        sealed = now
+
+    output = project.run("up")
+    assert "its lock on stack local is released" in output
+    assert {kind: manifests(project)[kind] for kind in sealed} == sealed
+    assert project.get("/attestation")["digest"] == project.outputs()["model_digest"]
+
+
+def test_one_ctrl_c_ends_the_running_stage_and_says_how_to_go_on(project):
+    started = project.start("up")
+    project.wait_for("logs in", started)
+    # What a terminal does on Ctrl-C: SIGINT to the whole foreground process group.
+    os.killpg(started.pid, signal.SIGINT)
+    assert started.wait(30) == 1
+    assert project.left_after(5) == {}
+    output = project.output()
+    assert "was interrupted" in output
+    assert "`make up` continues from the last sealed artifact" in output
+    assert "Traceback" not in output
+
+
+def test_a_killed_process_group_leaves_no_process(project):
+    started = project.start("up")
+    project.wait_for("logs in", started)
+    with suppress(ProcessLookupError):
+        os.killpg(started.pid, signal.SIGKILL)
+    started.wait(10)
+    assert project.left_after(20) == {}
