@@ -30,7 +30,9 @@ class Served(tf.Module):
 
     def __init__(self, problem: Problem, dataset: Dataset, network: Network):
         super().__init__()
-        self.problem, self.network = problem, network
+        self.problem = problem
+        # A method, not the network: that would be tracked with its optimizer, whose slots need Keras to be loaded.
+        self.answer = network.predict
         # Tracked, so that the variables are saved with the graph.
         self.keras_model = network.keras_model
         categories = {name: dataset.statistics[name] for name in dataset.examples.categories}
@@ -44,7 +46,7 @@ class Served(tf.Module):
     def _predict(self, raw: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         columns = {**raw, **graph.derive(self.problem, raw)}
         encoded = {n: self.encoder(n, c) if c.dtype == tf.string else c for n, c in columns.items()}
-        return {"predictions": self.network.predict(encoded)}
+        return {"predictions": self.answer(encoded)}
 
 
 def export(problem: Problem, dataset: Dataset, network: Network, directory: Path) -> None:
