@@ -14,7 +14,7 @@ from penstock_serving.backends.saved_model import SavedModelBackend
 from penstock_serving.logs import set_up_logs
 from penstock_serving.seal import SealedModel
 from penstock_serving.served import ServedModel
-from penstock_serving.server import Server, listen
+from penstock_serving.server import Server, bind
 from penstock_trainer.errors import InputError
 
 INPUT_AT_FAULT = 2
@@ -59,13 +59,13 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 def _serve(arguments: argparse.Namespace) -> int:
     sealed = SealedModel.open(arguments.model, arguments.expect_digest)
     served = ServedModel(arguments.name, sealed, SavedModelBackend())
-    listener = listen(arguments.host, arguments.port)
+    listener = bind(arguments.host, arguments.port)
     set_up_logs()
-    host, port = listener.getsockname()[:2]
+    host, port = listener.socket.getsockname()[:2]
     fields = {"model": served.name, "digest": sealed.digest, "host": host, "port": port, "pid": os.getpid()}
-    logger.info("listening", extra={"fields": fields})
-    server = Server(Application(served))
-    server.run(sockets=[listener])
+    logger.info("starting", extra={"fields": fields | {"succeeds": listener.shared}})
+    server = Server(Application(served), succeeds=listener.shared)
+    server.run(sockets=[listener.socket])
     if server.failure is not None:
         code = _fail(server.failure)
     else:

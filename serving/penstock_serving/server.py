@@ -2,9 +2,12 @@
 
 import asyncio
 import contextlib
+import errno
+import logging
 import socket
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import uvicorn
 
@@ -12,6 +15,7 @@ from penstock_serving.app import Application
 from penstock_serving.protocol import PatientProtocol
 from penstock_trainer.errors import InputError
 
+logger = logging.getLogger("penstock_serving")
 BACKLOG = 2048
 QUIET_SECONDS = 2.0
 """How long a stopping server answers on open connections before it closes the idle ones."""
@@ -19,28 +23,52 @@ DRAIN_SECONDS = 8
 """After this long a stopping server gives up the requests that are still in flight."""
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A bound socket; other sockets that ask for SO_REUSEPORT too, as a successor's does, may share its port.
+@dataclass(frozen=True)
+class Listener:
+    """A bound socket; `shared` if another server listens on its port already, which this one is to succeed."""
+
+    socket: socket.socket
+    shared: bool
+
+
+def bind(host: str, port: int) -> Listener:
+    """A socket with SO_REUSEPORT, so that a successor's may share its port.
 
     Raises:
-        InputError: the port is taken, or the address is not this machine's.
+        InputError: a program that does not share has the port, or the address is not this machine's.
     """
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind, protocol)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        listener.bind(address)
-        listener.listen(BACKLOG)
-    except (OSError, OverflowError) as exc:
-        raise InputError(f"cannot listen on {host}:{port}: {exc}; choose another --port or --host") from exc
-    return listener
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        bound = _socket(family, sharing=False)
+        try:
+            bound.bind(address)
+            shared = False
+        except OSError as exc:
+            if exc.errno != errno.EADDRINUSE:
+                raise
+            shared = True
+        bound.close()
+        bound = _socket(family, sharing=True)
+        bound.bind(address)
+    except OSError as exc:
+        raise InputError(f"cannot listen on {host}:{port}: {exc.strerror}; choose another --port or --host") from exc
+    return Listener(bound, shared)
+
+
+def _socket(family: int, sharing: bool) -> socket.socket:
+    """A TCP socket that may take a port whose last connections still linger, and one in use if that is shared too."""
+    made = socket.socket(family, socket.SOCK_STREAM)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if sharing:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    return made
 
 
 class Server(uvicorn.Server):
     """Serves one application; after `run`, `failure` is what kept its model from loading, if anything did."""
 
-    def __init__(self, application: Application) -> None:
+    def __init__(self, application: Application, succeeds: bool) -> None:
+        """`succeeds`: another server listens on the port until this one is ready."""
         super().__init__(
             uvicorn.Config(
                 application,  # pyright: ignore[reportArgumentType] (its ASGI types are plainer than uvicorn's)
@@ -59,12 +87,24 @@ class Server(uvicorn.Server):
             )
         )
         self._application = application
+        self._succeeds = succeeds
         self.failure: Exception | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen first, then load: a probe finds the process alive, and a client waits instead of being refused."""
-        await super().startup(sockets)
-        self._application.served.start(self._fail)
+        """Listen, then load: a probe finds the process alive, and a client waits instead of being refused.
+
+        A successor loads first: while it cannot answer yet, the server before it gets all requests.
+        """
+        served = self._application.served
+        if self._succeeds:
+            served.start(self._fail)
+            while not (served.available or self.should_exit):
+                await asyncio.sleep(0.02)
+            if not self.should_exit:
+                await self._start_listening(sockets)
+        else:
+            await self._start_listening(sockets)
+            served.start(self._fail)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Answer what has been sent, tell each client to go elsewhere, and close."""
@@ -85,6 +125,10 @@ class Server(uvicorn.Server):
                 yield
             finally:
                 self._captured_signals.clear()
+
+    async def _start_listening(self, sockets: list[socket.socket] | None) -> None:
+        await super().startup(sockets)
+        logger.info("listening")
 
     async def _stop_listening(self, listeners: list[socket.socket]) -> None:
         """Stop accepting, without resetting the connections that the kernel has accepted already.
