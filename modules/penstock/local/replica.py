@@ -100,7 +100,7 @@ class Replica:
                 return
 
     def _copy(self, stream: IO[bytes], relay: Callable[[str], None]) -> None:
-        with Path(self.spec["log"]).open("ab") as log:
+        with stream, Path(self.spec["log"]).open("ab") as log:
             for line in stream:
                 log.write(line)
                 log.flush()

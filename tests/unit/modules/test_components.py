@@ -1,0 +1,117 @@
+import asyncio
+import gc
+
+import pulumi
+import pytest
+
+import penstock
+from penstock import Artifact, Pipeline, PipelineArgs, Program
+
+# Pulumi's test runtime leaves its event loops to the garbage collector.
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+
+
+class Recorder:
+    """A platform that runs nothing and remembers what it was asked for."""
+
+    def __init__(self):
+        self.jobs, self.services, self.kept = {}, {}, None
+
+    def storage(self, name, keep, opts):
+        self.kept = list(keep)
+        return pulumi.Output.from_input("/store")
+
+    def job(self, name, job, opts):
+        self.jobs[name] = job
+        return Artifact(*(pulumi.Output.from_input(value) for value in (f"/{name}", f"sha256:{name}", {}, {})))
+
+    def service(self, name, service, opts):
+        self.services[name] = service
+        return pulumi.Output.from_input("http://127.0.0.1:1")
+
+    def estimated_cost(self):
+        return {}
+
+
+class Mocks(pulumi.runtime.Mocks):
+    def new_resource(self, args):
+        return args.name, args.inputs
+
+    def call(self, args):
+        raise AssertionError(args.token)
+
+
+@pytest.fixture
+def build():
+    """Builds a pipeline on a recording platform and returns what the platform was asked for, all values known."""
+
+    def make(**args):
+        asyncio.set_event_loop(asyncio.new_event_loop())
+        pulumi.runtime.set_mocks(Mocks())
+        recorder = Recorder()
+
+        @pulumi.runtime.test
+        def run():
+            Pipeline("flow", PipelineArgs(platform=recorder, problem=args.pop("problem", "flights"), **args))
+            commands = [role.command for job in recorder.jobs.values() for role in job.roles.values()]
+            commands += [service.command for service in recorder.services.values()]
+            return pulumi.Output.all(*(pulumi.Output.all(*command) for command in commands)).apply(resolved.extend)
+
+        resolved = []
+        run()
+        assert resolved, "the commands were never known"
+        recorder.commands = [" ".join(command) for command in resolved]
+        return recorder
+
+    yield make
+    asyncio.get_event_loop().close()
+    asyncio.set_event_loop(None)
+    gc.collect()
+
+
+def test_every_stage_starts_from_the_artifacts_of_the_stages_before_it(build):
+    recorder = build()
+    raw, dataset, chief, trial, *training, server = recorder.commands
+    assert raw == "raw --problem flights --artifacts /store"
+    assert "--raw /flow-preprocess-raw" in dataset
+    assert "--dataset /flow-preprocess-dataset" in chief
+    assert trial == chief
+    assert all("--study /flow-tune-study" in command for command in training)
+    assert "--model /flow-train-model --name flights --expect-digest sha256:flow-train-model" in server
+
+
+def test_ones_own_raw_files_take_the_place_of_the_bundled_ones_and_are_watched(build):
+    recorder = build(preprocessing={"raw": ["a/*.csv", "b/*.csv"]})
+    assert "flow-preprocess-raw" not in recorder.jobs
+    assert "--raw a/*.csv --raw b/*.csv" in recorder.commands[0]
+    assert recorder.jobs["flow-preprocess-dataset"].files == ["a/*.csv", "b/*.csv"]
+
+
+def test_without_parameter_servers_one_process_trains(build):
+    roles = build(training={"parameter_servers": 0, "workers": 4}).jobs["flow-train-model"].roles
+    assert set(roles) == {"chief"}
+    assert "local" in roles["chief"].command
+
+
+def test_the_number_of_workers_and_trial_processes_is_a_number_in_the_settings(build):
+    recorder = build(training={"parameter_servers": 3, "workers": 5}, tuning={"processes": 4})
+    assert {name: role.replicas for name, role in recorder.jobs["flow-train-model"].roles.items()} == {
+        "chief": 1,
+        "ps": 3,
+        "worker": 5,
+    }
+    assert sum(role.replicas for role in recorder.jobs["flow-tune-study"].roles.values()) == 4
+
+
+def test_a_problem_in_a_file_is_watched_by_every_stage_and_names_the_model(build):
+    recorder = build(problem="problems/late.py")
+    assert all("problems/late.py" in job.files for job in recorder.jobs.values())
+    assert "--name late " in recorder.commands[-1]
+    assert recorder.services["flow-serve-server"].program is Program.SERVER
+
+
+def test_the_public_names_are_these():
+    assert penstock.__all__ == sorted(penstock.__all__)
+    assert {"Pipeline", "Preprocessing", "Tuning", "Training", "Endpoint", "LocalPlatform", "Platform"} <= set(
+        penstock.__all__
+    )

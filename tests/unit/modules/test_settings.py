@@ -1,0 +1,78 @@
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from settings import Settings, SettingsError
+
+PROJECT = Path(__file__).resolve().parents[3]
+KNOWN = sorted(Settings.model_fields)
+
+
+def message(config):
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_config({f"penstock:{key}": value for key, value in config.items()})
+    return str(caught.value)
+
+
+def test_the_defaults_that_pulumi_knows_are_the_ones_that_the_program_takes():
+    declared = yaml.safe_load((PROJECT / "Pulumi.yaml").read_text())["config"]
+    config = {f"penstock:{key}": json.dumps(entry["default"]).strip('"') for key, entry in declared.items()}
+    assert Settings.from_config(config) == Settings()
+    assert set(declared) == set(KNOWN) - {"raw", "rows"}
+
+
+def test_the_local_stacks_own_configuration_is_accepted():
+    own = yaml.safe_load((PROJECT / "stacks/Pulumi.local.yaml").read_text())["config"]
+    settings = Settings.from_config({key: json.dumps(value) for key, value in own.items()})
+    assert settings.keep == ("raw", "models")
+
+
+@given(st.sampled_from(KNOWN), st.integers(0, 20), st.sampled_from("xq_"))
+def test_a_misspelt_key_is_told_with_the_one_that_was_meant(key, place, letter):
+    typo = key[: place % len(key)] + letter + key[place % len(key) :]
+    if typo not in KNOWN:
+        told = message({typo: "1"})
+        assert f"unknown setting {typo!r}" in told
+        assert f"did you mean {key!r}?" in told
+
+
+@given(st.text(min_size=1, max_size=20).filter(lambda text: not text.strip().lstrip("+-").isdecimal()))
+def test_text_where_a_number_belongs_is_told_with_key_value_and_fix(value):
+    told = message({"trials": value})
+    assert f"setting 'trials' is {value!r}" in told
+    assert "integer" in told
+    assert "`pulumi config set trials 8`" in told
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("port", "80"), ("port", "70000"), ("workers", "0"), ("bad_rows_allowed", "1.5"), ("rows", "0"), ("problem", "")],
+)
+def test_a_value_out_of_range_is_told_with_key_and_value(key, value):
+    assert f"setting {key!r} is {value!r}" in message({key: value})
+
+
+def test_an_unknown_kind_to_keep_is_told_with_the_known_ones():
+    told = message({"keep": '["modles"]'})
+    assert "setting 'keep'" in told
+    assert "'models'" in told
+
+
+def test_all_mistakes_are_told_at_once():
+    assert len(message({"prot": "1", "epochs": "none"}).splitlines()) == 2
+
+
+@given(st.lists(st.text(min_size=1), min_size=1, max_size=3))
+def test_raw_takes_one_pattern_or_a_json_list(patterns):
+    assert Settings.from_config({"penstock:raw": json.dumps(patterns)}).raw == tuple(patterns)
+
+
+def test_a_single_pattern_needs_no_brackets():
+    assert Settings.from_config({"penstock:raw": "data/*.csv"}).raw == ("data/*.csv",)
+
+
+def test_other_namespaces_are_not_ours_to_judge():
+    assert Settings.from_config({"gcp:project": "x"}) == Settings()
