@@ -165,7 +165,7 @@ def _sift(
 ) -> tuple[bytes, list[DeadLetter]]:
     """The records of `block` that fit, as CSV again, and the others."""
     good, bad = io.StringIO(), []
-    writer = csv.writer(good, lineterminator="\n")
+    writer = csv.writer(good, lineterminator="\r\n")  # quotes a field that holds either character
     places = {name: names.index(name) for name in columns}
     reader = csv.reader(io.StringIO(block.decode("utf-8", errors="surrogateescape"), newline=""))
     first = line

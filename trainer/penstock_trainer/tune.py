@@ -10,11 +10,12 @@ beside the artifact until it is sealed: an interrupted study goes on where it st
 import fcntl
 import json
 import time
+import uuid
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import optuna
 import tf_keras as keras
@@ -37,13 +38,11 @@ HOLDER = "holder"  # a trial's attribute: the file that its process holds locked
 class Study:
     """A study in `scratch` that any number of processes work on until it has `trials` finished trials."""
 
-    def __init__(self, problem: Problem, dataset: Dataset, scratch: Path, trials: int, epochs: int):
+    def __init__(self, problem: Problem, dataset: Dataset, scratch: Path, holder: str, trials: int, epochs: int):
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.problem, self.dataset, self.scratch = problem, dataset, scratch
-        self.trials, self.epochs = trials, epochs
+        self.holder, self.trials, self.epochs = holder, trials, epochs
         self.metric, direction = metrics.objective(problem.label.head)
-        scratch.mkdir(parents=True, exist_ok=True)
-        self.holder = _hold(scratch)
         with self._exclusive():
             self.study = optuna.create_study(
                 study_name=problem.name,
@@ -98,7 +97,7 @@ class Study:
             if len(under_way) >= self.trials:
                 return None
             trial = self.study.ask()
-            trial.set_user_attr(HOLDER, Path(self.holder.name).name)
+            trial.set_user_attr(HOLDER, self.holder)
             return trial
 
     def _run(self, trial: optuna.Trial) -> None:
@@ -149,11 +148,12 @@ def run_stage(reference: str, dataset_path: Path, root: Path, trials: int, epoch
         if is_deciding_role():
             stage.report(manifest, reused=True)
         return
-    study = Study(problem, dataset, stage.scratch, trials, epochs)
-    study.work()
-    if not is_deciding_role():
-        return
-    study.wait()
+    with hold(stage.scratch) as holder:
+        study = Study(problem, dataset, stage.scratch, holder, trials, epochs)
+        study.work()
+        if not is_deciding_role():
+            return
+        study.wait()
     results = study.results()
     with artifacts.building(root, stage.kind, stage.key) as directory:
         (directory / "study.json").write_text(json.dumps(results, indent=1))
@@ -179,17 +179,14 @@ def _suggest(trial: optuna.Trial, name: str, range_: Range) -> Any:
     return trial.suggest_categorical(name, range_.options)
 
 
-def _hold(scratch: Path) -> TextIO:
-    """A file that this process holds locked; the system lets go of it when the process ends, however it ends."""
-    for number in range(10_000):
-        file = (scratch / f"holder-{number}").open("a")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            file.close()
-            continue
-        return file
-    raise InputError(f"{scratch}: more than 10,000 processes work on one study")
+@contextmanager
+def hold(scratch: Path) -> Iterator[str]:
+    """The name of a file in `scratch`, this process's own, that it holds locked; the system lets go however it ends."""
+    scratch.mkdir(parents=True, exist_ok=True)
+    name = f"holder-{uuid.uuid4().hex}"
+    with (scratch / name).open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield name
 
 
 def _is_held(path: Path) -> bool:

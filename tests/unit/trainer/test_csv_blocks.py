@@ -1,0 +1,115 @@
+import csv
+import gzip
+import io
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from penstock_trainer import csv_blocks
+from penstock_trainer.csv_blocks import check_header, read_blocks
+from penstock_trainer.errors import InputError
+from penstock_trainer.problem import Category, Integer, Number, Timestamp
+
+COLUMNS = {"name": Category(), "size": Number(), "count": Integer(), "when": Timestamp()}
+HEADER = "when,name,other,size,count\n"
+GOOD = "2013-01-01T05:00:00Z,oak,x,1.5,3\n"
+
+
+def read(path, text, columns=COLUMNS):
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    tables, letters = [], []
+    for table, bad in read_blocks(path, columns):
+        tables.extend(table.to_pylist())
+        letters.extend(bad)
+    return tables, letters
+
+
+@pytest.fixture
+def file(tmp_path):
+    return tmp_path / "a.csv"
+
+
+@pytest.mark.parametrize(
+    ("row", "column", "value", "reason"),
+    [
+        ("2013-01-01T05:00:00Z,oak,x,1.5\n", None, "2013-01-01T05:00:00Z,oak,x,1.5", "4 fields where the header has 5"),
+        ("2013-01-01T05:00:00Z,oak,x,tall,3\n", "size", "tall", "not a number"),
+        ("2013-01-01T05:00:00Z,oak,x,inf,3\n", "size", "inf", "not a finite number"),
+        ("2013-01-01T05:00:00Z,oak,x,1.5,3.5\n", "count", "3.5", "not an integer"),
+        ("2013-01-01T05:00:00Z,oak,x,1.5,16777217\n", "count", "16777217", "beyond 16,777,216"),
+        ("2013-02-30T05:00:00Z,oak,x,1.5,3\n", "when", "2013-02-30T05:00:00Z", "not a timestamp"),
+    ],
+)
+def test_a_malformed_row_is_a_dead_letter_with_its_line_and_the_others_are_kept(file, row, column, value, reason):
+    rows, letters = read(file, HEADER + GOOD + row + GOOD)
+    assert len(rows) == 2
+    assert [(x.line, x.column, x.value) for x in letters] == [(3, column, value)]
+    assert reason in letters[0].reason
+
+
+def test_lines_are_counted_across_blocks_and_quoted_line_breaks(file, monkeypatch):
+    monkeypatch.setattr(csv_blocks, "BLOCK_BYTES", 64)
+    quoted = '2013-01-01T05:00:00Z,"two\nlines",x,1.5,3\n'
+    rows, letters = read(file, HEADER + GOOD * 5 + quoted * 3 + "bad\n" + GOOD * 4)
+    assert len(rows) == 12
+    assert rows[5]["name"] == "two\nlines"
+    assert [x.line for x in letters] == [1 + 5 + 6 + 1]
+
+
+def test_bytes_that_are_not_utf8_are_a_dead_letter(file):
+    rows, letters = read(file, (HEADER + GOOD).encode() + b"2013-01-01T05:00:00Z,\xff\xfe,x,1.5,3\n")
+    assert len(rows) == 1
+    assert [(x.line, x.column) for x in letters] == [(3, "name")]
+
+
+def test_a_value_that_is_required_and_missing_is_a_dead_letter(file):
+    columns = {**COLUMNS, "name": Category(required=True)}
+    rows, letters = read(file, HEADER + GOOD + "2013-01-01T05:00:00Z,NA,x,1.5,3\n", columns)
+    assert len(rows) == 1
+    assert "required" in letters[0].reason
+
+
+def test_missing_values_are_null_and_a_moment_without_a_zone_is_utc(file):
+    rows, letters = read(file, HEADER + "2013-01-01 05:00:00,NA,,NaN,\n" + GOOD)
+    assert letters == []
+    assert rows[0] == {"name": None, "size": None, "count": None, "when": rows[1]["when"]}
+
+
+def test_a_gzipped_file_without_a_last_line_break_reads_the_same(tmp_path):
+    path = tmp_path / "a.csv.gz"
+    path.write_bytes(gzip.compress((HEADER + GOOD + GOOD.strip()).encode()))
+    assert sum(table.num_rows for table, _ in read_blocks(path, COLUMNS)) == 2
+
+
+def test_a_column_the_file_lacks_is_named_with_the_closest_one(file):
+    file.write_text("when,nam,size,count\n")
+    with pytest.raises(InputError, match=r"column 'name' .* did you mean 'nam'"):
+        check_header(file, COLUMNS)
+
+
+def test_an_empty_file_is_refused(file):
+    file.touch()
+    with pytest.raises(InputError, match="empty"):
+        check_header(file, COLUMNS)
+
+
+def test_a_quote_that_never_closes_is_refused_before_it_fills_the_memory(file, monkeypatch):
+    monkeypatch.setattr(csv_blocks, "BLOCK_BYTES", 64)
+    monkeypatch.setattr(csv_blocks, "LONGEST_RECORD", 1000)
+    with pytest.raises(InputError, match=r"line 3 .* quote left open"):
+        read(file, HEADER + GOOD + '2013-01-01T05:00:00Z,"oak,x,1.5,3\n' + GOOD * 100)
+
+
+field = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=8)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(field, st.one_of(st.floats(-1e30, 1e30).map(repr), field)), max_size=12))
+def test_every_record_is_either_a_row_or_a_dead_letter(tmp_path, records):
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    writer.writerow(["name", "size"])
+    writer.writerows(records)
+    rows, letters = read(tmp_path / "a.csv", text.getvalue(), {"name": Category(), "size": Number()})
+    assert len(rows) + len(letters) == len(records)

@@ -1,0 +1,224 @@
+"""The stages on a slice of the real flights: raw -> dataset -> study -> model, and each again with something changed."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow.csv as pa_csv
+import pytest
+import tensorflow as tf
+
+import penstock_trainer
+from penstock_trainer import artifacts as sealed
+from penstock_trainer import export, graph, stages, statistics
+from penstock_trainer.__main__ import main
+from penstock_trainer.examples import Examples, read_block
+from penstock_trainer.problem import load_problem
+
+from .conftest import ROWS, run
+
+FLIGHTS = Path(penstock_trainer.__file__).parent / "problems" / "flights.py"
+
+
+def raw_table(raw):
+    tables = [pa_csv.read_csv(path) for path in sorted(Path(raw.path).glob("*.csv"))]
+    return {name: np.concatenate([t[name].to_numpy() for t in tables]) for name in tables[0].column_names}
+
+
+def test_every_raw_row_is_counted_once(raw, dataset):
+    counts = dict(dataset.counts)
+    assert counts.pop("rows") == ROWS == raw.counts["rows"]
+    assert sum(counts.values()) == ROWS
+    assert counts["dead_letter"] == 0
+    table = raw_table(raw)
+    assert counts["unlabelled"] == np.isnan(table["arr_delay"].astype(float)).sum() > 0
+
+
+def test_the_rows_are_split_by_time_and_the_blocks_hold_the_rows_the_raw_files_do(raw, dataset):
+    table = raw_table(raw)
+    labelled = ~np.isnan(table["arr_delay"].astype(float))
+    moments = table["time_hour"].astype("datetime64[s]")
+    bounds = np.array(["2013-01-01", "2013-09-01", "2013-11-01", "2014-02-01"], "datetime64[s]")
+    examples = Examples.read(Path(dataset.path))
+    for split, start, end in zip(("training", "validation", "test"), bounds[:-1], bounds[1:], strict=True):
+        wanted = labelled & (moments >= start) & (moments < end)
+        blocks = [read_block(Path(dataset.path) / block.path, examples) for block in examples.blocks[split]]
+        distance = np.concatenate([numbers[examples.numbers.index("distance")] for numbers, _, _ in blocks])
+        labels = np.concatenate([label for _, _, label in blocks])
+        assert sorted(distance) == sorted(table["distance"][wanted].astype(np.float32))
+        assert labels.sum() == (table["arr_delay"][wanted] >= 15).sum()
+        assert not np.array_equal(distance, table["distance"][wanted])  # shuffled
+
+
+def test_the_statistics_of_the_training_rows_are_those_numpy_finds(raw, dataset):
+    table = raw_table(raw)
+    rows = ~np.isnan(table["arr_delay"].astype(float))
+    rows &= table["time_hour"].astype("datetime64[s]") < np.datetime64("2013-09-01")
+    found = json.loads((Path(dataset.path) / "statistics.json").read_text())["training"]
+    found = statistics.from_json(found)
+    temp = table["temp"][rows].astype(float)
+    assert found["temp"].count == (~np.isnan(temp)).sum()
+    assert found["temp"].mean == pytest.approx(np.nanmean(temp), rel=1e-6)
+    assert found["temp"].variance == pytest.approx(np.nanvar(temp), rel=1e-5)
+    names, counts = np.unique(table["carrier"][rows].astype(str), return_counts=True)
+    assert dict(found["carrier"].categories) == dict(zip(names, counts, strict=True))
+    departure = table["sched_dep_time"][rows]
+    assert found["departure_minute"].max == (departure // 100 * 60 + departure % 100).max()
+
+
+def test_weekdays_are_those_of_the_calendar(raw):
+    table = raw_table(raw)
+    flights = load_problem("flights")
+    columns = {n: tf.constant(table[n].astype(np.float32)) for n in flights.inputs if table[n].dtype != object}
+    days = np.array([f"{y}-{m:02}-{d:02}" for y, m, d in zip(table["year"], table["month"], table["day"], strict=True)])
+    sunday_is_0 = (days.astype("datetime64[D]").astype(int) + 4) % 7
+    assert np.array_equal(graph.derive(flights, columns)["weekday"].numpy(), sunday_is_0)
+
+
+def test_a_stage_that_is_done_is_found_and_not_done_again(artifacts, raw, dataset):
+    again = run("preprocess", "--problem", "flights", "--artifacts", artifacts, "--raw", raw.path, folder=artifacts)
+    assert again.reused
+    assert again.digest == dataset.digest
+
+
+def changed_problem(tmp_path, old, new):
+    text = FLIGHTS.read_text()
+    assert old in text
+    path = tmp_path / "flights.py"
+    path.write_text(text.replace(old, new))
+    return path
+
+
+def test_a_changed_feature_reuses_the_dataset_and_a_changed_derive_does_not(
+    artifacts, raw, dataset, tmp_path, monkeypatch
+):
+    feature = changed_problem(tmp_path, 'Scaled("seats")', 'Scaled("seats", by="min_max")')
+    again = run("preprocess", "--problem", feature, "--artifacts", artifacts, "--raw", raw.path, folder=artifacts)
+    assert (again.reused, again.digest) == (True, dataset.digest)
+    derive = changed_problem(tmp_path, "* 30.5", "* 30.0")
+    again = run("preprocess", "--problem", derive, "--artifacts", tmp_path, "--raw", raw.path, folder=tmp_path)
+    assert Path(again.path).name != Path(dataset.path).name
+
+
+def test_a_study_runs_with_the_raw_files_out_of_reach_and_keeps_every_trial(study):
+    found = json.loads((Path(study.path) / "study.json").read_text())
+    assert [trial["state"] for trial in found["trials"]].count("COMPLETE") >= 1
+    assert len(found["trials"]) == 3 == sum(study.counts.values())
+    assert set(found["best"]["hyperparameters"]) == set(load_problem("flights").search_space())
+    values = [trial["value"] for trial in found["trials"] if trial["state"] == "COMPLETE"]
+    assert found["best"]["value"] == max(values)
+
+
+def test_training_sees_every_example_in_every_epoch_and_learns(model, dataset):
+    assert model.counts["examples_seen"] == 6 * dataset.counts["training"]
+    assert model.metrics["validation"]["auc"] > 0.55
+
+
+def test_the_exported_model_was_proven_on_every_test_row(model, dataset):
+    assert model.metrics["export"]["rows"] == dataset.counts["test"]
+    assert model.metrics["export"]["max_difference"] <= export.TOLERANCE
+
+
+def test_the_seal_chains_the_model_to_the_raw_files(model, dataset, study, raw):
+    chain = sealed.verify_lineage(Path(model.path))
+    assert {kind: manifest.digest for kind, manifest in chain.items()} == {
+        "model": model.digest,
+        "study": study.digest,
+        "dataset": dataset.digest,
+        "raw": raw.digest,
+    }
+    assert chain["model"].inputs == {"dataset": dataset.digest, "study": study.digest}
+    assert chain["dataset"].inputs == {"raw": raw.digest}
+
+
+def test_the_served_signature_answers_raw_rows_of_the_csv_as_sealed(model, raw):
+    schema = json.loads((Path(model.path) / "schema.json").read_text())
+    names = [column["name"] for column in schema["columns"]]
+    assert {"arr_delay", "dep_delay", "dep_time", "arr_time", "air_time"} <= set(schema["ignored"])
+    table = raw_table(raw)
+    late = np.flatnonzero(table["time_hour"].astype("datetime64[s]") >= np.datetime64("2013-11-01"))[:50]
+    signature = tf.saved_model.load(str(Path(model.path) / "saved_model")).signatures["serving_default"]
+    inputs = {}
+    for column in schema["columns"]:
+        values = table[column["name"]][late]
+        if column["type"] == "category":
+            inputs[column["name"]] = tf.constant([value or "" for value in values])
+        else:
+            inputs[column["name"]] = tf.constant(values.astype(np.float32))
+    whole = signature(**inputs)["predictions"].numpy()
+    assert list(inputs) == names
+    assert ((whole > 0) & (whole < 1)).all()
+    one = [signature(**{n: v[i : i + 1] for n, v in inputs.items()})["predictions"].numpy()[0] for i in range(5)]
+    assert one == pytest.approx(whole[:5], abs=1e-6)
+
+
+def test_a_model_whose_file_was_changed_is_trained_again_and_not_reused(tmp_path, raw, dataset):
+    flags = ("train", "--problem", "flights", "--artifacts", tmp_path, "--dataset", dataset.path, "--epochs", 1)
+    first = run(*flags, folder=tmp_path)
+    assert run(*flags, folder=tmp_path).reused
+    (Path(first.path) / "schema.json").write_text("{}")
+    assert not run(*flags, folder=tmp_path).reused
+
+
+def fail(capsys, *arguments):
+    """The exit code and the one line for the person."""
+    code = main([str(argument) for argument in arguments])
+    lines = capsys.readouterr().err.splitlines()
+    assert "Traceback" not in "".join(lines)
+    assert sum(line.startswith("error: ") for line in lines) == 1
+    return code, lines[-1]
+
+
+def test_too_many_malformed_rows_stop_the_run_with_the_first_and_seal_nothing(artifacts, raw, tmp_path, capsys):
+    broken = tmp_path / "broken.csv"
+    lines = next(Path(raw.path).glob("*.csv")).read_text().splitlines()[:50]
+    lines[7] = lines[7].replace(",", ",x", 1)
+    lines[9] = "too,few"
+    broken.write_text("\n".join(lines))
+    flags = ("--problem", "flights", "--artifacts", tmp_path, "--raw", broken)
+    code, message = fail(capsys, "preprocess", *flags, "--bad-rows-allowed", "0.01")
+    assert code == 2
+    assert "2 of 49 rows are malformed, 4.08%" in message
+    assert "broken.csv line 8, column 'month'" in message
+    assert not list(tmp_path.glob("dataset/[0-9a-f]*"))
+    kept = next((tmp_path / "dead_letters").iterdir())
+    assert [json.loads(line)["line"] for line in kept.read_text().splitlines()] == [8, 10]
+
+
+def test_allowed_malformed_rows_are_kept_beside_the_dataset_and_counted(raw, tmp_path):
+    source = sorted(Path(raw.path).glob("*.csv"))
+    for path in source:
+        (tmp_path / path.name).write_text(path.read_text() + ("too,few\n" if path is source[0] else ""))
+    found = run("preprocess", "--problem", "flights", "--artifacts", tmp_path, "--raw", tmp_path, folder=tmp_path)
+    assert found.counts["dead_letter"] == 1
+    assert found.counts["rows"] == ROWS + 1
+    (letter,) = (Path(found.path) / "dead_letters.jsonl").read_text().splitlines()
+    assert json.loads(letter)["reason"] == "2 fields where the header has 32"
+
+
+def test_a_pattern_without_files_and_a_file_that_is_no_dataset_are_named(tmp_path, capsys, dataset):
+    flags = ("--problem", "flights", "--artifacts", tmp_path)
+    assert "matches no CSV file" in fail(capsys, "preprocess", *flags, "--raw", tmp_path / "none*.csv")[1]
+    assert "is no sealed artifact" in fail(capsys, "train", *flags, "--dataset", tmp_path)[1]
+
+
+def test_a_wrong_column_name_in_the_problem_names_the_file_and_the_closest_column(tmp_path, raw, capsys):
+    wrong = changed_problem(tmp_path, '"humid"', '"humidd"')
+    flags = ("--problem", wrong, "--artifacts", tmp_path, "--raw", raw.path)
+    code, message = fail(capsys, "preprocess", *flags)
+    assert code == 2
+    assert "column 'humidd' is declared in the problem" in message
+    assert "did you mean 'humid'?" in message
+
+
+def test_a_full_disk_is_said_and_nothing_half_written_is_trusted(tmp_path, raw, capsys, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device", str(tmp_path / "x"))
+
+    monkeypatch.setattr(stages.Stage, "seal", full)
+    code, message = fail(capsys, "raw", "--problem", "flights", "--artifacts", tmp_path, "--rows", 100)
+    assert code == 2
+    assert "No space left on device" in message
+    assert "MB free" in message
+    monkeypatch.undo()
+    assert not run("raw", "--problem", "flights", "--artifacts", tmp_path, "--rows", 100, folder=tmp_path).reused

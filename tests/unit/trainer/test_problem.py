@@ -1,0 +1,112 @@
+import pytest
+
+from penstock_trainer.errors import InputError
+from penstock_trainer.features import Bucketized, Crossed, Scaled, Vocabulary
+from penstock_trainer.problem import (
+    Category,
+    Label,
+    Number,
+    Problem,
+    TimeSplit,
+    Timestamp,
+    function_digest,
+    load_problem,
+)
+from penstock_trainer.ranges import Choice, FloatRange, IntRange
+
+
+def problem(**changed):
+    fields = {
+        "name": "toy",
+        "columns": {"when": Timestamp(), "size": Number(), "kind": Category(), "cost": Number(outcome=True)},
+        "label": Label("dear", of=lambda columns: columns["cost"] > 1),
+        "split": TimeSplit("when", validation="2013-10-01", test="2013-11-01"),
+        "features": [Scaled("size")],
+        "model": print,
+    }
+    return Problem(**{**fields, **changed})
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"features": [Scaled("sise")]}, "no such column; did you mean 'size'"),
+        ({"features": [Scaled("cost")]}, "outcome, known only after"),
+        ({"features": [Scaled("kind")]}, "category"),
+        ({"features": [Crossed(Vocabulary("kind"), Bucketized("when", buckets=3))]}, "timestamp"),
+        ({"split": TimeSplit("size", "2013-10-01", "2013-11-01")}, "no Timestamp column"),
+        ({"split": TimeSplit("when", "2013-13-01", "2013-11-01")}, "2013-13-01"),
+        ({"split": TimeSplit("when", "2013-12-01", "2013-11-01")}, "starts after"),
+        ({"derived": {"size": Number()}}, "name of a raw column"),
+    ],
+)
+def test_a_problem_that_cannot_work_is_refused_with_the_reason(changed, message):
+    with pytest.raises(InputError, match=message):
+        problem(**changed)
+
+
+def test_an_unknown_head_is_refused():
+    with pytest.raises(InputError, match="use 'binary' or 'regression'"):
+        Label("x", of=len, head="ternary")
+
+
+def test_preprocessing_and_model_share_one_search_space():
+    cut = Bucketized("size", buckets=IntRange(4, 64), dimension=Choice(2, 4))
+    found = problem(
+        features=[cut, Crossed(Vocabulary("kind"), cut)],
+        hyperparameters={"rate": FloatRange(1e-4, 1e-1, log=True), "fixed": 3},
+    ).search_space()
+    assert found == {
+        "size_bucketized.buckets": IntRange(4, 64),
+        "size_bucketized.dimension": Choice(2, 4),
+        "rate": FloatRange(1e-4, 1e-1, log=True),
+    }
+
+
+def test_the_bundled_flights_use_nothing_known_only_after_the_scheduled_departure():
+    flights = load_problem("flights")
+    assert {"dep_delay", "dep_time", "arr_time", "air_time", "arr_delay"}.isdisjoint(flights.inputs)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("x = (", r"p.py: SyntaxError: .*\(line 1\)"),
+        ("\nimport nothing_like_this", r"p.py: ModuleNotFoundError: .*\(line 2\)"),
+        ("x = 1", "has no object `problem`"),
+    ],
+)
+def test_a_broken_problem_file_is_named_with_the_line(tmp_path, source, message):
+    (tmp_path / "p.py").write_text(source)
+    with pytest.raises(InputError, match=message):
+        load_problem(str(tmp_path / "p.py"))
+
+
+def test_an_unknown_problem_is_answered_with_the_bundled_ones():
+    with pytest.raises(InputError, match=r"bundled: .*flights"):
+        load_problem("fligths")
+
+
+SOURCE = """
+RATE = {rate}
+def helper(x):
+    return x * RATE
+def derive(columns):
+    return helper(columns)
+def unrelated():
+    return {other}
+"""
+
+
+def test_a_function_s_digest_follows_what_it_uses_and_nothing_else(tmp_path):
+    import importlib.util
+
+    def digest(rate, other):
+        path = tmp_path / f"m_{rate}_{other}.py"
+        path.write_text(SOURCE.format(rate=rate, other=other))
+        spec = importlib.util.spec_from_file_location("m", path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return function_digest(module.derive)
+
+    assert digest(2, 1) == digest(2, 5) != digest(3, 1)
