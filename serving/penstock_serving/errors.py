@@ -49,6 +49,12 @@ class QueueFullError(RequestError):
     status = 429
 
 
+class HeadersTooLargeError(RequestError):
+    """The request's headers are larger than the server reads."""
+
+    status = 431
+
+
 class UnavailableError(RequestError):
     """The model is still loading, or the server is going away; `Retry-After` says when to come back."""
 

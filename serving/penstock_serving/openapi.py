@@ -14,6 +14,7 @@ ERRORS = {
     "413": f"The body is larger than {BODY_LIMIT} bytes.",
     "415": "The body is compressed.",
     "429": "Too many rows wait for the model; come back after `Retry-After` seconds.",
+    "431": "The headers are larger than the server reads.",
     "503": "The server stops or cannot load its model; come back after `Retry-After` seconds.",
 }
 
@@ -108,7 +109,7 @@ def _predict(label: str, request: dict[str, Any], answer: dict[str, Any]) -> dic
             "required": True,
             "content": {"application/json": {"schema": _ref("PredictRequest"), "example": request}},
         },
-        "responses": {"200": success} | _responses("400", "408", "413", "415", "429", "503"),
+        "responses": {"200": success} | _responses("400", "408", "413", "415", "429", "431", "503"),
     }
 
 

@@ -16,10 +16,10 @@ ROW = {"distance": 1400.5, "month": 1, "carrier": "UA", "tailnum": "N14228"}
 class NoBackend:
     """Never asked."""
 
-    def load(self, model) -> None:  # noqa: ARG002
+    def load(self, model) -> None:
         raise AssertionError
 
-    def predict(self, columns) -> list[float]:  # noqa: ARG002
+    def predict(self, columns) -> list[float]:
         raise AssertionError
 
 

@@ -14,10 +14,12 @@ WHOLE = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}"
 
 
 async def app(_scope: Any, receive: Any, send: Any) -> None:
-    """200 once the body is complete."""
+    """200 once the body of `{}` is complete."""
+    body = b""
     while (event := await receive()).get("more_body"):
-        pass
+        body += event["body"]
     if event["type"] == "http.request":
+        assert body + event["body"] == b"{}"
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
         await send({"type": "http.response.body"})
 
@@ -55,6 +57,18 @@ def test_a_request_that_never_ends_is_408_and_the_connection_is_closed(monkeypat
     said = asyncio.run(talk(unfinished))
     assert b"HTTP/1.1 408 Request Timeout\r\n" in said
     assert said.endswith(b'{"error":"the request did not arrive within 0.2 seconds"}')
+
+
+@pytest.mark.parametrize("start", [b"POST /", WHOLE + b"POST / HTTP/1.1\r\nx: "])
+def test_headers_without_end_are_431(start):
+    said = asyncio.run(talk(start, *[b"a" * 30_000] * 4, pause=0.05))
+    assert b"HTTP/1.1 431 Request Header Fields Too Large\r\n" in said
+
+
+@pytest.mark.parametrize("offer", [b"Upgrade: h2c\r\nHTTP2-Settings: AAMA", b"upgrade: websocket"])
+def test_an_offered_upgrade_is_ignored_and_the_body_is_read(offer):
+    request = WHOLE.replace(b"host: x", b"connection: upgrade, close\r\n" + offer)
+    assert asyncio.run(talk(request)).startswith(b"HTTP/1.1 200 OK\r\n")
 
 
 def test_a_connection_that_is_idle_between_requests_is_left_alone(monkeypatch):
