@@ -15,7 +15,7 @@ down: runtime  ## end and remove all that `make up` made, but for what the stack
 	@.venv/bin/python tools/stack.py down $(STACK)
 
 env: runtime  ## the exports with which `pulumi up -s local` works by hand: eval "$$(make -s env)"
-	@.venv/bin/python tools/stack.py env
+	@.venv/bin/python tools/stack.py env $(STACK)
 
 test:  ## lint, types and all tests
 	@tools/python tools/environments.py test

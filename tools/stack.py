@@ -19,10 +19,13 @@ from common import PROJECT, ToolError, say
 from settings import SettingsError
 
 
-def env() -> None:
-    """Prints what a shell must export for `pulumi` to work by hand."""
-    for name, value in engine_environment.variables(pulumi_cli.prepare()).items():
-        print(f"export {name}={shlex.quote(value)}")
+def env(stack: str) -> None:
+    """Prints what a shell must export for `pulumi up -s STACK` to work by hand, and makes the stack."""
+    Pulumi(stack).select()
+    cli = pulumi_cli.prepare()
+    for name, value in engine_environment.variables(cli).items():
+        quoted = f'{shlex.quote(str(cli.folder))}:"$PATH"' if name == "PATH" else shlex.quote(value)
+        print(f"export {name}={quoted}")
 
 
 def up(stack: str) -> None:
@@ -140,16 +143,16 @@ class Pulumi:
 
 
 def main() -> None:
-    """`stack.py env`, `stack.py up STACK`, `stack.py down STACK`."""
+    """`stack.py env STACK`, `stack.py up STACK`, `stack.py down STACK`."""
     match sys.argv[1:]:
-        case ["env"]:
-            env()
+        case ["env", stack]:
+            env(stack)
         case ["up", stack]:
             up(stack)
         case ["down", stack]:
             down(stack)
         case arguments:
-            raise ToolError(f"stack.py takes env, up STACK or down STACK; not {' '.join(arguments)!r}")
+            raise ToolError(f"stack.py takes env STACK, up STACK or down STACK; not {' '.join(arguments)!r}")
 
 
 if __name__ == "__main__":
