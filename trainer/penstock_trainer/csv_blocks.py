@@ -4,6 +4,9 @@ A block that Arrow reads at once as the schema says is taken as it is. Only a bl
 again, row by row, to say what is wrong where.
 """
 
+# pyright: reportAttributeAccessIssue=false
+# (pyarrow.compute makes its functions at import.)
+
 import csv
 import gzip
 import io

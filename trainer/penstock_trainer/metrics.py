@@ -1,5 +1,7 @@
 """Evaluation metrics over whole splits, computed exactly from labels and predictions. numpy only."""
 
+from typing import Literal
+
 import numpy as np
 
 
@@ -29,7 +31,7 @@ def evaluate(head: str, labels: np.ndarray, predictions: np.ndarray) -> dict[str
     }
 
 
-def objective(head: str) -> tuple[str, str]:
+def objective(head: str) -> tuple[str, Literal["maximize", "minimize"]]:
     """What tuning looks at, and whether to `maximize` or `minimize` it."""
     return ("auc", "maximize") if head == "binary" else ("rmse", "minimize")
 

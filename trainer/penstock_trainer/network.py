@@ -14,6 +14,8 @@ from penstock_trainer.problem import Problem
 from penstock_trainer.ranges import Hyperparameters, resolve
 from penstock_trainer.statistics import Statistics
 
+shuffle = tf.random.experimental.stateless_shuffle  # pyright: ignore[reportAttributeAccessIssue]
+
 
 class Network(tf.Module):
     """Variables and functions of one model; make it inside the strategy's scope."""
@@ -81,9 +83,9 @@ class Network(tf.Module):
 
     def train_block(self, path: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """One pass over a block in random order, `batch_size` rows a step; (rows trained on, sum of their losses)."""
-        cells = tf.random.experimental.stateless_shuffle(tf.transpose(self.read(path)), seed)
+        cells = shuffle(tf.transpose(self.read(path)), seed)
         rows = tf.shape(cells)[0]
-        total = 0.0
+        total = tf.constant(0.0)
         for start in tf.range(0, rows, self.batch_size):
             total += self.strategy.run(self.train_step, args=(cells[start : start + self.batch_size],))
         return rows, total

@@ -11,6 +11,9 @@ at a time is one batch, or one group of parts. Every row is counted: training + 
 letters.
 """
 
+# pyright: reportAttributeAccessIssue=false
+# (pyarrow.compute makes its functions at import.)
+
 import glob
 import json
 import random
@@ -418,7 +421,7 @@ def _write_dead_letters(letters: Any, directory: str) -> None:
 def _counts(directory: Path, problem: Problem) -> dict[str, int]:
     """How many rows went where, by the statistics' own count of the label column; `rows` is their sum."""
     found: Mapping[str, Any] = json.loads((directory / "statistics.json").read_text())
-    counts = dict.fromkeys(COUNTS, 0)
+    counts: dict[str, int] = dict.fromkeys(COUNTS, 0)
     for split, columns in found.items():
         label = columns["columns"][problem.label.name]
         counts[split] = label["count"] + label["missing"]

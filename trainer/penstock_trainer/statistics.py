@@ -4,6 +4,9 @@ Merging is associative: however the rows were split over machines, the counts, m
 whole. Part of the light core: numpy and datasketches.
 """
 
+# pyright: reportAttributeAccessIssue=false
+# (datasketches has no type stubs.)
+
 import base64
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -62,8 +65,8 @@ class NumberStatistics:
             delta = other.mean - self.mean
             self.mean += delta * other.count / count
             self.m2 += other.m2 + delta * delta * self.count * other.count / count
-            self.min = other.min if self.min is None or other.min < self.min else self.min
-            self.max = other.max if self.max is None or other.max > self.max else self.max
+            self.min = min(value for value in (self.min, other.min) if value is not None)
+            self.max = max(value for value in (self.max, other.max) if value is not None)
             self.quantiles.merge(other.quantiles)
         self.count = count
         self.missing += other.missing
@@ -102,7 +105,8 @@ class NumberStatistics:
     def from_json(cls, value: Mapping[str, Any]) -> "NumberStatistics":
         """What `to_json` wrote."""
         sketch = kll_floats_sketch.deserialize(base64.b64decode(value["kll"]))
-        return cls(*(value[name] for name in ("count", "missing", "mean", "m2", "min", "max")), sketch)
+        fields = {name: value[name] for name in ("count", "missing", "mean", "m2", "min", "max")}
+        return cls(**fields, quantiles=sketch)
 
 
 @dataclass

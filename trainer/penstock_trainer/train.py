@@ -94,7 +94,7 @@ class Trainer:
         tf.keras.utils.set_random_seed(seed)
         with cluster.strategy.scope():
             self.network = Network(problem, dataset.statistics, dataset.examples, hyperparameters)
-            self.epoch = tf.Variable(0, trainable=False, dtype=tf.int64)
+            self.epoch = tf.Variable(tf.constant(0, tf.int64), trainable=False)
         path = tf.TensorSpec([], tf.string)
         self._train = tf.function(self.network.train_block, input_signature=[path, tf.TensorSpec([2], tf.int32)])
         self._predict = tf.function(self.network.predict_block, input_signature=[path])

@@ -1,4 +1,4 @@
-"""The stages on a slice of the real flights: raw -> dataset -> study -> model, and each again with something changed."""
+"""The stages on a slice of the real flights: raw, dataset, study, model; and each with something changed."""
 
 import json
 from pathlib import Path
@@ -14,6 +14,7 @@ from penstock_trainer import export, graph, stages, statistics
 from penstock_trainer.__main__ import main
 from penstock_trainer.examples import Examples, read_block
 from penstock_trainer.problem import load_problem
+from penstock_trainer.statistics import CategoryStatistics, NumberStatistics
 
 from .conftest import ROWS, run
 
@@ -56,6 +57,9 @@ def test_the_statistics_of_the_training_rows_are_those_numpy_finds(raw, dataset)
     rows &= table["time_hour"].astype("datetime64[s]") < np.datetime64("2013-09-01")
     found = json.loads((Path(dataset.path) / "statistics.json").read_text())["training"]
     found = statistics.from_json(found)
+    assert isinstance(found["temp"], NumberStatistics)
+    assert isinstance(found["departure_minute"], NumberStatistics)
+    assert isinstance(found["carrier"], CategoryStatistics)
     temp = table["temp"][rows].astype(float)
     assert found["temp"].count == (~np.isnan(temp)).sum()
     assert found["temp"].mean == pytest.approx(np.nanmean(temp), rel=1e-6)
@@ -152,7 +156,7 @@ def test_the_served_signature_answers_raw_rows_of_the_csv_as_sealed(model, raw):
     assert one == pytest.approx(whole[:5], abs=1e-6)
 
 
-def test_a_model_whose_file_was_changed_is_trained_again_and_not_reused(tmp_path, raw, dataset):
+def test_a_model_whose_file_was_changed_is_trained_again_and_not_reused(tmp_path, dataset):
     flags = ("train", "--problem", "flights", "--artifacts", tmp_path, "--dataset", dataset.path, "--epochs", 1)
     first = run(*flags, folder=tmp_path)
     assert run(*flags, folder=tmp_path).reused
@@ -169,7 +173,7 @@ def fail(capsys, *arguments):
     return code, lines[-1]
 
 
-def test_too_many_malformed_rows_stop_the_run_with_the_first_and_seal_nothing(artifacts, raw, tmp_path, capsys):
+def test_too_many_malformed_rows_stop_the_run_with_the_first_and_seal_nothing(raw, tmp_path, capsys):
     broken = tmp_path / "broken.csv"
     lines = next(Path(raw.path).glob("*.csv")).read_text().splitlines()[:50]
     lines[7] = lines[7].replace(",", ",x", 1)
@@ -196,7 +200,7 @@ def test_allowed_malformed_rows_are_kept_beside_the_dataset_and_counted(raw, tmp
     assert json.loads(letter)["reason"] == "2 fields where the header has 32"
 
 
-def test_a_pattern_without_files_and_a_file_that_is_no_dataset_are_named(tmp_path, capsys, dataset):
+def test_a_pattern_without_files_and_a_file_that_is_no_dataset_are_named(tmp_path, capsys):
     flags = ("--problem", "flights", "--artifacts", tmp_path)
     assert "matches no CSV file" in fail(capsys, "preprocess", *flags, "--raw", tmp_path / "none*.csv")[1]
     assert "is no sealed artifact" in fail(capsys, "train", *flags, "--dataset", tmp_path)[1]
@@ -211,7 +215,7 @@ def test_a_wrong_column_name_in_the_problem_names_the_file_and_the_closest_colum
     assert "did you mean 'humid'?" in message
 
 
-def test_a_full_disk_is_said_and_nothing_half_written_is_trusted(tmp_path, raw, capsys, monkeypatch):
+def test_a_full_disk_is_said_and_nothing_half_written_is_trusted(tmp_path, capsys, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device", str(tmp_path / "x"))
 

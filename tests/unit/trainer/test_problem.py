@@ -1,3 +1,5 @@
+import importlib
+
 import pytest
 
 from penstock_trainer.errors import InputError
@@ -98,15 +100,11 @@ def unrelated():
 """
 
 
-def test_a_function_s_digest_follows_what_it_uses_and_nothing_else(tmp_path):
-    import importlib.util
-
+def test_a_function_s_digest_follows_what_it_uses_and_nothing_else(tmp_path, monkeypatch):
     def digest(rate, other):
-        path = tmp_path / f"m_{rate}_{other}.py"
-        path.write_text(SOURCE.format(rate=rate, other=other))
-        spec = importlib.util.spec_from_file_location("m", path)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return function_digest(module.derive)
+        name = f"m_{rate}_{other}"
+        (tmp_path / f"{name}.py").write_text(SOURCE.format(rate=rate, other=other))
+        monkeypatch.syspath_prepend(tmp_path)
+        return function_digest(importlib.import_module(name).derive)
 
     assert digest(2, 1) == digest(2, 5) != digest(3, 1)

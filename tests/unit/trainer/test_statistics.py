@@ -78,4 +78,5 @@ def test_statistics_come_back_from_json_as_they_were():
     left = {"n": of([1.0, 2.0, float("nan")]), "c": CategoryStatistics.of(["ä", "b"], [2, 1], missing=3)}
     right = statistics.from_json(json.loads(json.dumps(statistics.to_json(left))))
     assert statistics.to_json(right) == statistics.to_json(left)
+    assert isinstance(right["c"], CategoryStatistics)
     assert right["c"].ranked() == ["ä", "b"]

@@ -10,7 +10,7 @@ import pytest
 from optuna.storages.journal._storage import JournalOperation
 
 
-def tune(artifacts, dataset, role, trials=4):
+def tune(artifacts, dataset, role, trials=3):
     command = [sys.executable, "-m", "penstock_trainer", "tune", "--problem", "flights", "--artifacts", str(artifacts)]
     command += ["--dataset", dataset.path, "--trials", str(trials), "--epochs", "1"]
     environment = {**os.environ, "PENSTOCK_ROLE": role, "PENSTOCK_RESULT": str(artifacts / f"{role}.json")}
@@ -51,4 +51,4 @@ def test_a_killed_process_s_trial_is_run_by_another_and_the_study_is_sealed_with
     assert "its process is gone; another takes its place" in out
     result = json.loads((tmp_path / "chief.json").read_text())
     assert result["counts"]["fail"] == 1
-    assert result["counts"].get("complete", 0) + result["counts"].get("pruned", 0) == 4
+    assert result["counts"].get("complete", 0) + result["counts"].get("pruned", 0) == 3

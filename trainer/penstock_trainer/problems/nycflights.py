@@ -4,6 +4,9 @@ The weather is that of one hour before the scheduled hour: a flight at 5:17 sees
 surely known. Rows keep their order, which is by scheduled date.
 """
 
+# pyright: reportAttributeAccessIssue=false
+# (pyarrow.compute makes its functions at import.)
+
 import importlib.util
 import zipfile
 from pathlib import Path
