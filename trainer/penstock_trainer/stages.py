@@ -7,7 +7,9 @@ done again.
 import ast
 import json
 import os
+import resource
 import shutil
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -74,10 +76,12 @@ class Stage:
             "reused": reused,
             "counts": dict(manifest.counts),
             "metrics": dict(manifest.metrics),
+            "peak_memory_mib": peak_memory_mib(),
         }
         if os.environ.get("PENSTOCK_RESULT"):
             write_atomically(Path(os.environ["PENSTOCK_RESULT"]), json.dumps(result).encode())
-        print(f"{self.kind} {manifest.digest[:19]}: {self.path}", flush=True)
+        seal = f"{self.kind} {manifest.digest[:19]}: {self.path}"
+        print(f"{seal} (peak memory {result['peak_memory_mib']:,} MiB)", flush=True)
 
 
 def code_digest(module: str, problem: Problem, *functions: Any) -> str:
@@ -121,6 +125,12 @@ def write_lineage(directory: Path, manifests: Mapping[str, Manifest], upstream: 
     lineage.mkdir(exist_ok=True)
     for kind, manifest in manifests.items():
         (lineage / f"{kind}.json").write_text(json.dumps(asdict(manifest), sort_keys=True))
+
+
+def peak_memory_mib() -> int:
+    """The most memory this process has held resident so far, in MiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (1 << 20 if sys.platform == "darwin" else 1 << 10))
 
 
 def is_deciding_role() -> bool:

@@ -25,6 +25,7 @@ class Result:
     reused: bool
     counts: dict
     metrics: dict
+    peak_memory_mib: int
 
 
 def run(*arguments: object, folder: Path) -> Result:
