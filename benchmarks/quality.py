@@ -1,10 +1,6 @@
-"""A logistic regression on the columns of a sealed model, trained and tested on the same rows, beside the model's own
-test AUC.
+"""The tuned model's test AUC beside a logistic regression's on the same columns and rows.
 
-Run in the trainer's environment, after `make up`:
-
-    python benchmarks/logistic_regression.py --model .penstock/local/artifacts/models/<key> --dataset
-    .penstock/local/artifacts/dataset/<key>
+After `make up`: `make bench-quality`, for the newest model of the local stack; or name another's folder of artifacts.
 
 scikit-learn, twice: on the raw columns the endpoint takes (numbers standardised with missing as the mean, categories
 one-hot), and on the same with the derived columns besides.
@@ -15,6 +11,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+from _report import report
 from sklearn.compose import make_column_transformer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
@@ -22,7 +19,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from penstock_trainer.artifacts import Manifest
+from penstock_trainer.artifacts import Manifest, verify_lineage
 from penstock_trainer.examples import Examples, read_block
 
 
@@ -53,21 +50,31 @@ def baseline_auc(dataset: Path, examples: Examples, columns: list[str]) -> float
     return float(roc_auc_score(labels, model.predict_proba(values)[:, 1]))
 
 
+def newest_model(artifacts: Path) -> Path:
+    """The folder of the model sealed last."""
+    manifests = artifacts.glob("models/[0-9a-f]*/manifest.json")
+    return max(manifests, key=lambda path: path.stat().st_mtime).parent
+
+
 def main() -> None:
+    """Print a line for each peer."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--dataset", type=Path, required=True)
-    arguments = parser.parse_args()
-    schema = json.loads((arguments.model / "schema.json").read_text())
-    auc = Manifest.read(arguments.model).metrics["test"]["auc"]
-    examples = Examples.read(arguments.dataset)
+    parser.add_argument("artifacts", type=Path, nargs="?", default=Path(".penstock/local/artifacts"))
+    artifacts = parser.parse_args().artifacts
+    model = newest_model(artifacts)
+    chain = verify_lineage(model)
+    datasets = artifacts.glob("dataset/[0-9a-f]*")
+    dataset = next(path for path in datasets if Manifest.read(path).digest == chain["dataset"].digest)
+    schema = json.loads((model / "schema.json").read_text())
+    auc = chain["model"].metrics["test"]["auc"]
+    examples = Examples.read(dataset)
     raw = [column["name"] for column in schema["columns"]]
     derived = [name for name in examples.numbers if name in schema["derived"]]
     for peer, columns in (("raw columns", raw), ("raw and derived columns", raw + derived)):
-        peer_auc = baseline_auc(arguments.dataset, examples, columns)
-        line = {"benchmark": "quality", "metric": "test_auc", "value": round(auc, 4), "unit": "AUC", "goal": 1.0}
-        line |= {"peer": f"scikit-learn logistic regression, {peer}", "peer_value": round(peer_auc, 4)}
-        print(json.dumps(line | {"ratio": round(auc / peer_auc, 4), "met": auc > peer_auc, "repeats": 1}))
+        peer_auc = baseline_auc(dataset, examples, columns)
+        name = f"scikit-learn LogisticRegression, {peer}"
+        met = auc > peer_auc
+        report("quality", "test_auc", auc, "AUC", peer=name, peer_value=peer_auc, ratio=auc / peer_auc, goal=1, met=met)
 
 
 if __name__ == "__main__":
