@@ -9,10 +9,24 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from penstock_trainer.features import Bucketized, Crossed, Missing, Scaled, Vocabulary
-from penstock_trainer.models import wide_and_deep
-from penstock_trainer.problem import Category, Integer, Label, Number, Problem, TimeSplit, Timestamp
-from penstock_trainer.ranges import Choice, FloatRange, IntRange
+from penstock_trainer import (
+    Bucketized,
+    Category,
+    Choice,
+    Crossed,
+    FloatRange,
+    Integer,
+    IntRange,
+    Label,
+    Missing,
+    Number,
+    Problem,
+    Scaled,
+    TimeSplit,
+    Timestamp,
+    Vocabulary,
+    wide_and_deep,
+)
 
 
 def late(columns):
