@@ -43,6 +43,7 @@ class Batcher:
         self._queue: deque[_Waiting] = deque()
         self._rows = 0
         self._closed = False
+        self._abandoned: RequestError | None = None
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._work, name="predict", daemon=True)
 
@@ -60,10 +61,12 @@ class Batcher:
 
         Raises:
             QueueFullError: too many rows wait already.
-            RequestError: the model refused one of these rows.
+            RequestError: the model refused one of these rows, or will not be there to answer them.
         """
         waiting = _Waiting(rows, self._loop.create_future())
         with self._changed:
+            if self._abandoned is not None:
+                raise self._abandoned
             if self._queue and self._rows + len(rows) > self._queue_rows:
                 raise QueueFullError(
                     f"{self._rows} rows wait already, {len(rows)} more would pass the limit of {self._queue_rows}",
@@ -74,9 +77,10 @@ class Batcher:
             self._changed.notify()
         return await waiting.answer
 
-    def abandon(self, reason: Exception) -> None:
-        """Answer everything that waits with `reason`."""
+    def abandon(self, reason: RequestError) -> None:
+        """Answer everything that waits, or comes later, with `reason`."""
         with self._changed:
+            self._abandoned = reason
             abandoned = list(self._queue)
             self._queue.clear()
             self._rows = 0

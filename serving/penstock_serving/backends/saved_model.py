@@ -1,8 +1,10 @@
 """The reference backend: the SavedModel's `serving_default` signature on TensorFlow."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
 
 from penstock_serving.backends import RowRefusedError, Values
 from penstock_serving.schema import OUTPUT, SIGNATURE, ColumnType, Schema
@@ -18,9 +20,9 @@ class SavedModelBackend:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         # Nothing to gain on models this small, and whenever it is on TensorFlow says so on standard error, unasked.
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
-        import numpy as np
         import tensorflow as tf
 
+        self._tensorflow: Any = tf
         try:
             # Kept, since a signature holds its model's variables only weakly.
             self._loaded: Any = tf.saved_model.load(str(model.saved_model))
@@ -28,27 +30,41 @@ class SavedModelBackend:
             raise InputError(f"TensorFlow {tf.__version__} does not load {model.saved_model}: {exc}") from exc
         if SIGNATURE not in self._loaded.signatures:
             raise InputError(f"{model.saved_model} has no signature {SIGNATURE}")
-        self._signature: Any = self._loaded.signatures[SIGNATURE]
-        _check_signature(self._signature, model.schema)
-
-        def numbers(values: Values) -> Any:
-            return tf.constant(np.array(values, dtype=np.float32))  # None becomes NaN
-
-        def strings(values: Values) -> Any:
-            return tf.constant(["" if value is None else value for value in values])
-
-        self._tensors: list[tuple[str, Callable[[Values], Any]]] = [
-            (column.name, strings if column.type is ColumnType.CATEGORY else numbers) for column in model.schema.columns
-        ]
-        self._refusal: type[Exception] = tf.errors.InvalidArgumentError
+        signature = self._loaded.signatures[SIGNATURE]
+        _check_signature(signature, model.schema)
+        columns = list(enumerate(model.schema.columns))
+        self._numbers = [index for index, column in columns if column.type is not ColumnType.CATEGORY]
+        self._strings = [index for index, column in columns if column.type is ColumnType.CATEGORY]
+        self._call = self._stacked(signature, model.schema.names)
 
     def predict(self, columns: Sequence[Values]) -> list[float]:
         """The signature's `predictions`, one a row."""
-        tensors = {name: make(values) for (name, make), values in zip(self._tensors, columns, strict=True)}
+        constant, rows = self._tensorflow.constant, len(columns[0])
+        # None becomes NaN among the numbers and "" among the strings.
+        numbers = np.array([columns[index] for index in self._numbers], np.float32)
+        strings = np.array([["" if v is None else v for v in columns[index]] for index in self._strings], object)
         try:
-            return self._signature(**tensors)[OUTPUT].numpy().tolist()
-        except self._refusal as exc:
+            tensors = constant(numbers.reshape(-1, rows)), constant(strings.reshape(-1, rows), self._tensorflow.string)
+            return self._call(*tensors).numpy().tolist()
+        except self._tensorflow.errors.InvalidArgumentError as exc:
             raise RowRefusedError(str(exc).splitlines()[0]) from exc
+
+    def _stacked(self, signature: Any, names: Sequence[str]) -> Any:
+        """The signature as a function of all numbers and all strings, a column a row of each.
+
+        Two tensors in place of one a column: handing each of them over costs more than computing with it.
+        """
+        tf = self._tensorflow
+        numbers = tf.TensorSpec([len(self._numbers), None], tf.float32)
+        strings = tf.TensorSpec([len(self._strings), None], tf.string)
+
+        @tf.function(input_signature=[numbers, strings], autograph=False)
+        def stacked(numbers: Any, strings: Any) -> Any:
+            values = [*tf.unstack(numbers), *tf.unstack(strings)]
+            indices = [*self._numbers, *self._strings]
+            return signature(**{names[index]: value for index, value in zip(indices, values, strict=True)})[OUTPUT]
+
+        return stacked.get_concrete_function()
 
 
 def _check_signature(signature: Any, schema: Schema) -> None:

@@ -160,6 +160,8 @@ def test_requests_wait_for_the_start_and_are_told_when_there_will_be_none(model)
         batcher.abandon(UnavailableError("stopped"))
         with pytest.raises(UnavailableError, match="stopped"):
             await waiting
+        with pytest.raises(UnavailableError, match="stopped"):
+            await batcher.submit(rows(2))
         assert (batcher.waiting_rows, model.calls) == (0, [])
 
     asyncio.run(test())
