@@ -60,21 +60,27 @@ class Manifest:
 
     @classmethod
     def read(cls, directory: Path) -> "Manifest":
-        """The manifest of `directory`, its files unchecked.
+        """The manifest of an artifact, its files unchecked; raises as `read_file` does."""
+        return cls.read_file(directory / MANIFEST)
+
+    @classmethod
+    def read_file(cls, path: Path) -> "Manifest":
+        """The manifest in the file `path`, what it lists unchecked.
 
         Raises:
-            InputError: there is none, or it is not one that this release reads.
+            InputError: there is no such file, or it is not a manifest that this release reads.
         """
-        path = directory / MANIFEST
         try:
-            fields = json.loads(path.read_bytes())
-            manifest = cls(**fields)
+            manifest = cls(**json.loads(path.read_bytes()))
+            manifest.digest  # noqa: B018 - raises where a field cannot be part of one
         except FileNotFoundError as exc:
-            raise InputError(f"{directory} is no sealed artifact: it has no {MANIFEST}") from exc
-        except (json.JSONDecodeError, UnicodeDecodeError, TypeError) as exc:
+            raise InputError(f"{path.parent} is no sealed artifact: it has no {path.name}") from exc
+        except (ValueError, TypeError) as exc:
             raise InputError(f"{path} is not a manifest: {exc}") from exc
         if manifest.format != FORMAT:
             raise InputError(f"{path} has format {manifest.format}; this release reads format {FORMAT}")
+        if not isinstance(manifest.files, dict) or not isinstance(manifest.inputs, dict):
+            raise InputError(f"{path} is not a manifest: `files` and `inputs` are objects")
         return manifest
 
 
@@ -107,13 +113,13 @@ def verify_lineage(directory: Path) -> dict[str, Manifest]:
         InputError: the seal or a link of the chain from the model back to the raw files does not hold.
     """
     chain = {"model": verify(directory)}
-    for kind in ("study", "dataset", "raw"):
-        path = directory / "lineage" / f"{kind}.json"
-        if path.exists():
-            chain[kind] = Manifest(**json.loads(path.read_bytes()))
+    for path in sorted((directory / "lineage").glob("*.json")):
+        chain[path.stem] = Manifest.read_file(path)
     for kind, manifest in chain.items():
         for name, digest in manifest.inputs.items():
-            if name in chain and chain[name].digest != digest:
+            if name not in chain:
+                raise InputError(f"{directory}: the {kind} was made from a {name} whose manifest lineage/ lacks")
+            if chain[name].digest != digest:
                 raise InputError(
                     f"{directory}: the {kind} was made from {name} {digest}, its lineage holds {chain[name].digest}"
                 )
