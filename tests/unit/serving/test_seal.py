@@ -62,7 +62,7 @@ def test_a_sealed_but_garbled_lineage_is_an_input_error(tmp_path):
     for spoilt in ("{", "[]", '{"kind": "raw"}'):
         (tmp_path / "lineage" / "raw.json").write_text(spoilt)
         seal(tmp_path, kind="model", inputs=inputs, code="sha256:0")
-        with pytest.raises(InputError, match="raw.json is not a manifest"):
+        with pytest.raises(InputError, match=r"raw\.json is not a manifest"):
             SealedModel.open(tmp_path)
 
 
