@@ -88,32 +88,39 @@ def test_a_column_that_is_not_there_is_told_without_a_traceback_and_seals_nothin
     assert "orign" in output
     assert "Traceback" not in output
     assert sorted(served.stack_folder.glob("artifacts/*/*/manifest.json")) == sealed
-    served.run("up")
 
 
 def test_a_changed_feature_reruns_tuning_and_training_but_not_preprocessing(served):
-    before = served.outputs()
+    before = stages(served)
     text = served.problem.read_text()
     changed = re.sub(r"(Bucketized\(\"weekday\", buckets=7), dimension=2\)", r"\1, dimension=3)", text)
     assert changed != text
     served.problem.write_text(changed)
     served.run("up")
-    after = served.outputs()
-    assert served.deployment()["flow-preprocess-dataset"]["outputs"]["reused"] is True
-    assert after["dataset_digest"] == before["dataset_digest"]
-    assert after["study_digest"] != before["study_digest"]
-    assert after["model_digest"] != before["model_digest"]
-    assert after["endpoint"] == before["endpoint"]
-    assert served.get("/attestation")["digest"] == after["model_digest"]
+    after = stages(served)
+    assert after["flow-preprocess-dataset"]["reused"] is True
+    assert after["flow-preprocess-dataset"]["digest"] == before["flow-preprocess-dataset"]["digest"]
+    assert after["flow-tune-study"]["digest"] != before["flow-tune-study"]["digest"]
+    assert after["flow-train-model"]["digest"] != before["flow-train-model"]["digest"]
+    # The same URL, now with the new model.
+    assert served.get("/attestation")["digest"] == after["flow-train-model"]["digest"]
 
 
-def test_an_artifact_that_is_gone_is_made_again(served):
-    model = served.deployment()["flow-train-model"]["outputs"]
-    Path(model["path"], "manifest.json").unlink()
-    served.run("up")
-    again = served.deployment()["flow-train-model"]["outputs"]
-    assert again["reused"] is False
-    assert served.get("/attestation")["digest"] == again["digest"]
+def test_an_artifact_that_is_gone_is_made_again_and_what_came_of_it_stays(served):
+    before = stages(served)
+    Path(before["flow-preprocess-raw"]["path"], "manifest.json").unlink()
+    output = served.run("up")
+    after = stages(served)
+    assert after["flow-preprocess-raw"]["reused"] is False
+    assert {name: stage["digest"] for name, stage in after.items()} == {
+        name: stage["digest"] for name, stage in before.items()
+    }
+    assert "1 updated" in output
+
+
+def stages(project):
+    """The outputs of the stack's jobs, by name."""
+    return {name: found["outputs"] for name, found in project.deployment().items() if "LocalJob" in found["type"]}
 
 
 @pytest.mark.last
