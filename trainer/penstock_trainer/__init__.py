@@ -3,7 +3,7 @@
 from typing import Any
 
 from penstock_trainer.errors import InputError
-from penstock_trainer.features import Bucketized, Crossed, Missing, Scaled, Vocabulary
+from penstock_trainer.features import Bucketized, Crossed, Cyclic, Hashed, Missing, Scaled, Vocabulary
 from penstock_trainer.problem import Category, Integer, Label, Number, Problem, TimeSplit, Timestamp
 from penstock_trainer.ranges import Choice, FloatRange, IntRange
 
@@ -12,7 +12,9 @@ __all__ = [
     "Category",
     "Choice",
     "Crossed",
+    "Cyclic",
     "FloatRange",
+    "Hashed",
     "InputError",
     "IntRange",
     "Integer",

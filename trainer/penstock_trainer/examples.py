@@ -2,8 +2,9 @@
 
 A block is a matrix of four-byte cells, one row a column: first the numbers (float32, missing is NaN), then the
 categories (int32 codes), last the label (float32). A category's code is its rank among the training rows, so a smaller
-vocabulary is a threshold, never a look-up; `MISSING` and `UNKNOWN` (no training row had it) are negative. Written with
-numpy, read in the graph, so that a worker that has no Python can read it. Part of the light core.
+vocabulary is a threshold, never a look-up. `MISSING` is negative, and so is a category that no training row had:
+`UNKNOWN` or below, by a hash of its text. Written with numpy, read in the graph, so that a worker that has no Python
+can read it. Part of the light core.
 """
 
 import json
@@ -16,6 +17,7 @@ import numpy as np
 
 MISSING = -1
 UNKNOWN = -2
+HASHES = 2**30
 INDEX = "examples.json"
 
 

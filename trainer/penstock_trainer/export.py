@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from penstock_trainer import graph, statistics
-from penstock_trainer.examples import MISSING, UNKNOWN, read_block
+from penstock_trainer.examples import UNKNOWN, read_block
 from penstock_trainer.network import Network
 from penstock_trainer.problem import Category, Column, Problem
 from penstock_trainer.statistics import CategoryStatistics
@@ -22,7 +22,7 @@ from penstock_trainer.train import Dataset
 
 TOLERANCE = 1e-6
 SAMPLES = 16
-UNSEEN = "\x00 not seen in training"
+UNSEEN = "\x00 let go by the statistics"
 
 
 class Served(tf.Module):
@@ -82,31 +82,48 @@ def prove(problem: Problem, dataset: Dataset, expected: np.ndarray, directory: P
         RuntimeError: a row's answers differ by more than `TOLERANCE`.
     """
     signature = tf.saved_model.load(str(directory / "saved_model")).signatures["serving_default"]
-    columns = graph.signature_columns(problem)
+    source = RawColumns(problem, dataset)
     compared, difference = 0, 0.0
     for block in dataset.examples.blocks["test"]:
-        raw = raw_columns(dataset, columns, dataset.path / block.path)
+        raw = source.read(dataset.path / block.path)
         answers = signature(**{name: tf.constant(values) for name, values in raw.items()})["predictions"].numpy()
         wanted = expected[compared : compared + block.rows]
         difference = max(difference, float(np.abs(answers - wanted).max()))
         if compared == 0:
-            _write_samples(raw, columns, wanted, directory)
+            _write_samples(raw, source.columns, wanted, directory)
         compared += block.rows
     if not difference <= TOLERANCE * max(1.0, float(np.abs(expected).max())):
         raise RuntimeError(f"the exported model answers a test row {difference} away from the trained network")
     return {"rows": compared, "max_difference": difference}
 
 
-def raw_columns(dataset: Dataset, columns: Mapping[str, Column], block: Path) -> dict[str, np.ndarray]:
-    """The raw columns of a block's rows, as the signature takes them; a category no training row had stays unseen."""
-    numbers, codes, _ = read_block(block, dataset.examples)
-    raw: dict[str, np.ndarray] = dict(zip(dataset.examples.numbers, numbers, strict=True))
-    for name, code in zip(dataset.examples.categories, codes, strict=True):
-        column = dataset.statistics[name]
-        assert isinstance(column, CategoryStatistics)
-        words = np.array([*column.ranked(), UNSEEN, ""], object)
-        raw[name] = words[np.select([code == UNKNOWN, code == MISSING], [len(words) - 2, len(words) - 1], code)]
-    return {name: raw[name] for name in columns}
+class RawColumns:
+    """The raw columns that the served signature takes, back from the test split's blocks."""
+
+    def __init__(self, problem: Problem, dataset: Dataset):
+        self.columns = graph.signature_columns(problem)
+        self.examples = dataset.examples
+        self.words: dict[str, np.ndarray] = {}
+        self.unseen: dict[str, dict[int, str]] = {}
+        test = dataset.split_statistics("test")
+        for name in dataset.examples.categories:
+            training, found = dataset.statistics[name], test[name]
+            assert isinstance(training, CategoryStatistics)
+            assert isinstance(found, CategoryStatistics)
+            self.words[name] = np.array([*training.ranked(), ""], object)
+            unseen = sorted(found.categories.keys() - training.categories.keys())
+            codes = graph.unknown_codes(tf.constant(unseen, tf.string)).numpy()
+            self.unseen[name] = dict(zip(codes.tolist(), unseen, strict=True))
+
+    def read(self, block: Path) -> dict[str, np.ndarray]:
+        """float32 or text of shape [rows] for each column; missing is NaN or the empty string."""
+        numbers, codes, _ = read_block(block, self.examples)
+        raw: dict[str, np.ndarray] = dict(zip(self.examples.numbers, numbers, strict=True))
+        for name, code in zip(self.examples.categories, codes, strict=True):
+            raw[name] = self.words[name][np.where(code < 0, len(self.words[name]) - 1, code)]
+            for row in np.flatnonzero(code <= UNKNOWN):
+                raw[name][row] = self.unseen[name].get(int(code[row]), UNSEEN)
+        return {name: raw[name] for name in self.columns}
 
 
 def _write_samples(

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Literal, TypeAlias
 
+from penstock_trainer.errors import InputError
 from penstock_trainer.ranges import Choice, FloatRange, IntRange, Range
 
 
@@ -29,6 +30,26 @@ class Scaled:
 
 
 @dataclass(frozen=True)
+class Cyclic:
+    """A number that comes round again, such as an hour or an angle, as a point on a circle; missing is its middle.
+
+    `period`: the distance after which it is the same again, in the column's unit.
+    """
+
+    column: str
+    period: float
+
+    def __post_init__(self) -> None:
+        if not self.period > 0:
+            raise InputError(f"Cyclic({self.column!r}): period is {self.period}; it must be above 0")
+
+    @property
+    def name(self) -> str:
+        """The feature's name among the network's inputs."""
+        return f"{self.column}_cyclic"
+
+
+@dataclass(frozen=True)
 class Missing:
     """1.0 where the number or category is missing, else 0.0."""
 
@@ -42,14 +63,22 @@ class Missing:
 
 @dataclass(frozen=True)
 class Bucketized:
-    """A number cut into buckets that hold about the same number of training rows; missing has a bucket of its own.
+    """A number cut into buckets; missing has a bucket of its own.
 
-    `dimension`: the size of the bucket's embedding.
+    `buckets`: how many, cut so that each holds about the same number of training rows; or `edges`: where to cut,
+    ascending, an edge belonging to the bucket above it; `dimension`: the size of the bucket's embedding.
     """
 
     column: str
-    buckets: int | IntRange | Choice
+    buckets: int | IntRange | Choice | None = None
+    edges: tuple[float, ...] = ()
     dimension: int | IntRange | Choice = 4
+
+    def __post_init__(self) -> None:
+        if (self.buckets is None) == (not self.edges):
+            raise InputError(f"Bucketized({self.column!r}): give either `buckets` or `edges`")
+        if list(self.edges) != sorted(set(self.edges)):
+            raise InputError(f"Bucketized({self.column!r}): edges are {self.edges}; they must ascend")
 
     @property
     def name(self) -> str:
@@ -77,11 +106,28 @@ class Vocabulary:
 
 
 @dataclass(frozen=True)
-class Crossed:
-    """The combination of two features that have ids (buckets, vocabularies), hashed into `buckets` ids."""
+class Hashed:
+    """A category of too many kinds to list, hashed into `buckets` ids; missing has an id of its own.
 
-    left: "Bucketized | Vocabulary"
-    right: "Bucketized | Vocabulary"
+    A category that no training row had gets an id like any other. `dimension`: the size of the id's embedding.
+    """
+
+    column: str
+    buckets: int | IntRange | Choice
+    dimension: int | IntRange | Choice = 4
+
+    @property
+    def name(self) -> str:
+        """The feature's name among the network's inputs."""
+        return f"{self.column}_hashed"
+
+
+@dataclass(frozen=True)
+class Crossed:
+    """The combination of two features that have ids, hashed into `buckets` ids."""
+
+    left: "Bucketized | Vocabulary | Hashed"
+    right: "Bucketized | Vocabulary | Hashed"
     buckets: int | IntRange | Choice = 10_000
     dimension: int | IntRange | Choice = 4
 
@@ -91,7 +137,8 @@ class Crossed:
         return f"{self.left.column}_x_{self.right.column}"
 
 
-Feature: TypeAlias = Scaled | Missing | Bucketized | Vocabulary | Crossed
+WithIds: TypeAlias = Bucketized | Vocabulary | Hashed | Crossed
+Feature: TypeAlias = Scaled | Cyclic | Missing | WithIds
 
 
 def parts(feature: Feature) -> tuple[Feature, ...]:

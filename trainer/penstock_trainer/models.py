@@ -8,13 +8,15 @@ from typing import Any
 import tensorflow as tf
 import tf_keras as keras
 
-from penstock_trainer.graph import InputSpec
+from penstock_trainer.featurizer import InputSpec
 
 
 def inputs_for(specs: Mapping[str, InputSpec]) -> dict[str, Any]:
-    """Keras inputs of shape [rows], one a feature: float32, or int32 for ids."""
+    """Keras inputs, one a feature: float32 of shape [rows, width], or int32 ids of shape [rows]."""
     return {
-        name: keras.Input([], dtype="float32" if spec.ids is None else "int32", name=name)
+        name: keras.Input([], dtype="int32", name=name)
+        if spec.ids is not None
+        else keras.Input([spec.width], name=name)
         for name, spec in specs.items()
     }
 
@@ -24,7 +26,7 @@ def wide_and_deep(inputs: Mapping[str, Any], specs: Mapping[str, InputSpec], par
 
     Parameters: `hidden`, the layers' units ("128,64"), and `dropout`, the share dropped after each of them.
     """
-    numbers = [keras.layers.Reshape([1])(inputs[name]) for name, spec in specs.items() if spec.ids is None]
+    numbers = [inputs[name] for name, spec in specs.items() if spec.ids is None]
     hidden = keras.layers.Concatenate()([*numbers, *embed(inputs, specs)])
     for units in str(parameters["hidden"]).split(","):
         hidden = keras.layers.Dense(int(units), activation="relu")(hidden)

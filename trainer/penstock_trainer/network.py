@@ -8,7 +8,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from penstock_trainer.examples import Examples
-from penstock_trainer.graph import Featurizer
+from penstock_trainer.featurizer import Featurizer
 from penstock_trainer.models import inputs_for
 from penstock_trainer.problem import Problem
 from penstock_trainer.ranges import Hyperparameters, resolve

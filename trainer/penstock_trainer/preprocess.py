@@ -181,6 +181,15 @@ class WriteBlocks(beam.DoFn):
 
     def setup(self) -> None:
         self.problem = load_problem(self.reference)
+        self._ranks: dict[str, dict[str, int]] = {}
+
+    def ranks(self, name: str, found: dict[str, statistics.Statistics]) -> dict[str, int]:
+        """The rank of each category among the training rows."""
+        if name not in self._ranks:
+            column = found.get("training", {}).get(name, statistics.CategoryStatistics())
+            assert isinstance(column, statistics.CategoryStatistics)
+            self._ranks[name] = {word: rank for rank, word in enumerate(column.ranked())}
+        return self._ranks[name]
 
     def process(self, element: Any, found: Any) -> Iterator[Any]:
         group, parts = element
@@ -188,11 +197,10 @@ class WriteBlocks(beam.DoFn):
         table = pa.concat_tables([_read_part(part.path) for part in parts])
         order = np.random.default_rng(group).permutation(table.num_rows)
         numbers, categories = column_order(self.problem)
-        training = found.get("training", {})
         values = np.stack([table[name].to_numpy()[order] for name in numbers])
         codes = np.empty((len(categories), table.num_rows), np.int32)
         for place, name in enumerate(categories):
-            codes[place] = _codes(table[name], training.get(name))[order]
+            codes[place] = _codes(table[name], self.ranks(name, found))[order]
         label = table[""].to_numpy()[order]
         for start in range(0, table.num_rows, BLOCK_ROWS):
             rows = slice(start, start + BLOCK_ROWS)
@@ -382,13 +390,16 @@ def _to_arrow(values: Any, column: Any) -> Any:
     return values
 
 
-def _codes(values: pa.ChunkedArray, training: Any) -> np.ndarray:
-    """int32 ranks of the categories among the training rows, shape [rows]."""
-    ranks = {word: rank for rank, word in enumerate(training.ranked())} if training else {}
+def _codes(values: pa.ChunkedArray, ranks: Mapping[str, int]) -> np.ndarray:
+    """int32 codes of the categories, shape [rows], given each one's rank among the training rows."""
     codes = []
     for chunk in values.chunks:
-        local = np.array([ranks.get(word, UNKNOWN) for word in chunk.dictionary.to_pylist()] + [MISSING], np.int32)
-        codes.append(local[chunk.indices.fill_null(len(local) - 1).to_numpy()])
+        words = chunk.dictionary.to_pylist()
+        local = np.array([*(ranks.get(word, UNKNOWN) for word in words), MISSING], np.int32)
+        unknown = np.flatnonzero(local == UNKNOWN)
+        if unknown.size:
+            local[unknown] = graph.unknown_codes(tf.constant([words[place] for place in unknown])).numpy()
+        codes.append(local[chunk.indices.fill_null(len(words)).to_numpy()])
     return np.concatenate(codes)
 
 

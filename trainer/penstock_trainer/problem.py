@@ -18,7 +18,17 @@ from types import FunctionType, ModuleType
 from typing import Any, ClassVar
 
 from penstock_trainer.errors import InputError
-from penstock_trainer.features import Bucketized, Crossed, Feature, Missing, Scaled, Vocabulary, parts, tunable
+from penstock_trainer.features import (
+    Bucketized,
+    Crossed,
+    Cyclic,
+    Feature,
+    Hashed,
+    Scaled,
+    Vocabulary,
+    parts,
+    tunable,
+)
 from penstock_trainer.ranges import Choice, FloatRange, IntRange, Range
 
 SPLITS = ("training", "validation", "test")
@@ -143,7 +153,8 @@ class Problem:
         if clash:
             raise InputError(f"derived column {clash[0]!r} has the name of a raw column")
 
-    def _check_feature(self, feature: "Scaled | Missing | Bucketized | Vocabulary") -> None:
+    def _check_feature(self, feature: Feature) -> None:
+        assert not isinstance(feature, Crossed)
         known = {**self.columns, **self.derived}
         if feature.column not in known:
             raise InputError(
@@ -156,7 +167,8 @@ class Problem:
                 f"feature {type(feature).__name__}({feature.column!r}): the column is an outcome, known only after the "
                 "moment of prediction; a feature may not use it"
             )
-        wanted = {Scaled: (Number, Integer), Bucketized: (Number, Integer), Vocabulary: (Category,)}
+        number, category = (Number, Integer), (Category,)
+        wanted = {Scaled: number, Cyclic: number, Bucketized: number, Vocabulary: category, Hashed: category}
         if isinstance(column, Timestamp) or not isinstance(column, wanted.get(type(feature), Column)):
             raise InputError(
                 f"feature {type(feature).__name__}({feature.column!r}): the column is a {column.type}, which this "

@@ -56,7 +56,7 @@ class Dataset:
                 raise InputError(
                     f"{path}: no row is in the {split} split; move the split's dates in problem {problem.name!r}"
                 )
-        found = statistics.from_json(json.loads((path / "statistics.json").read_text())["training"])
+        found = read_statistics(path)["training"]
         for column in (*examples.numbers, *examples.categories):
             if column not in found:
                 raise InputError(f"{path}: its statistics lack column {column!r}")
@@ -67,6 +67,16 @@ class Dataset:
                 "there is nothing to learn"
             )
         return cls(path, manifest, examples, found)
+
+    def split_statistics(self, split: str) -> Statistics:
+        """The statistics of another split's rows."""
+        return read_statistics(self.path)[split]
+
+
+def read_statistics(dataset: Path) -> dict[str, Statistics]:
+    """A dataset's statistics by split."""
+    found = json.loads((dataset / "statistics.json").read_text())
+    return {split: statistics.from_json(columns) for split, columns in found.items()}
 
 
 @dataclass(frozen=True)
