@@ -95,7 +95,9 @@ def main(raw: Path, output: Path, proof: bool) -> None:
         batch = featurised(tf.constant(str(dataset / block.path)))
         assert batch["row"].shape[0] == block.rows
         if proof:
-            _write({name: values.numpy() for name, values in batch.items()}, output / f"proof-{number:05d}.parquet")
+            _write(
+                {name: values.numpy().ravel() for name, values in batch.items()}, output / f"proof-{number:05d}.parquet"
+            )
 
 
 def _write(batch: dict, path: Path) -> None:

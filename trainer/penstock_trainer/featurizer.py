@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from penstock_trainer.examples import MISSING, UNKNOWN
@@ -106,7 +107,9 @@ class Featurizer:
             largest = max(abs(statistics.min), abs(statistics.max))
             scaled = tf.sign(values) * tf.math.log1p(tf.abs(values)) / float(tf.math.log1p(largest))
         else:
-            scaled = (values - statistics.mean) / statistics.variance**0.5
+            # Where the mean is large beside the deviation, its float32 alone is off by 1e-5 deviations.
+            centre, deviation = float(np.float32(statistics.mean)), statistics.variance**0.5
+            scaled = (values - centre) / deviation - (statistics.mean - centre) / deviation
         return tf.where(tf.math.is_nan(values), tf.zeros_like(scaled), scaled)
 
     def _id(self, feature: WithIds, columns: Mapping[str, tf.Tensor]) -> tf.Tensor:
