@@ -53,13 +53,16 @@ def parser() -> argparse.ArgumentParser:
     raw.add_argument("--shards", type=_positive, default=8, help="number of files (default: 8)")
     preprocess = stage("preprocess", "raw files to statistics and shuffled examples, by Apache Beam", run_preprocess)
     preprocess.add_argument(
-        "--raw", action="append", required=True, help="CSV file, folder of such, or glob; may repeat"
+        "--raw", action="append", required=True, help="CSV or Parquet file, folder of such, or glob; may repeat"
     )
     preprocess.add_argument(
         "--bad-rows-allowed",
         type=_share,
         default=0.001,
         help="fail above this share of malformed rows (default: 0.001)",
+    )
+    preprocess.add_argument(
+        "--processes", type=_positive, help="processes side by side (default: by the files' size, up to one a core)"
     )
     tune = stage("tune", "search the problem's ranges; start it as often as you want processes", run_tune)
     tune.add_argument("--trials", type=_positive, default=12, help="finished trials in all (default: 12)")
@@ -85,7 +88,7 @@ def run_preprocess(options: argparse.Namespace) -> None:
     """Stage `preprocess`."""
     from penstock_trainer import preprocess
 
-    preprocess.run_stage(options.problem, options.raw, options.artifacts, options.bad_rows_allowed)
+    preprocess.run_stage(options.problem, options.raw, options.artifacts, options.bad_rows_allowed, options.processes)
 
 
 def run_tune(options: argparse.Namespace) -> None:

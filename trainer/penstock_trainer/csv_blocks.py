@@ -11,7 +11,6 @@ import csv
 import gzip
 import io
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,50 +20,72 @@ import pyarrow.csv as pa_csv
 
 from penstock_trainer.errors import InputError
 from penstock_trainer.problem import Category, Column, Integer, Number, Timestamp, suggestion
+from penstock_trainer.sources import DeadLetter, Piece
 
 BLOCK_BYTES = 4 << 20
+PIECE_BYTES = 64 << 20
 LONGEST_RECORD = 64 << 20
+NEWLINE = b"\n"
 LARGEST_INTEGER = 2**24  # float32 holds every whole number up to here
 NULLS = ["", "NA", "NaN", "nan", "N/A", "null", "NULL", "None"]
 ARROW_TYPES = {Number: pa.float64(), Integer: pa.int64(), Category: pa.string(), Timestamp: pa.string()}
 ZONED = r"(Z|[+-]\d\d:?\d\d)$"
 
 
-@dataclass(frozen=True)
-class DeadLetter:
-    """A row that could not be taken: where it stands, and which value of which column is at fault."""
+def pieces(path: Path) -> Iterator[Piece]:
+    """The file cut into runs of whole records of at least `PIECE_BYTES`, by one fast scan for quotes and line breaks.
 
-    file: str
-    line: int
-    column: str | None
-    value: str
-    reason: str
-
-
-def read_blocks(path: Path, columns: Mapping[str, Column]) -> Iterator[tuple[pa.Table, list[DeadLetter]]]:
-    """The file's rows, block by block: (rows that fit, those that do not).
-
-    Raises:
-        InputError: the file lacks a column of the schema, is empty, or is no text.
+    Whether a line break ends a record depends on all quotes before it, so only a scan from the start can cut safely; it
+    also finds each piece's first line. A compressed file is one piece: nobody can begin in its middle.
     """
     with _open(path) as file:
         header = _complete_lines(file.readline(), file)
-        names = header_names(path, header, columns)
-        line = 1 + header.count(b"\n")
-        rest = b""
-        while True:
-            chunk = file.read(BLOCK_BYTES)
-            block, rest = _cut(rest + chunk, last=not chunk)
-            if len(rest) > LONGEST_RECORD:
-                raise InputError(
-                    f"{path}: the record that begins in line {line} does not end within {LONGEST_RECORD:,} bytes; "
-                    "is a quote left open?"
-                )
-            if block:
-                yield _parse(path, block, line, names, columns)
-                line += block.count(b"\n")
-            if not chunk:
-                return
+        start, line = len(header), 1 + header.count(NEWLINE)
+        if path.suffix == ".gz":
+            yield Piece(str(path), start, None, line)
+            return
+        length, lines = 0, 0
+        for block in _whole_records(file, path, line):
+            length, lines = length + len(block), lines + block.count(NEWLINE)
+            if length >= PIECE_BYTES:
+                yield Piece(str(path), start, start + length, line)
+                start, line, length, lines = start + length, line + lines, 0, 0
+        if length:
+            yield Piece(str(path), start, start + length, line)
+
+
+def read_piece(piece: Piece, columns: Mapping[str, Column]) -> Iterator[tuple[pa.Table, list[DeadLetter]]]:
+    """The piece's rows, block by block: (rows that fit, those that do not).
+
+    Raises:
+        InputError: the file lacks a column of the schema, or a record does not end.
+    """
+    path, line = Path(piece.path), piece.line
+    with _open(path) as file:
+        names = header_names(path, _complete_lines(file.readline(), file), columns)
+        file.seek(piece.start)
+        for block in _whole_records(file, path, line, piece.end):
+            yield _parse(path, block, line, names, columns)
+            line += block.count(NEWLINE)
+
+
+def _whole_records(file: BinaryIO, path: Path, line: int, end: int | None = None) -> Iterator[bytes]:
+    """The file from where it stands to `end`, in blocks of whole records; `line` is the first one's."""
+    rest = b""
+    while True:
+        left = BLOCK_BYTES if end is None else min(BLOCK_BYTES, end - file.tell())
+        chunk = file.read(left)
+        block, rest = _cut(rest + chunk, last=not chunk)
+        if len(rest) > LONGEST_RECORD:
+            raise InputError(
+                f"{path}: the record that begins in line {line + block.count(NEWLINE)} does not end within "
+                f"{LONGEST_RECORD:,} bytes; is a quote left open?"
+            )
+        if block:
+            yield block
+            line += block.count(NEWLINE)
+        if not chunk:
+            return
 
 
 def header_names(path: Path, header: bytes, columns: Mapping[str, Column]) -> list[str]:
@@ -83,7 +104,7 @@ def header_names(path: Path, header: bytes, columns: Mapping[str, Column]) -> li
     return names
 
 
-def check_header(path: Path, columns: Mapping[str, Column]) -> None:
+def check_file(path: Path, columns: Mapping[str, Column]) -> None:
     """Raise InputError when the file cannot hold the schema's columns; reads its first line only."""
     with _open(path) as file:
         header_names(path, _complete_lines(file.readline(), file), columns)

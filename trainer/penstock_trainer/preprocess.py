@@ -2,8 +2,8 @@
 
     python -m penstock_trainer preprocess --problem flights --raw data/*.csv --artifacts artifacts
 
-    files -> record batches -> derive, label, split -+-> statistics, combined over all machines
-                                                     +-> parts: prepared batches, as files
+    files -> pieces -> record batches -> derive, label, split -+-> statistics, combined over all machines
+                                                               +-> parts: prepared batches, as files
     parts, grouped at random -> shuffled, categories to codes -> blocks
 
 Elements are Arrow record batches or names of files, never rows, and no row passes a GroupByKey: what a machine holds
@@ -16,6 +16,7 @@ letters.
 
 import glob
 import json
+import os
 import random
 import shutil
 import time
@@ -33,8 +34,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.transforms.util import Reshuffle
 from apache_beam.transforms.window import GlobalWindows
 
-from penstock_trainer import artifacts, graph, statistics
-from penstock_trainer.csv_blocks import check_header, read_blocks
+from penstock_trainer import artifacts, graph, sources, statistics
 from penstock_trainer.errors import InputError
 from penstock_trainer.examples import MISSING, UNKNOWN, Block, Examples, write_block
 from penstock_trainer.problem import SPLITS, Category, Problem, Timestamp, load_problem
@@ -42,6 +42,7 @@ from penstock_trainer.stages import Stage, code_digest, write_lineage
 
 BLOCK_ROWS = 8192
 GROUP_ROWS = 16 * BLOCK_ROWS
+BYTES_PER_PROCESS = 512 << 20  # a process costs seconds to start: less than this is done sooner without it
 UNLABELLED = "unlabelled"
 COUNTS = ("rows", *SPLITS, UNLABELLED, "dead_letter")
 
@@ -55,20 +56,30 @@ class Part:
     rows: int
 
 
-class ReadFile(beam.DoFn):
-    """A file's name to its record batches; dead letters on the side."""
+class ReadPiece(beam.DoFn):
+    """A piece of a file to its record batches; dead letters go to a file, their number on the side."""
 
-    def __init__(self, reference: str):
-        self.reference = reference
+    def __init__(self, reference: str, scratch: str):
+        self.reference, self.scratch = reference, scratch
 
     def setup(self) -> None:
         self.columns = load_problem(self.reference).columns
 
-    def process(self, element: str) -> Iterator[Any]:
-        for number, (table, bad) in enumerate(read_blocks(Path(element), self.columns)):
-            yield f"{Path(element).name}-{number:05d}", table.combine_chunks()
-            for letter in bad:
-                yield beam.pvalue.TaggedOutput("dead_letters", letter)
+    def process(self, element: Any) -> Iterator[Any]:
+        for number, (table, bad) in enumerate(sources.read_piece(element, self.columns)):
+            name = f"{_name(element)}-{number:05d}"
+            yield name, table.combine_chunks()
+            if bad:
+                lines = "".join(json.dumps(asdict(letter)) + "\n" for letter in bad)
+                path = Path(self.scratch, f"{name}.dead_letters.jsonl")
+                path.write_text(lines)
+                yield beam.pvalue.TaggedOutput("dead_letters", str(path))
+
+
+def _name(piece: Any) -> str:
+    """A name for what is made of a piece: its file's, made unique by the folder's, and where it begins."""
+    folder = artifacts.digest_of(str(Path(piece.path).parent))[7:15]
+    return f"{Path(piece.path).name}-{folder}-{piece.start:012d}"
 
 
 class Prepare(beam.DoFn):
@@ -214,18 +225,19 @@ def run(
 ) -> dict[str, int]:
     """Run the pipeline into `directory` and return the counts of rows: `COUNTS`.
 
-    `reference` is how workers load `problem`; `options` are Beam's own (`--runner=...`); `scratch` is a folder that all
-    workers reach and the caller removes.
+    `reference` is how workers load `problem`; `options` are Beam's own (`runner_options`); `scratch` is a folder that
+    all workers reach and the caller removes.
     """
     for split in SPLITS:
         (directory / "examples" / split).mkdir(parents=True)
-    # Without a runner named, Beam would look for Prism's binary and fall back in silence.
-    with beam.Pipeline(options=PipelineOptions(["--runner=FnApiRunner", *options])) as pipeline:
+    with beam.Pipeline(options=PipelineOptions(options)) as pipeline:
         read = (
             pipeline
             | "Files" >> beam.Create([str(path) for path in files])
-            | "Spread" >> Reshuffle()
-            | "Read" >> beam.ParDo(ReadFile(reference)).with_outputs("dead_letters", main="batches")
+            | "Spread files" >> Reshuffle()
+            | "Cut" >> beam.FlatMap(_pieces)
+            | "Spread pieces" >> Reshuffle()
+            | "Read" >> beam.ParDo(ReadPiece(reference, str(scratch))).with_outputs("dead_letters", main="batches")
         )
         prepared = read.batches | "Prepare" >> beam.ParDo(Prepare(reference, str(scratch))).with_outputs(
             "statistics", main="parts"
@@ -252,17 +264,23 @@ def run(
     return _counts(directory, problem)
 
 
-def run_stage(reference: str, patterns: list[str], root: Path, bad_rows_allowed: float) -> None:
+def run_stage(
+    reference: str, patterns: list[str], root: Path, bad_rows_allowed: float, processes: int | None = None
+) -> None:
     """Prepare the raw files that `patterns` name and seal the dataset.
+
+    `processes` work side by side; None: one for every `BYTES_PER_PROCESS` of raw files, up to one a core.
 
     Raises:
         InputError: no file matches, a file lacks a column, the problem's functions do not fit its columns, or more
             than the allowed share of rows is malformed.
     """
+    if reference.endswith(".py"):
+        reference = str(Path(reference).resolve())
     problem = load_problem(reference)
     files = find_files(patterns)
     for path in files:
-        check_header(path, problem.columns)
+        sources.check_file(path, problem.columns)
     graph.check(problem)
     raw = _raw_manifest(files)
     parameters = {"bad_rows_allowed": bad_rows_allowed, "columns": {n: repr(c) for n, c in problem.columns.items()}}
@@ -273,11 +291,13 @@ def run_stage(reference: str, patterns: list[str], root: Path, bad_rows_allowed:
     if manifest:
         stage.report(manifest, reused=True)
         return
-    print(f"{len(files)} files, {sum(path.stat().st_size for path in files) / 1e6:,.1f} MB", flush=True)
+    size = sum(path.stat().st_size for path in files)
+    processes = processes or max(1, min(os.cpu_count() or 1, size // BYTES_PER_PROCESS))
+    print(f"{len(files)} files, {size / 1e6:,.1f} MB, {processes} processes", flush=True)
     shutil.rmtree(stage.scratch, ignore_errors=True)
     stage.scratch.mkdir(parents=True)
     with artifacts.building(root, stage.kind, stage.key) as directory:
-        counts = run(problem, reference, files, directory, stage.scratch, [])
+        counts = run(problem, reference, files, directory, stage.scratch, runner_options(processes))
         print(", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in counts.items()), flush=True)
         _refuse_bad_rows(counts, bad_rows_allowed, directory, stage)
         write_lineage(directory, {"raw": raw})
@@ -285,8 +305,19 @@ def run_stage(reference: str, patterns: list[str], root: Path, bad_rows_allowed:
     stage.report(manifest, reused=False)
 
 
+def runner_options(processes: int) -> list[str]:
+    """Beam's options for its in-process runner, with one or several processes.
+
+    The runner is always named: without one Beam looks for Prism's binary and falls back in silence.
+    """
+    runner = ["--runner=FnApiRunner"]
+    if processes > 1:
+        runner += ["--direct_running_mode=multi_processing", f"--direct_num_workers={processes}"]
+    return runner
+
+
 def find_files(patterns: list[str]) -> list[Path]:
-    """The CSV files that the patterns name: a file, a folder's `*.csv` and `*.csv.gz`, or a glob.
+    """The raw files that the patterns name: a file, those in a folder (`sources.PATTERNS`), or a glob.
 
     Raises:
         InputError: a pattern matches nothing.
@@ -294,13 +325,13 @@ def find_files(patterns: list[str]) -> list[Path]:
     files: set[Path] = set()
     for pattern in patterns:
         path = Path(pattern)
-        inside = sorted([*path.glob("*.csv"), *path.glob("*.csv.gz")]) if path.is_dir() else []
+        inside = [each for kind in sources.PATTERNS for each in path.glob(kind)] if path.is_dir() else []
         found = (
             [path] if path.is_file() else inside or [Path(name) for name in sorted(glob.glob(pattern, recursive=True))]
         )
         found = [each for each in found if each.is_file()]
         if not found:
-            raise InputError(f"raw: {pattern!r} matches no CSV file")
+            raise InputError(f"raw: {pattern!r} matches no CSV or Parquet file")
         files.update(found)
     return sorted(files)
 
@@ -353,6 +384,10 @@ def group_parts(parts: Any) -> Iterator[Any]:
             if sum(p.rows for p in group) >= GROUP_ROWS or part is chosen[-1]:
                 yield number, group
                 number, group = number + 1, []
+
+
+def _pieces(path: Any) -> Iterator[Any]:
+    return sources.pieces(Path(path))
 
 
 class Progress:
@@ -424,9 +459,11 @@ def _write_statistics(found: Any, directory: str) -> None:
     Path(directory, "statistics.json").write_text(json.dumps(content))
 
 
-def _write_dead_letters(letters: Any, directory: str) -> None:
-    lines = [json.dumps(asdict(letter)) for letter in sorted(letters, key=lambda letter: (letter.file, letter.line))]
-    Path(directory, "dead_letters.jsonl").write_text("".join(line + "\n" for line in lines))
+def _write_dead_letters(paths: Any, directory: str) -> None:
+    """One file of all dead letters, by the names of the files and the places in them."""
+    with Path(directory, "dead_letters.jsonl").open("w") as file:
+        for path in sorted(paths):
+            file.write(Path(path).read_text())
 
 
 def _counts(directory: Path, problem: Problem) -> dict[str, int]:

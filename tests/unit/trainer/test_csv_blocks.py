@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from penstock_trainer import csv_blocks
-from penstock_trainer.csv_blocks import check_header, read_blocks
+from penstock_trainer.csv_blocks import check_file, pieces, read_piece
 from penstock_trainer.errors import InputError
 from penstock_trainer.problem import Category, Integer, Number, Timestamp
 
@@ -16,10 +16,14 @@ HEADER = "when,name,other,size,count\n"
 GOOD = "2013-01-01T05:00:00Z,oak,x,1.5,3\n"
 
 
+def read_all(path, columns):
+    return [batch for piece in pieces(path) for batch in read_piece(piece, columns)]
+
+
 def read(path, text, columns=COLUMNS):
     path.write_bytes(text.encode() if isinstance(text, str) else text)
     tables, letters = [], []
-    for table, bad in read_blocks(path, columns):
+    for table, bad in read_all(path, columns):
         tables.extend(table.to_pylist())
         letters.extend(bad)
     return tables, letters
@@ -57,6 +61,19 @@ def test_lines_are_counted_across_blocks_and_quoted_line_breaks(file, monkeypatc
     assert [x.line for x in letters] == [1 + 5 + 6 + 1]
 
 
+def test_a_large_file_is_cut_into_pieces_that_together_are_the_file(file, monkeypatch):
+    monkeypatch.setattr(csv_blocks, "BLOCK_BYTES", 64)
+    monkeypatch.setattr(csv_blocks, "PIECE_BYTES", 200)
+    records = [f'2013-01-01T05:00:00Z,"tree\n{n}, ""tall""",x,{n}.5,{n}\n' for n in range(100)]
+    file.write_text(HEADER + "".join(records[:50]) + "bad\n" + "".join(records[50:]))
+    cut = list(pieces(file))
+    assert len(cut) > 10
+    assert [piece.start for piece in cut[1:]] == [piece.end for piece in cut[:-1]]
+    batches = [batch for piece in reversed(cut) for batch in read_piece(piece, COLUMNS)]
+    assert sorted(count for table, _ in batches for count in table["count"].to_pylist()) == list(range(100))
+    assert [letter.line for _, bad in batches for letter in bad] == [2 + 2 * 50]
+
+
 def test_bytes_that_are_not_utf8_are_a_dead_letter(file):
     rows, letters = read(file, (HEADER + GOOD).encode() + b"2013-01-01T05:00:00Z,\xff\xfe,x,1.5,3\n")
     assert len(rows) == 1
@@ -79,19 +96,19 @@ def test_missing_values_are_null_and_a_moment_without_a_zone_is_utc(file):
 def test_a_gzipped_file_without_a_last_line_break_reads_the_same(tmp_path):
     path = tmp_path / "a.csv.gz"
     path.write_bytes(gzip.compress((HEADER + GOOD + GOOD.strip()).encode()))
-    assert sum(table.num_rows for table, _ in read_blocks(path, COLUMNS)) == 2
+    assert sum(table.num_rows for table, _ in read_all(path, COLUMNS)) == 2
 
 
 def test_a_column_the_file_lacks_is_named_with_the_closest_one(file):
     file.write_text("when,nam,size,count\n")
     with pytest.raises(InputError, match=r"column 'name' .* did you mean 'nam'"):
-        check_header(file, COLUMNS)
+        check_file(file, COLUMNS)
 
 
 def test_an_empty_file_is_refused(file):
     file.touch()
     with pytest.raises(InputError, match="empty"):
-        check_header(file, COLUMNS)
+        check_file(file, COLUMNS)
 
 
 def test_a_quote_that_never_closes_is_refused_before_it_fills_the_memory(file, monkeypatch):

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 
 import penstock_trainer
 from penstock_trainer import artifacts as sealed
-from penstock_trainer import export, graph, stages, statistics
+from penstock_trainer import csv_blocks, export, graph, stages, statistics
 from penstock_trainer.__main__ import main
 from penstock_trainer.examples import Examples, read_block
 from penstock_trainer.problem import load_problem
@@ -68,6 +69,33 @@ def test_the_statistics_of_the_training_rows_are_those_numpy_finds(raw, dataset)
     assert dict(found["carrier"].categories) == dict(zip(names, counts, strict=True))
     departure = table["sched_dep_time"][rows]
     assert found["departure_minute"].max == (departure // 100 * 60 + departure % 100).max()
+
+
+def exact(dataset, number=float):
+    """What of the statistics is the same however the rows were cut: all but the sketches; `number` makes the means."""
+    found = json.loads((Path(dataset.path) / "statistics.json").read_text())
+    for columns in found.values():
+        for column in columns["columns"].values():
+            column.pop("kll", None)
+            column.pop("hll", None)
+            for name in ("mean", "m2"):
+                if name in column:
+                    column[name] = number(column[name])
+    return found
+
+
+def test_small_pieces_several_processes_and_parquet_files_give_the_same_dataset(raw, dataset, tmp_path, monkeypatch):
+    for path in Path(raw.path).glob("*.csv"):
+        pq.write_table(pa_csv.read_csv(path), tmp_path / f"{path.stem}.parquet", row_group_size=1000)
+    flags = ("--problem", "flights", "--artifacts", tmp_path)
+    parquet = run("preprocess", *flags, "--raw", tmp_path, "--processes", 2, folder=tmp_path)
+    monkeypatch.setattr(csv_blocks, "BLOCK_BYTES", 50_000)
+    monkeypatch.setattr(csv_blocks, "PIECE_BYTES", 100_000)
+    pieces = run("preprocess", *flags, "--raw", raw.path, folder=tmp_path)
+    expected = exact(dataset, number=lambda value: pytest.approx(value, rel=1e-6, abs=1e-6))
+    for found in (parquet, pieces):
+        assert found.counts == dataset.counts
+        assert exact(found) == expected
 
 
 def test_weekdays_are_those_of_the_calendar(raw):
@@ -202,7 +230,7 @@ def test_allowed_malformed_rows_are_kept_beside_the_dataset_and_counted(raw, tmp
 
 def test_a_pattern_without_files_and_a_file_that_is_no_dataset_are_named(tmp_path, capsys):
     flags = ("--problem", "flights", "--artifacts", tmp_path)
-    assert "matches no CSV file" in fail(capsys, "preprocess", *flags, "--raw", tmp_path / "none*.csv")[1]
+    assert "matches no CSV or Parquet file" in fail(capsys, "preprocess", *flags, "--raw", tmp_path / "none*.csv")[1]
     assert "is no sealed artifact" in fail(capsys, "train", *flags, "--dataset", tmp_path)[1]
 
 

@@ -1,0 +1,82 @@
+import datetime
+import decimal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from penstock_trainer.errors import InputError
+from penstock_trainer.parquet_blocks import check_file, pieces, read_piece
+from penstock_trainer.problem import Category, Integer, Number, Timestamp
+
+COLUMNS = {"name": Category(required=True), "size": Number(), "count": Integer(), "when": Timestamp()}
+MOMENT = datetime.datetime(2013, 1, 1, 5, tzinfo=datetime.timezone.utc)
+GOOD = {"name": "oak", "size": 1.5, "count": 3, "when": MOMENT}
+
+
+def write(path, rows, schema=None, group=None):
+    pq.write_table(pa.Table.from_pylist(rows, schema), path, row_group_size=group)
+    return path
+
+
+def read(path):
+    rows, letters = [], []
+    for piece in pieces(path):
+        for table, bad in read_piece(piece, COLUMNS):
+            rows.extend(table.to_pylist())
+            letters.extend(bad)
+    return rows, letters
+
+
+def test_row_groups_are_pieces_and_their_rows_come_as_a_csv_file_s_would(tmp_path):
+    path = write(tmp_path / "a.parquet", [GOOD] * 10, group=3)
+    assert [(piece.start, piece.line) for piece in pieces(path)] == [(0, 1), (1, 4), (2, 7), (3, 10)]
+    assert read(path) == ([GOOD] * 10, [])
+
+
+@pytest.mark.parametrize(
+    ("change", "column", "reason"),
+    [
+        ({"name": None}, "name", "required"),
+        ({"size": float("inf")}, "size", "not a finite number"),
+        ({"count": 3.5}, "count", "not an integer"),
+        ({"count": 2.0**25}, "count", "beyond 16,777,216"),
+    ],
+)
+def test_a_row_that_does_not_fit_is_a_dead_letter_with_its_row(tmp_path, change, column, reason):
+    rows = [{**GOOD, "count": 3.0}, {**GOOD, "count": 3.0, **change}, {**GOOD, "count": 3.0}]
+    found, letters = read(write(tmp_path / "a.parquet", rows))
+    assert len(found) == 2
+    assert [(letter.line, letter.column) for letter in letters] == [(2, column)]
+    assert reason in letters[0].reason
+
+
+def test_types_that_mean_the_same_are_taken(tmp_path):
+    rows = [{"name": 7, "size": decimal.Decimal("1.5"), "count": True, "when": MOMENT.date()}]
+    found, letters = read(write(tmp_path / "a.parquet", rows))
+    assert letters == []
+    assert found == [{"name": "7", "size": 1.5, "count": 1, "when": MOMENT.replace(hour=0)}]
+
+
+def test_a_nan_is_a_missing_value_as_data_frames_write_it(tmp_path):
+    found, letters = read(write(tmp_path / "a.parquet", [{**GOOD, "size": float("nan")}]))
+    assert (found[0]["size"], letters) == (None, [])
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({**GOOD, "size": "tall"}, "column 'size' is declared a number, but .* has it as string"),
+        ({**GOOD, "when": "2013"}, "column 'when' is declared a timestamp, but .* has it as string"),
+        ({"nam": "oak", "size": 1.0, "count": 1, "when": MOMENT}, "did you mean 'nam'"),
+    ],
+)
+def test_a_file_of_another_schema_is_refused_by_its_header(tmp_path, row, message):
+    with pytest.raises(InputError, match=message):
+        check_file(write(tmp_path / "a.parquet", [row]), COLUMNS)
+
+
+def test_a_file_that_is_no_parquet_is_refused(tmp_path):
+    (tmp_path / "a.parquet").write_text("a,b\n")
+    with pytest.raises(InputError, match="no Parquet file"):
+        check_file(tmp_path / "a.parquet", COLUMNS)

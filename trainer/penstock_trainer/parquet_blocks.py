@@ -1,0 +1,123 @@
+"""Parquet files as Arrow tables, some ten thousand rows at a time, and the rows that do not fit the schema."""
+
+# pyright: reportAttributeAccessIssue=false
+# (pyarrow.compute makes its functions at import.)
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pyarrow.types as pt
+
+from penstock_trainer.csv_blocks import ARROW_TYPES, LARGEST_INTEGER
+from penstock_trainer.errors import InputError
+from penstock_trainer.problem import Category, Column, Integer, Number, Timestamp, suggestion
+from penstock_trainer.sources import DeadLetter, Piece
+
+BATCH_ROWS = 32_768
+
+
+def pieces(path: Path) -> Iterator[Piece]:
+    """The file's row groups, one a piece."""
+    metadata = _open(path).metadata
+    row = 1
+    for group in range(metadata.num_row_groups):
+        yield Piece(str(path), group, group + 1, row)
+        row += metadata.row_group(group).num_rows
+
+
+def read_piece(piece: Piece, columns: Mapping[str, Column]) -> Iterator[tuple[pa.Table, list[DeadLetter]]]:
+    """The piece's rows, batch by batch: (rows that fit, those that do not)."""
+    assert piece.end is not None
+    row = piece.line
+    groups = list(range(piece.start, piece.end))
+    for batch in _open(Path(piece.path)).iter_batches(BATCH_ROWS, row_groups=groups, columns=list(columns)):
+        raw = pa.Table.from_batches([batch]).select(list(columns))
+        faults = {name: _faults(raw[name], column) for name, column in columns.items()}
+        good, letters = _sift(raw, faults, piece.path, row)
+        arrays = {name: _convert(good[name], column) for name, column in columns.items()}
+        yield pa.table(arrays), letters
+        row += raw.num_rows
+
+
+def check_file(path: Path, columns: Mapping[str, Column]) -> None:
+    """Raise InputError when a column is missing or of a type that does not fit its declaration."""
+    schema = _open(path).schema_arrow
+    for name, column in columns.items():
+        if name not in schema.names:
+            raise InputError(
+                f"column {name!r} is declared in the problem, but {path} has none{suggestion(name, schema.names)}"
+            )
+        if not _suits(schema.field(name).type, column):
+            type_ = schema.field(name).type
+            raise InputError(f"column {name!r} is declared a {column.type}, but {path} has it as {type_}")
+
+
+def _open(path: Path) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(path)
+    except pa.ArrowInvalid as exc:
+        raise InputError(f"{path} is no Parquet file: {exc}") from exc
+
+
+def _suits(type_: pa.DataType, column: Column) -> bool:
+    if pt.is_dictionary(type_):
+        type_ = type_.value_type
+    if isinstance(column, Number | Integer):
+        return pt.is_integer(type_) or pt.is_floating(type_) or pt.is_decimal(type_) or pt.is_boolean(type_)
+    if isinstance(column, Timestamp):
+        return pt.is_timestamp(type_) or pt.is_date(type_)
+    return pt.is_string(type_) or pt.is_large_string(type_) or pt.is_integer(type_) or pt.is_boolean(type_)
+
+
+def _faults(values: pa.ChunkedArray, column: Column) -> list[tuple[pa.ChunkedArray, str]]:
+    """(which rows, what is wrong with them), for each thing that can be."""
+    found = []
+    if column.required:
+        found.append((values.is_null(), "the column is required and the value is missing"))
+    if isinstance(column, Number | Integer):
+        numbers = _numbers(values)
+        finite = pc.is_finite(numbers)
+        # A NaN in a Parquet file stands for a missing value, as data frames write them.
+        found.append((pc.invert(pc.or_(finite, pc.is_nan(numbers))), "not a finite number"))
+        if column.required:
+            found.append((pc.is_nan(numbers), "the column is required and the value is missing"))
+        if isinstance(column, Integer):
+            found.append((pc.and_(finite, pc.not_equal(pc.floor(numbers), numbers)), "not an integer"))
+            beyond = pc.and_(finite, pc.greater(pc.abs(numbers), LARGEST_INTEGER))
+            found.append((beyond, f"beyond {LARGEST_INTEGER:,}, up to which float32 holds every whole number"))
+    return [(rows.fill_null(False), reason) for rows, reason in found]
+
+
+def _sift(
+    table: pa.Table, faults: Mapping[str, list[tuple[pa.ChunkedArray, str]]], path: str, first: int
+) -> tuple[pa.Table, list[DeadLetter]]:
+    letters: dict[int, DeadLetter] = {}
+    for name, found in faults.items():
+        for rows, reason in found:
+            for place in pc.indices_nonzero(rows).to_pylist():
+                value = str(table[name][place].as_py())[:200]
+                letters.setdefault(place, DeadLetter(path, first + place, name, value, reason))
+    if not letters:
+        return table, []
+    keep = pa.array([place not in letters for place in range(table.num_rows)])
+    return table.filter(keep), [letters[place] for place in sorted(letters)]
+
+
+def _numbers(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    return values.cast(pa.int8()).cast(pa.float64()) if pt.is_boolean(values.type) else values.cast(pa.float64())
+
+
+def _convert(values: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
+    """As CSV blocks come."""
+    if isinstance(column, Number | Integer):
+        numbers = _numbers(values)
+        return pc.if_else(pc.is_nan(numbers), pa.scalar(None, pa.float64()), numbers).cast(ARROW_TYPES[type(column)])
+    if isinstance(column, Category):
+        return values.cast(pa.string())
+    moments = values.cast(pa.timestamp("s"), safe=False) if pt.is_date(values.type) else values
+    if moments.type.tz is None:
+        moments = pc.assume_timezone(moments, "UTC")
+    return moments.cast(pa.timestamp("s", "UTC"), safe=False)
