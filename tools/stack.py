@@ -60,6 +60,8 @@ def down(stack: str) -> None:
         shutil.rmtree(backend)
         (engine_environment.home() / "passphrase").unlink(missing_ok=True)
     home = engine_environment.home()
+    kept = sorted(path.name for path in (home / stack / "artifacts").glob("*"))
+    say(f"stack {stack} is gone" + (f"; kept in {home / stack / 'artifacts'}: {', '.join(kept)}" if kept else ""))
     if home.is_dir() and not list(home.iterdir()):
         home.rmdir()
 
@@ -138,7 +140,9 @@ class Pulumi:
         text = file.read_text() if file.exists() else ""
         if "secure:" not in text and engine_environment.own_backend():
             kept = re.sub(r"^encryptionsalt:.*\n?", "", text, flags=re.MULTILINE)
-            if kept != text:
+            if kept != text and kept.strip() in ("", "{}"):
+                file.unlink()
+            elif kept != text:
                 file.write_text(kept)
 
 
