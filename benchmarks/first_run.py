@@ -1,6 +1,6 @@
 """How long a newcomer waits: a fresh clone to an answered request, a second `make up`, and what `make down` leaves.
 
-`make bench-first-run` clones this repository's last commit into a temporary folder and runs the README's commands there.
+`make bench-first-run` clones the last commit into a temporary folder and runs the README's commands there.
 With a `pulumi` on PATH (or built by this checkout before) that one is used; `--build` starts with empty caches of
 Penstock's own, so that Pulumi is built from source. Packages come from the package manager's cache where it has them.
 """

@@ -34,16 +34,18 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.transforms.util import Reshuffle
 from apache_beam.transforms.window import GlobalWindows
 
-from penstock_trainer import artifacts, graph, sources, statistics
+from penstock_trainer import artifacts, graph, report, sources, statistics
 from penstock_trainer.errors import InputError
 from penstock_trainer.examples import MISSING, UNKNOWN, Block, Examples, write_block
 from penstock_trainer.problem import SPLITS, Category, Problem, Timestamp, load_problem
 from penstock_trainer.stages import Stage, code_digest, write_lineage
+from penstock_trainer.statistics import read_statistics
 
 BLOCK_ROWS = 8192
 GROUP_ROWS = 16 * BLOCK_ROWS
 BYTES_PER_PROCESS = 512 << 20  # a process costs seconds to start: less than this is done sooner without it
 UNLABELLED = "unlabelled"
+POSITIVE = "positive"  # statistics besides those of the splits: of the training rows whose binary label is 1
 COUNTS = ("rows", *SPLITS, UNLABELLED, "dead_letter")
 
 
@@ -131,6 +133,8 @@ class Prepare(beam.DoFn):
             if rows.num_rows:
                 self._count(split, rows)
                 path = f"{self.scratch}/{name}-{split}.arrow"
+                if split == "training" and self.problem.label.head == "binary":
+                    self._count(POSITIVE, rows.filter(pc.greater(rows[""], 0.5)))
                 if split != UNLABELLED:
                     _write_part(path, rows)
                     yield Part(split, path, rows.num_rows)
@@ -300,6 +304,7 @@ def run_stage(
         counts = run(problem, reference, files, directory, stage.scratch, runner_options(processes))
         print(", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in counts.items()), flush=True)
         _refuse_bad_rows(counts, bad_rows_allowed, directory, stage)
+        (directory / "report.html").write_text(report.page(problem, read_statistics(directory), counts))
         write_lineage(directory, {"raw": raw})
         manifest = stage.seal(directory, counts=counts)
     stage.report(manifest, reused=False)
@@ -470,8 +475,10 @@ def _counts(directory: Path, problem: Problem) -> dict[str, int]:
     """How many rows went where, by the statistics' own count of the label column; `rows` is their sum."""
     found: Mapping[str, Any] = json.loads((directory / "statistics.json").read_text())
     counts: dict[str, int] = dict.fromkeys(COUNTS, 0)
-    for split, columns in found.items():
-        label = columns["columns"][problem.label.name]
+    for split in (*SPLITS, UNLABELLED):
+        if split not in found:
+            continue
+        label = found[split]["columns"][problem.label.name]
         counts[split] = label["count"] + label["missing"]
     with (directory / "dead_letters.jsonl").open() as file:
         counts["dead_letter"] = sum(1 for _ in file)

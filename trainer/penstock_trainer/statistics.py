@@ -8,9 +8,11 @@ whole. Part of the light core: numpy and datasketches.
 # (datasketches has no type stubs.)
 
 import base64
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -210,3 +212,9 @@ def from_json(value: Mapping[str, Any]) -> Statistics:
         raise InputError(f"statistics have format {value['format']}; this release reads up to {FORMAT}")
     types = {"number": NumberStatistics, "category": CategoryStatistics}
     return {name: types[column["type"]].from_json(column) for name, column in value["columns"].items()}
+
+
+def read_statistics(dataset: Path) -> dict[str, Statistics]:
+    """A dataset's statistics: by split, and `positive`, the training rows whose binary label is 1."""
+    found = json.loads((dataset / "statistics.json").read_text())
+    return {split: from_json(columns) for split, columns in found.items()}

@@ -6,7 +6,6 @@
 About 150,000 examples a second on two cores; the flights reach a test AUC of about 0.70 in three epochs.
 """
 
-import json
 import math
 import time
 from collections.abc import Iterator
@@ -25,7 +24,7 @@ from penstock_trainer.network import Network, block_paths
 from penstock_trainer.problem import Problem, load_problem
 from penstock_trainer.ranges import Hyperparameters
 from penstock_trainer.stages import Stage, code_digest, fingerprint, write_lineage
-from penstock_trainer.statistics import Statistics
+from penstock_trainer.statistics import Statistics, read_statistics
 
 SEED = 1
 
@@ -71,12 +70,6 @@ class Dataset:
     def split_statistics(self, split: str) -> Statistics:
         """The statistics of another split's rows."""
         return read_statistics(self.path)[split]
-
-
-def read_statistics(dataset: Path) -> dict[str, Statistics]:
-    """A dataset's statistics by split."""
-    found = json.loads((dataset / "statistics.json").read_text())
-    return {split: statistics.from_json(columns) for split, columns in found.items()}
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,9 @@
 """The stages on a slice of the real flights: raw, dataset, study, model; and each with something changed."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.csv as pa_csv
@@ -71,7 +73,7 @@ def test_the_statistics_of_the_training_rows_are_those_numpy_finds(raw, dataset)
     assert found["departure_minute"].max == (departure // 100 * 60 + departure % 100).max()
 
 
-def exact(dataset, number=float):
+def exact(dataset, number: Callable[[float], Any] = float):
     """What of the statistics is the same however the rows were cut: all but the sketches; `number` makes the means."""
     found = json.loads((Path(dataset.path) / "statistics.json").read_text())
     for columns in found.values():

@@ -1,0 +1,85 @@
+import numpy as np
+import pytest
+from scipy.stats import ks_2samp
+
+from penstock_trainer import report
+from penstock_trainer.findings import findings, separation
+from penstock_trainer.statistics import CategoryStatistics, NumberStatistics
+
+from ._toy import problem
+
+RANDOM = np.random.default_rng(0)
+
+
+def numbers(values):
+    return NumberStatistics.of(np.asarray(values, np.float32))
+
+
+def categories(missing=0, **counts):
+    return CategoryStatistics.of(counts.keys(), counts.values(), missing)
+
+
+def found(**training):
+    return {"training": training}
+
+
+@pytest.mark.parametrize(
+    ("statistics", "column", "said"),
+    [
+        (found(size=numbers([7.0] * 9)), "size", "one value"),
+        (found(kind=categories(oak=5)), "kind", "one value"),
+        (found(size=numbers([1.0, 2.0] + [np.nan] * 5)), "size", "missing in 71%"),
+        (
+            {"training": {"kind": categories(oak=5, elm=4)}, "test": {"kind": categories(oak=5, ash=5)}},
+            "kind",
+            "no training row has in 50.0% of the test rows",
+        ),
+        (
+            {"training": {"size": numbers([1.0, 2.0])}, "validation": {"size": numbers([1.0, np.nan])}},
+            "size",
+            "missing in 50% of the validation rows, in 0% of the training rows",
+        ),
+        (
+            {
+                "training": {"size": numbers(np.arange(100))},
+                "positive": {"size": numbers(np.arange(50))},
+            },
+            "size",
+            "tells the label almost by itself",
+        ),
+    ],
+)
+def test_what_looks_wrong_is_said_of_the_column(statistics, column, said):
+    assert [name for name, what in findings(problem(), statistics) if said in what] == [column]
+
+
+def test_nothing_is_said_of_columns_that_are_alright():
+    values = RANDOM.normal(size=5000)
+    statistics = {
+        "training": {"size": numbers(values), "kind": categories(oak=50, elm=50)},
+        "positive": {"size": numbers(values[::4]), "kind": categories(oak=20, elm=21)},
+        "test": {"size": numbers(RANDOM.normal(size=900)), "kind": categories(oak=9, elm=11)},
+    }
+    assert list(findings(problem(), statistics)) == []
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.5, 3.0])
+def test_the_separation_of_numbers_is_the_kolmogorov_smirnov_distance(shift):
+    negative, positive = RANDOM.normal(size=8000), RANDOM.normal(shift, size=2000)
+    distance = separation(numbers(positive), numbers(np.concatenate([negative, positive])))
+    assert distance == pytest.approx(ks_2samp(negative, positive)[0], abs=0.03)
+
+
+def test_the_separation_of_categories_is_half_the_sum_of_the_differences_of_their_shares():
+    assert separation(categories(oak=10), categories(oak=10, elm=30)) == 1
+    assert separation(categories(oak=5, elm=15), categories(oak=10, elm=30)) == 0
+
+
+def test_the_page_escapes_what_the_data_says_and_loads_nothing():
+    hostile = "<script>alert(1)</script>"
+    statistics = {"training": {"kind": categories(**{hostile: 3, "elm": 2}), "size": numbers([1, 2, 3])}}
+    page = report.page(problem(), statistics, {"rows": 5, "training": 5})
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "http" not in page
+    assert page.count("<rect") == report.BARS

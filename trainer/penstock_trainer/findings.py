@@ -1,0 +1,83 @@
+"""What looks wrong in a dataset, found from its statistics alone and said in words."""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from penstock_trainer.problem import Problem
+from penstock_trainer.statistics import CategoryStatistics, ColumnStatistics, NumberStatistics, Statistics
+
+MOSTLY_MISSING = 0.5
+MISSING_MOVED = 0.1
+UNSEEN_SHARE = 0.01
+GIVES_AWAY = 0.9
+
+
+def findings(problem: Problem, found: Mapping[str, Statistics]) -> Iterator[tuple[str, str]]:
+    """(column, what looks wrong with it)."""
+    training = found["training"]
+    for name, column in training.items():
+        rows = column.count + column.missing
+        if name == problem.label.name or not rows:
+            continue
+        if _is_constant(column):
+            yield name, "has one value in all training rows: it tells the model nothing"
+        if column.missing > MOSTLY_MISSING * rows:
+            yield name, f"is missing in {column.missing / rows:.0%} of the training rows"
+        for split in ("validation", "test"):
+            if split in found:
+                yield from ((name, what) for what in _moved(column, found[split][name], split))
+        if "positive" in found and (distance := separation(found["positive"][name], column)) > GIVES_AWAY:
+            yield (
+                name,
+                f"tells the label almost by itself: its distributions for the two labels are {distance:.2f} apart, "
+                "of 1; is it known before the moment of prediction?",
+            )
+
+
+def separation(positive: ColumnStatistics, every: ColumnStatistics) -> float:
+    """How far apart a column's values are for label 1 and for label 0, from 0 (alike) to 1 (no value in common).
+
+    Numbers: the Kolmogorov-Smirnov distance of the sketches; categories: half the sum of the absolute differences of
+    their shares. The rows of label 0 are all rows without those of label 1.
+    """
+    if isinstance(every, NumberStatistics):
+        assert isinstance(positive, NumberStatistics)
+        if not 0 < positive.count < every.count:
+            return 0.0
+        points = sorted(set(every.quantiles.get_quantiles(np.linspace(0, 1, 201).tolist())))
+        share = positive.count / every.count
+        apart = np.abs(np.subtract(positive.quantiles.get_cdf(points), every.quantiles.get_cdf(points))).max()
+        return float(min(1.0, apart / (1 - share)))
+    assert isinstance(positive, CategoryStatistics)
+    negative = every.count - positive.count
+    if not positive.count or not negative:
+        return 0.0
+    differences = (
+        abs(positive.categories[word] / positive.count - (count - positive.categories[word]) / negative)
+        for word, count in every.categories.items()
+    )
+    return sum(differences) / 2
+
+
+def unseen_share(training: CategoryStatistics, other: CategoryStatistics) -> float:
+    """The share of the other rows' values whose category no training row had."""
+    seen = sum(count for word, count in other.categories.items() if word in training.categories)
+    return 1 - (seen + other.pruned) / other.count if other.count else 0.0
+
+
+def _is_constant(column: ColumnStatistics) -> bool:
+    if isinstance(column, NumberStatistics):
+        return column.count > 0 and column.min == column.max and not column.missing
+    return column.distinct == 1 and not column.missing
+
+
+def _moved(training: ColumnStatistics, other: ColumnStatistics, split: str) -> Iterator[str]:
+    before = training.missing / max(1, training.count + training.missing)
+    after = other.missing / max(1, other.count + other.missing)
+    if abs(after - before) > MISSING_MOVED:
+        yield f"is missing in {after:.0%} of the {split} rows, in {before:.0%} of the training rows"
+    if isinstance(training, CategoryStatistics) and isinstance(other, CategoryStatistics):
+        share = unseen_share(training, other)
+        if share > UNSEEN_SHARE:
+            yield f"has a category that no training row has in {share:.1%} of the {split} rows"
