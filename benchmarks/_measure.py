@@ -6,21 +6,21 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-PAGE = os.sysconf("SC_PAGE_SIZE")
+SAMPLE_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
 class Usage:
-    """CPU-seconds, user and system, of a process and its ended children; MiB resident, of its tree at its peak."""
+    """CPU-seconds, user and system, of a process and its ended children; MiB resident at the peak."""
 
     cpu_seconds: float
     peak_mib: float
 
 
-def usage(command: list[str | Path], *, sample_seconds: float = 0.05) -> Usage:
+def usage(command: list[str | Path], *, memory: bool = False) -> Usage:
     """Run a command to its end; what it prints is shown only if it fails.
 
-    Memory is sampled over the tree and is never below the kernel's own record of the largest single process.
+    The memory is the kernel's record of the largest single process; with `memory`, it is also sampled over the tree.
     """
     process = subprocess.Popen(
         [str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -28,7 +28,7 @@ def usage(command: list[str | Path], *, sample_seconds: float = 0.05) -> Usage:
     peak, ended = [0], threading.Event()
 
     def watch() -> None:
-        while not ended.wait(sample_seconds):
+        while memory and not ended.wait(SAMPLE_SECONDS):
             peak[0] = max(peak[0], _tree_bytes(process.pid))
 
     watcher = threading.Thread(target=watch)
@@ -45,10 +45,12 @@ def usage(command: list[str | Path], *, sample_seconds: float = 0.05) -> Usage:
 
 
 def _tree_bytes(pid: int) -> int:
+    """Resident bytes of a process and its children, a page that several share divided among them."""
     try:
-        own = int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE
+        fields = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:])
         tasks = list(Path(f"/proc/{pid}/task").iterdir())
         children = {child for task in tasks for child in (task / "children").read_text().split()}
-    except (OSError, IndexError):  # it has ended meanwhile
+    except OSError:  # it has ended meanwhile
         return 0
+    own = int(fields["Pss"].split()[0]) * 1024 if fields else 0
     return own + sum(_tree_bytes(int(child)) for child in children)

@@ -1,0 +1,103 @@
+"""Peak memory of preprocessing and of training input, at 1, 10 and 100 times the flights.
+
+    trainer/.venv/bin/python benchmarks/memory.py [--scale 100]
+
+Further copies of the flights have planes of their own and disturbed values (`_flights.py`), so at 100 times there are
+33.7 million rows in 6 GB of CSV and about 400,000 tail numbers; it takes about 20 GB of disk and a quarter of an hour.
+
+Preprocessing is the stage as a user runs it, in one process at every scale: how many there are is chosen for speed, and
+each holds about as much. Training input reads all training blocks as training does: in random order, shuffled and
+featurised in batches. Memory is what the run's processes have resident together, shared pages once, sampled 10 times a
+second, or the kernel's record of the largest process if that is more.
+"""
+
+import argparse
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import _flights
+from _measure import usage
+from _report import report
+
+GOAL = 1.3
+
+
+def main() -> None:
+    """Print a line for each figure."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scale", type=int, default=100, help="largest number of times the flights (default: 100)")
+    parser.add_argument("--repeats", type=int, default=1, help="runs of each, of which the largest counts (default: 1)")
+    parser.add_argument("--read", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.read:
+        read(options.read)
+        return
+    peaks: dict[str, dict[int, float]] = {"preprocess": {}, "training_input": {}}
+    scales = sorted({1, min(10, options.scale), options.scale})
+    for scale in scales:
+        found = measure(scale, options.repeats)
+        for stage, peak in found.items():
+            peaks[stage][scale] = peak
+            report("memory", f"peak_memory_{stage}_{scale}x", peak, "MiB", repeats=options.repeats)
+    growths = {stage: peak[options.scale] / peak[1] for stage, peak in peaks.items()}
+    for stage, growth in [*growths.items(), ("", max(growths.values()))]:
+        name = f"peak_memory_{stage}_{options.scale}x_over_1x".replace("__", "_")
+        met = growth <= GOAL
+        report("memory", name, growth, "", ratio=1 / growth, goal=GOAL, met=met, repeats=options.repeats)
+
+
+def measure(scale: int, repeats: int) -> dict[str, float]:
+    """MiB of each stage at `scale` times the flights."""
+    peaks = {"preprocess": 0.0, "training_input": 0.0}
+    with tempfile.TemporaryDirectory(prefix="penstock-") as name:
+        raw, artifacts = Path(name, "raw"), Path(name, "artifacts")
+        _flights.write(raw, scale)
+        stage = [sys.executable, "-m", "penstock_trainer", "preprocess", "--problem", "flights", "--processes", "1"]
+        for _ in range(repeats):
+            shutil.rmtree(artifacts, ignore_errors=True)
+            used = usage([*stage, "--raw", raw, "--artifacts", artifacts], memory=True)
+            peaks["preprocess"] = max(peaks["preprocess"], used.peak_mib)
+            print(f"{scale}x preprocess: {used}", file=sys.stderr, flush=True)
+            (dataset,) = (path.parent for path in artifacts.glob("dataset/*/manifest.json"))
+            used = usage([sys.executable, __file__, "--read", dataset], memory=True)
+            peaks["training_input"] = max(peaks["training_input"], used.peak_mib)
+            print(f"{scale}x training input: {used}", file=sys.stderr, flush=True)
+    return peaks
+
+
+def read(path: Path) -> None:
+    """One epoch of training input of the dataset in `path`, without a network."""
+    import numpy as np
+    import tensorflow as tf
+
+    from penstock_trainer.network import Network, block_paths, shuffle
+    from penstock_trainer.problem import load_problem
+    from penstock_trainer.train import Dataset
+
+    problem = load_problem("flights")
+    dataset = Dataset.open(path, problem)
+    network = Network(problem, dataset.statistics, dataset.examples, {})
+
+    @tf.function(input_signature=[tf.TensorSpec([], tf.string), tf.TensorSpec([2], tf.int32)])
+    def block(file: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        cells = shuffle(tf.transpose(network.read(file)), seed)
+        total = tf.constant(0.0)
+        for start in tf.range(0, tf.shape(cells)[0], network.batch_size):
+            batch = tf.transpose(cells[start : start + network.batch_size])
+            features = network.featurizer(network.columns(batch))
+            total += tf.add_n([tf.reduce_sum(tf.cast(values, tf.float32)) for values in features.values()])
+        return tf.shape(cells)[0], total
+
+    paths = block_paths(path, dataset.examples, "training")
+    rows = 0
+    for place in np.random.default_rng(0).permutation(len(paths)):
+        done, total = block(tf.constant(paths[place]), tf.constant([0, place], tf.int32))
+        assert np.isfinite(total.numpy())
+        rows += int(done)
+    assert rows == dataset.examples.rows("training")
+
+
+if __name__ == "__main__":
+    main()
