@@ -27,11 +27,11 @@ lock:  ## resolve the dependencies of all environments anew
 
 bench:  ## all benchmarks, one after the other
 	@tools/python tools/environments.py test
-	@for script in benchmarks/*.py; do .venv/bin/python "$$script" || exit 1; done
+	@for script in benchmarks/[a-z]*.py; do trainer/.venv/bin/python "$$script" || exit 1; done
 
 bench-%:
 	@tools/python tools/environments.py test
-	@.venv/bin/python benchmarks/$(subst -,_,$*).py
+	@trainer/.venv/bin/python benchmarks/$(subst -,_,$*).py
 
 runtime:
 	@tools/python tools/environments.py runtime

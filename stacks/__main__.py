@@ -11,7 +11,7 @@ from penstock import LocalPlatform, PenstockError, Pipeline, PipelineArgs
 from penstock.naming import model_name
 
 PROJECT = Path(__file__).resolve().parent.parent
-OUTPUTS = ("endpoint", "console", "model_digest", "dataset_digest", "study_digest", "rows", "metrics")
+OUTPUTS = ("endpoint", "console", "model_digest", "dataset_digest", "study_digest", "rows", "report", "metrics")
 ALREADY_REPORTED = 32  # tells Pulumi's language host that the person has seen the message
 
 

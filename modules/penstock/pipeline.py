@@ -48,6 +48,8 @@ class Pipeline(pulumi.ComponentResource):
     """Digest of the study that the hyperparameters come from."""
     rows: pulumi.Output[dict[str, Any]]
     """Rows in the raw files, and where each of them went."""
+    report: pulumi.Output[str]
+    """Page for people of the dataset's statistics."""
     metrics: pulumi.Output[dict[str, Any]]
     """The model's values on validation and test rows."""
 
@@ -82,7 +84,7 @@ class Pipeline(pulumi.ComponentResource):
         )
         self.endpoint, self.console = served.model_url, pulumi.Output.concat(served.url, "/")
         self.model_digest, self.dataset_digest, self.study_digest = model.digest, dataset.digest, study.digest
-        self.rows, self.metrics = dataset.counts, model.metrics
+        self.rows, self.report, self.metrics = dataset.counts, dataset.report, model.metrics
         self.register_outputs({key: getattr(self, key) for key in Pipeline.__annotations__})
 
 

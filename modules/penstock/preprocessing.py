@@ -36,6 +36,8 @@ class Preprocessing(pulumi.ComponentResource):
     """Digest of the dataset."""
     counts: pulumi.Output[dict[str, Any]]
     """Rows in the raw files, and where each of them went."""
+    report: pulumi.Output[str]
+    """Page for people of the dataset's statistics, and of what looks wrong in it."""
 
     def __init__(self, name: str, args: PreprocessingArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("penstock:index:Preprocessing", name, None, opts)
@@ -58,7 +60,8 @@ class Preprocessing(pulumi.ComponentResource):
         dataset = args["platform"].job(f"{name}-dataset", job, child)
 
         self.path, self.digest, self.counts = dataset.path, dataset.digest, dataset.counts
-        self.register_outputs({"path": self.path, "digest": self.digest, "counts": self.counts})
+        self.report = pulumi.Output.concat("file://", self.path, "/report.html")
+        self.register_outputs({key: getattr(self, key) for key in Preprocessing.__annotations__})
 
     def _bundled(
         self,

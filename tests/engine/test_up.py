@@ -18,8 +18,8 @@ def test_the_first_up_ends_with_an_endpoint_that_serves_the_sealed_model(served)
     assert rows["rows"] == sum(count for name, count in rows.items() if name != "rows")
     assert rows["rows"] == 6000
     assert set(outputs) == {
-        "endpoint", "model_name", "model_digest", "dataset_digest", "study_digest", "rows", "metrics", "console",
-        "estimated_cost",
+        "endpoint", "model_name", "model_digest", "dataset_digest", "study_digest", "rows", "report", "metrics",
+        "console", "estimated_cost",
     }  # fmt: skip
 
 

@@ -13,10 +13,10 @@ READ_WHOLE_BYTES = 1_000_000
 """Up to here a file counts by its content; above, by size and modification time."""
 
 
-def of_sources(folder: Path, lock: Path) -> str:
-    """The digest of a distribution's Python files and its lock file."""
-    files = sorted(path for path in folder.rglob("*.py") if "__pycache__" not in path.parts)
-    return _digest([[str(path.relative_to(folder)), _content(path)] for path in files] + [[lock.name, _content(lock)]])
+def of_sources(folders: Iterable[Path], lock: Path) -> str:
+    """The digest of the Python files of one or more packages, and of the lock file they run with."""
+    files = sorted(path for folder in folders for path in folder.rglob("*.py"))
+    return _digest([[str(path), _content(path)] for path in (*files, lock)])
 
 
 def of_files(patterns: Iterable[str], base: Path) -> str:

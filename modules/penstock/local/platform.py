@@ -90,7 +90,9 @@ class LocalPlatform:
 
     def _fingerprint(self, program: platform.Program) -> str:
         if program not in self._fingerprints:
-            member = self._project / program.value
-            sources = fingerprint.of_sources(member / MODULES[program], member / "requirements.txt")
-            self._fingerprints[program] = sources
+            self._fingerprints[program] = fingerprint.of_sources(
+                # The server runs on the trainer's light core.
+                [self._project / each.value / MODULES[each] for each in {program, platform.Program.TRAINER}],
+                self._project / program.value / "requirements.txt",
+            )
         return self._fingerprints[program]
