@@ -35,7 +35,7 @@ def test_every_make_target_of_the_readme_is_there(target):
 
 def test_pulumi_by_hand_sees_the_stack_that_make_up_made(served):
     """The README's `eval "$(make -s env)"`, then `pulumi`."""
-    script = 'eval "$(.venv/bin/python tools/stack.py env)" && pulumi stack output model_digest -s local'
+    script = 'eval "$(.venv/bin/python tools/stack.py env local)" && pulumi stack output model_digest -s local'
     done = subprocess.run(
         ["sh", "-c", script], cwd=served.root, env=served.environment(), capture_output=True, text=True, check=True
     )
