@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 import subprocess
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -40,3 +41,17 @@ def test_pulumi_by_hand_sees_the_stack_that_make_up_made(served):
         ["sh", "-c", script], cwd=served.root, env=served.environment(), capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == served.outputs()["model_digest"]
+
+
+def test_another_problem_is_one_line_of_the_stack_s_configuration(project):
+    """A regression on Parquet files, instead of a classification on CSV files."""
+    project.configure(problem="ratings")
+    project.run("up")
+    outputs = project.outputs()
+    assert outputs["model_name"] == "ratings"
+    assert set(outputs["metrics"]["test"]) == {"rmse", "mae", "r2"}
+    row = {"rated_year": 2013, "rated_month": 6, "viewer": "9999", "film": "318", "genres": "Drama", "film_year": 1994}
+    request = urllib.request.Request(outputs["endpoint"] + ":predict", json.dumps({"instances": [row]}).encode())
+    with urllib.request.urlopen(request, timeout=10) as response:
+        (stars,) = json.load(response)["predictions"]
+    assert 1 < stars < 5

@@ -12,7 +12,7 @@ from penstock_trainer.featurizer import Featurizer
 from penstock_trainer.models import inputs_for
 from penstock_trainer.problem import Problem
 from penstock_trainer.ranges import Hyperparameters, resolve
-from penstock_trainer.statistics import Statistics
+from penstock_trainer.statistics import NumberStatistics, Statistics
 
 shuffle = tf.random.experimental.stateless_shuffle  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -27,6 +27,10 @@ class Network(tf.Module):
         self.head = problem.label.head
         self.examples = examples
         self.batch_size = int(parameters.get("batch_size", 512))
+        label = statistics[problem.label.name]
+        assert isinstance(label, NumberStatistics)
+        # A value is predicted in the label's deviations from its mean, whatever its unit.
+        self.center, self.scale = label.mean, label.variance**0.5
         self.featurizer = Featurizer(problem, statistics, hyperparameters)
         specs = self.featurizer.specs()
         inputs = inputs_for(specs)
@@ -42,13 +46,13 @@ class Network(tf.Module):
     def predict(self, columns: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """What the endpoint answers: a probability or a value, float32 of shape [rows]."""
         logits = self.logits(columns, training=False)
-        return tf.sigmoid(logits) if self.head == "binary" else logits
+        return tf.sigmoid(logits) if self.head == "binary" else logits * self.scale + self.center
 
     def loss(self, logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        """Of each row: cross-entropy or squared error, float32 of shape [rows]."""
+        """Of each row: cross-entropy, or squared error in the label's variance; float32 of shape [rows]."""
         if self.head == "binary":
             return tf.nn.sigmoid_cross_entropy_with_logits(labels, logits)
-        return tf.square(logits - labels)
+        return tf.square(logits - (labels - self.center) / self.scale)
 
     def columns(self, cells: tf.Tensor) -> dict[str, tf.Tensor]:
         """The named columns of block cells [width, rows]."""
