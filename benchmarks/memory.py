@@ -7,7 +7,7 @@ Further copies of the flights have planes of their own and disturbed values (`_f
 
 Preprocessing is the stage as a user runs it, in one process at every scale: how many there are is chosen for speed, and
 each holds about as much. Training input reads all training blocks as training does: in random order, shuffled and
-featurised in batches. Memory is what the run's processes have resident together, shared pages once, sampled 10 times a
+featurised in batches. Memory is what the run's processes have resident together, shared pages once, sampled 4 times a
 second, or the kernel's record of the largest process if that is more.
 """
 
