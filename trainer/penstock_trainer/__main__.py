@@ -1,6 +1,7 @@
 """The command line: one subcommand a stage. Each runs alone, without Pulumi."""
 
 import argparse
+import errno
 import os
 import shutil
 import signal
@@ -23,16 +24,14 @@ def main(arguments: list[str] | None = None) -> int:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         options.run(options)
-    except InputError as exc:
-        return _error(str(exc), 2)
-    except OSError as exc:
-        return _error(_os_error(exc), 2)
     except KeyboardInterrupt:
         return _error("interrupted; finished stages are kept", 130)
     except Exception as exc:  # noqa: BLE001 - the process's boundary
-        traceback.print_exc()
-        cause = _input_error(exc)
-        return _error(str(cause), 2) if cause else _error(f"{type(exc).__name__}: {exc}".splitlines()[0], 1)
+        cause = _at_fault(exc)
+        if cause is None:
+            traceback.print_exc()
+            return _error(f"{type(exc).__name__}: {exc}".splitlines()[0], 1)
+        return _error(_os_error(cause, options.artifacts) if isinstance(cause, OSError) else str(cause), 2)
     return 0
 
 
@@ -127,16 +126,18 @@ def _error(message: str, code: int) -> int:
     return code
 
 
-def _os_error(exc: OSError) -> str:
-    where = f" {exc.filename}" if exc.filename else ""
-    free = ""
-    if exc.filename and Path(exc.filename).parent.exists():
-        free = f" ({shutil.disk_usage(Path(exc.filename).parent).free / 1e6:,.0f} MB free on that disk)"
-    return f"{exc.strerror or exc}{where}{free}"
+def _os_error(exc: OSError, artifacts: Path) -> str:
+    if exc.errno == errno.ENOSPC or "No space left" in str(exc):
+        existing = next(path for path in (artifacts, *artifacts.resolve().parents) if path.exists())
+        return (
+            f"no space left on the disk of {artifacts} ({shutil.disk_usage(existing).free / 1e6:,.0f} MB free): free "
+            "some, or keep the artifacts on another disk (--artifacts; PENSTOCK_HOME for a stack)"
+        )
+    return f"{exc.strerror or exc}" + (f": {exc.filename}" if exc.filename else "")
 
 
-def _input_error(exc: BaseException | None) -> BaseException | None:
-    """The InputError or OSError behind an exception of Beam's or TensorFlow's, if that is what it was."""
+def _at_fault(exc: BaseException | None) -> InputError | OSError | None:
+    """The error in the input or of the machine behind an exception, also one of Beam's, if that is what it was."""
     while exc is not None and not isinstance(exc, InputError | OSError):
         exc = exc.__cause__ or exc.__context__
     return exc

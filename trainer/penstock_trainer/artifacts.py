@@ -139,7 +139,11 @@ def building(root: Path, kind: str, key: str) -> Iterator[Path]:
         if leftover.exists():
             shutil.rmtree(leftover)
     partial.mkdir(parents=True)
-    yield partial
+    try:
+        yield partial
+    except Exception:
+        shutil.rmtree(partial, ignore_errors=True)  # on a full disk it would be in the way of the next run
+        raise
     partial.rename(final)
 
 

@@ -298,9 +298,7 @@ def run_stage(
     size = sum(path.stat().st_size for path in files)
     processes = processes or max(1, min(os.cpu_count() or 1, size // BYTES_PER_PROCESS))
     print(f"{len(files)} files, {size / 1e6:,.1f} MB, {processes} processes", flush=True)
-    shutil.rmtree(stage.scratch, ignore_errors=True)
-    stage.scratch.mkdir(parents=True)
-    with artifacts.building(root, stage.kind, stage.key) as directory:
+    with stage.fresh_scratch(), artifacts.building(root, stage.kind, stage.key) as directory:
         counts = run(problem, reference, files, directory, stage.scratch, runner_options(processes))
         print(", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in counts.items()), flush=True)
         _refuse_bad_rows(counts, bad_rows_allowed, directory, stage)

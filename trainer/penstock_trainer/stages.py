@@ -10,7 +10,8 @@ import os
 import resource
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,16 @@ class Stage:
     def scratch(self) -> Path:
         """A folder for what only this run, or the one that resumes it, needs; it is no part of the artifact."""
         return self.path.with_name(f".{self.key}.scratch")
+
+    @contextmanager
+    def fresh_scratch(self) -> Iterator[None]:
+        """`scratch`, emptied, for a stage that does not resume; gone afterwards, whatever happened."""
+        shutil.rmtree(self.scratch, ignore_errors=True)
+        self.scratch.mkdir(parents=True)
+        try:
+            yield
+        finally:
+            shutil.rmtree(self.scratch, ignore_errors=True)
 
     def finished(self) -> Manifest | None:
         """The artifact's manifest where an earlier run sealed it and it still verifies; says so to the person

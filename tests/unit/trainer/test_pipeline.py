@@ -1,6 +1,9 @@
 """The stages on a slice of the real flights: raw, dataset, study, model; and each with something changed."""
 
 import json
+import resource
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -245,6 +248,23 @@ def test_a_wrong_column_name_in_the_problem_names_the_file_and_the_closest_colum
     assert "did you mean 'humid'?" in message
 
 
+@pytest.mark.skipif(not hasattr(resource, "RLIMIT_FSIZE"), reason="this system has no limit on a file's size")
+@pytest.mark.parametrize("stage", ["raw", "preprocess"])
+def test_a_file_that_cannot_be_written_is_said_in_one_line_and_leaves_nothing_behind(raw, tmp_path, stage):
+    flags = ["--problem", "flights", "--artifacts", str(tmp_path / "a")]
+    flags += ["--rows", "2000", "--shards", "1"] if stage == "raw" else ["--raw", raw.path]
+    code = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000));"
+        "from penstock_trainer.__main__ import main; sys.exit(main(sys.argv[1:]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, stage, *flags], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert [line for line in done.stderr.splitlines() if line.startswith("error: ")] == [done.stderr.splitlines()[-1]]
+    assert "File too large" in done.stderr
+    assert [path for path in (tmp_path / "a").rglob("*") if path.is_file()] == []
+
+
 def test_a_full_disk_is_said_and_nothing_half_written_is_trusted(tmp_path, capsys, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device", str(tmp_path / "x"))
@@ -252,7 +272,7 @@ def test_a_full_disk_is_said_and_nothing_half_written_is_trusted(tmp_path, capsy
     monkeypatch.setattr(stages.Stage, "seal", full)
     code, message = fail(capsys, "raw", "--problem", "flights", "--artifacts", tmp_path, "--rows", 100)
     assert code == 2
-    assert "No space left on device" in message
+    assert f"no space left on the disk of {tmp_path}" in message
     assert "MB free" in message
     monkeypatch.undo()
     assert not run("raw", "--problem", "flights", "--artifacts", tmp_path, "--rows", 100, folder=tmp_path).reused
