@@ -20,7 +20,11 @@ def python() -> Path:
         say("preparing the peers' environment (up to 4 min the first time)")
         tool = uv.find()
         run([tool, "venv", "--quiet", "--clear", "--python", "3.11", VENV], "making the peers' environment")
-        run([tool, "pip", "sync", "--quiet", "--python", VENV / "bin" / "python", LOCK], "filling it")
+        # Compiled once, else start-up would be mostly that wherever Python may not keep what it compiles.
+        run(
+            [tool, "pip", "sync", "--quiet", "--compile-bytecode", "--python", VENV / "bin" / "python", LOCK],
+            "filling it",
+        )
         stamp.write_text(state)
     return VENV / "bin" / "python"
 

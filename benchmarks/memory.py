@@ -74,7 +74,7 @@ def read(path: Path) -> None:
 
     from penstock_trainer.network import Network, block_paths, shuffle
     from penstock_trainer.problem import load_problem
-    from penstock_trainer.train import Dataset
+    from penstock_trainer.dataset import Dataset
 
     problem = load_problem("flights")
     dataset = Dataset.open(path, problem)
