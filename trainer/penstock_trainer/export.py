@@ -14,11 +14,11 @@ import numpy as np
 import tensorflow as tf
 
 from penstock_trainer import graph, statistics
+from penstock_trainer.dataset import Dataset
 from penstock_trainer.examples import UNKNOWN, read_block
 from penstock_trainer.network import Network
 from penstock_trainer.problem import Category, Column, Problem
 from penstock_trainer.statistics import CategoryStatistics
-from penstock_trainer.train import Dataset
 
 TOLERANCE = 1e-6
 SAMPLES = 16

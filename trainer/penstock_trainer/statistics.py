@@ -43,7 +43,8 @@ class NumberStatistics:
     @classmethod
     def of(cls, values: np.ndarray) -> "NumberStatistics":
         """Of one batch: float32, shape [rows], NaN where missing."""
-        present = values[~np.isnan(values)]
+        # The sketch takes values in order twice as fast, sorting them included.
+        present = np.sort(values[~np.isnan(values)])
         if not present.size:
             return cls(missing=int(values.size))
         wide = present.astype(np.float64)
@@ -55,8 +56,8 @@ class NumberStatistics:
             missing=int(values.size - present.size),
             mean=mean,
             m2=float(((wide - mean) ** 2).sum()),
-            min=float(present.min()),
-            max=float(present.max()),
+            min=float(present[0]),
+            max=float(present[-1]),
             quantiles=sketch,
         )
 

@@ -25,11 +25,12 @@ from optuna.trial import TrialState
 
 from penstock_trainer import artifacts, metrics
 from penstock_trainer.clusters import Local
+from penstock_trainer.dataset import Dataset
 from penstock_trainer.errors import InputError
 from penstock_trainer.problem import Problem, load_problem
-from penstock_trainer.ranges import FloatRange, Hyperparameters, IntRange, Range
+from penstock_trainer.ranges import FloatRange, IntRange, Range
 from penstock_trainer.stages import Stage, code_digest, fingerprint, is_deciding_role, write_lineage
-from penstock_trainer.train import Dataset, Trainer
+from penstock_trainer.train import Trainer
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 HOLDER = "holder"  # a trial's attribute: the file that its process holds locked for as long as it lives
@@ -164,11 +165,6 @@ def run_stage(reference: str, dataset_path: Path, root: Path, trials: int, epoch
             directory, counts=dict(states), metrics={"best": best, **results["best"]["hyperparameters"]}
         )
     stage.report(manifest, reused=False)
-
-
-def best_hyperparameters(study: Path) -> Hyperparameters:
-    """The best trial's hyperparameters of a sealed study."""
-    return json.loads((study / "study.json").read_text())["best"]["hyperparameters"]
 
 
 def _suggest(trial: optuna.Trial, name: str, range_: Range) -> Any:

@@ -65,5 +65,5 @@ def study(artifacts, raw, dataset) -> Result:
 
 @pytest.fixture(scope="session")
 def model(artifacts, dataset, study) -> Result:
-    flags = ("--dataset", dataset.path, "--study", study.path, "--epochs", 6)
+    flags = ("--dataset", dataset.path, "--study", study.path, "--epochs", 2)
     return run("train", "--problem", "flights", "--artifacts", artifacts, *flags, folder=artifacts)

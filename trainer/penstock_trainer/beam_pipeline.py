@@ -1,0 +1,322 @@
+"""The Beam pipeline of preprocessing: raw files to statistics and shuffled examples.
+
+    files -> pieces -> record batches -> derive, label, split -+-> statistics, combined over all machines
+                                                               +-> parts: prepared batches, as files
+    parts, grouped at random -> shuffled, categories to codes -> blocks
+
+Elements are Arrow record batches or names of files, never rows, and no row passes a GroupByKey: what a machine holds
+at a time is one batch, or one group of parts. Every row is counted: training + validation + test + unlabelled + dead
+letters.
+"""
+
+# pyright: reportAttributeAccessIssue=false
+# (pyarrow.compute makes its functions at import.)
+
+import json
+import random
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import tensorflow as tf
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.transforms.util import Reshuffle
+from apache_beam.transforms.window import GlobalWindows
+
+from penstock_trainer import artifacts, graph, parts, sources, statistics
+from penstock_trainer.examples import Block, Examples, write_block
+from penstock_trainer.problem import SPLITS, Category, Problem, Timestamp, load_problem
+
+BLOCK_ROWS = 8192
+GROUP_ROWS = 16 * BLOCK_ROWS
+UNLABELLED = "unlabelled"
+POSITIVE = "positive"  # statistics besides those of the splits: of the training rows whose binary label is 1
+COUNTS = ("rows", *SPLITS, UNLABELLED, "dead_letter")
+
+
+class ReadPiece(beam.DoFn):
+    """A piece of a file to its record batches; dead letters go to a file, their number on the side."""
+
+    def __init__(self, reference: str, scratch: str):
+        self.reference, self.scratch = reference, scratch
+
+    def setup(self) -> None:
+        self.columns = load_problem(self.reference).columns
+
+    def process(self, element: Any) -> Iterator[Any]:
+        for number, (table, bad) in enumerate(sources.read_piece(element, self.columns)):
+            name = f"{_name(element)}-{number:05d}"
+            yield name, table.combine_chunks()
+            if bad:
+                lines = "".join(json.dumps(asdict(letter)) + "\n" for letter in bad)
+                path = Path(self.scratch, f"{name}.dead_letters.jsonl")
+                path.write_text(lines)
+                yield beam.pvalue.TaggedOutput("dead_letters", str(path))
+
+
+def _name(piece: Any) -> str:
+    """A name for what is made of a piece: its file's, made unique by the folder's, and where it begins."""
+    folder = artifacts.digest_of(str(Path(piece.path).parent))[7:15]
+    return f"{Path(piece.path).name}-{folder}-{piece.start:012d}"
+
+
+class Prepare(beam.DoFn):
+    """A batch of raw rows to parts by split, with derived columns and the label; statistics of all columns on the
+    side.
+    """
+
+    def __init__(self, reference: str, scratch: str):
+        self.reference, self.scratch = reference, scratch
+
+    def setup(self) -> None:
+        self.problem = load_problem(self.reference)
+        self.rows = 0
+        self.progress = Progress()
+        self.boundaries = self.problem.split.seconds()
+        derive_reads, label_reads = graph.columns_read(self.problem)
+        self.reads, self.label_reads = {*derive_reads, *label_reads}, label_reads
+
+        @tf.function(
+            autograph=False,
+            input_signature=[{n: graph.column_spec(n, self.problem.columns[n]) for n in sorted(self.reads)}],
+        )
+        def compute(columns: graph.Tensors) -> tuple[graph.Tensors, tf.Tensor]:
+            label = self.problem.label.of(graph.ReadColumns("the label", columns))
+            return graph.derive(self.problem, columns), tf.cast(label, tf.float32)
+
+        self.compute = compute
+
+    def start_bundle(self) -> None:
+        self.statistics: dict[str, statistics.Statistics] = {}
+
+    def process(self, element: Any) -> Iterator[Any]:
+        name, table = element
+        raw = {
+            n: parts.to_numpy(table[n], c)
+            for n, c in self.problem.columns.items()
+            if n in self.reads and not isinstance(c, Timestamp)
+        }
+        derived, label = self.compute({n: tf.constant(v) for n, v in raw.items()})
+        label = label.numpy()
+        for column in self.label_reads:
+            label[parts.is_missing(raw[column])] = np.nan
+        columns = {n: parts.to_arrow(table[n], c) for n, c in self.problem.inputs.items()}
+        columns |= {n: parts.to_arrow(pa.array(v.numpy()), self.problem.derived[n]) for n, v in derived.items()}
+        prepared = pa.table({**columns, "": pa.array(label)})
+        splits = self._splits(table[self.problem.split.column], label)
+        for number, split in enumerate((*SPLITS, UNLABELLED)):
+            rows = prepared.filter(pa.array(splits == number))
+            if rows.num_rows:
+                self._count(split, rows)
+                path = f"{self.scratch}/{name}-{split}.arrow"
+                if split == "training" and self.problem.label.head == "binary":
+                    self._count(POSITIVE, rows.filter(pc.greater(rows[""], 0.5)))
+                if split != UNLABELLED:
+                    parts.write_part(path, rows)
+                    yield parts.Part(split, path, rows.num_rows)
+        self.rows += table.num_rows
+        self.progress.say(f"{self.rows:,} rows read")
+
+    def finish_bundle(self) -> Iterator[Any]:
+        for found in self.statistics.items():
+            yield beam.pvalue.TaggedOutput("statistics", GlobalWindows.windowed_value(dict([found])))
+
+    def _splits(self, moments: pa.ChunkedArray, label: np.ndarray) -> np.ndarray:
+        """int64 of shape [rows]: the place of each row's split among training, validation, test, unlabelled."""
+        seconds = moments.cast(pa.int64()).fill_null(0).to_numpy()
+        split = np.digitize(seconds, self.boundaries)
+        return np.where(np.isnan(label) | moments.is_null().to_numpy(), len(SPLITS), split)
+
+    def _count(self, split: str, rows: pa.Table) -> None:
+        found: statistics.Statistics = {}
+        for name, column in {**self.problem.inputs, **self.problem.derived}.items():
+            values = rows[name].combine_chunks()
+            if isinstance(column, Category):
+                counts = np.bincount(values.indices.drop_null().to_numpy(), minlength=len(values.dictionary))
+                occurring = np.flatnonzero(counts)
+                words = values.dictionary.take(pa.array(occurring)).to_pylist()
+                found[name] = statistics.CategoryStatistics.of(words, counts[occurring], values.null_count)
+            else:
+                found[name] = statistics.NumberStatistics.of(values.to_numpy(zero_copy_only=False))
+        label = rows[""].combine_chunks().to_numpy()
+        found[self.problem.label.name] = statistics.NumberStatistics.of(label)
+        self.statistics[split] = statistics.merge(self.statistics.get(split, {}), found)
+
+
+class MergeStatistics(beam.CombineFn):
+    """Statistics by split, of all batches."""
+
+    def create_accumulator(self) -> dict[str, statistics.Statistics]:
+        return {}
+
+    def add_input(self, mutable_accumulator: Any, element: Any) -> Any:
+        for split, found in element.items():
+            mutable_accumulator[split] = statistics.merge(mutable_accumulator.get(split, {}), found)
+        return mutable_accumulator
+
+    def merge_accumulators(self, accumulators: Iterable[Any]) -> Any:
+        merged = self.create_accumulator()
+        for accumulator in accumulators:
+            merged = self.add_input(merged, accumulator)
+        return merged
+
+    def extract_output(self, accumulator: Any) -> Any:
+        return accumulator
+
+
+class WriteBlocks(beam.DoFn):
+    """A group of parts of one split to shuffled blocks: the rows of many places of the table stand side by side."""
+
+    def __init__(self, reference: str, directory: str):
+        self.reference, self.directory = reference, directory
+
+    def setup(self) -> None:
+        self.problem = load_problem(self.reference)
+        self._ranks: dict[str, dict[str, int]] = {}
+
+    def ranks(self, name: str, found: dict[str, statistics.Statistics]) -> dict[str, int]:
+        """The rank of each category among the training rows."""
+        if name not in self._ranks:
+            column = found.get("training", {}).get(name, statistics.CategoryStatistics())
+            assert isinstance(column, statistics.CategoryStatistics)
+            self._ranks[name] = {word: rank for rank, word in enumerate(column.ranked())}
+        return self._ranks[name]
+
+    def process(self, element: Any, found: Any) -> Iterator[Any]:
+        number, group = element
+        split = group[0].split
+        table = pa.concat_tables([parts.read_part(part.path) for part in group])
+        order = np.random.default_rng(number).permutation(table.num_rows)
+        numbers, categories = column_order(self.problem)
+        values = np.stack([table[name].to_numpy()[order] for name in numbers])
+        codes = np.empty((len(categories), table.num_rows), np.int32)
+        for place, name in enumerate(categories):
+            codes[place] = parts.codes_of(table[name], self.ranks(name, found))[order]
+        label = table[""].to_numpy()[order]
+        for start in range(0, table.num_rows, BLOCK_ROWS):
+            rows = slice(start, start + BLOCK_ROWS)
+            path = f"examples/{split}/{number:05d}-{start // BLOCK_ROWS:03d}.block"
+            write_block(Path(self.directory, path), values[:, rows], codes[:, rows], label[rows])
+            yield split, Block(path, len(label[rows]))
+
+
+def run(
+    problem: Problem, reference: str, files: list[Path], directory: Path, scratch: Path, options: list[str]
+) -> dict[str, int]:
+    """Run the pipeline into `directory` and return the counts of rows: `COUNTS`.
+
+    `reference` is how workers load `problem`; `options` are Beam's own (`runner_options`); `scratch` is a folder that
+    all workers reach and the caller removes.
+    """
+    for split in SPLITS:
+        (directory / "examples" / split).mkdir(parents=True)
+    with beam.Pipeline(options=PipelineOptions(options)) as pipeline:
+        read = (
+            pipeline
+            | "Files" >> beam.Create([str(path) for path in files])
+            | "Spread files" >> Reshuffle()
+            | "Cut" >> beam.FlatMap(_pieces)
+            | "Spread pieces" >> Reshuffle()
+            | "Read" >> beam.ParDo(ReadPiece(reference, str(scratch))).with_outputs("dead_letters", main="batches")
+        )
+        prepared = read.batches | "Prepare" >> beam.ParDo(Prepare(reference, str(scratch))).with_outputs(
+            "statistics", main="parts"
+        )
+        found = prepared.statistics | "Merge statistics" >> beam.CombineGlobally(MergeStatistics())
+        blocks = (
+            prepared.parts
+            | "All parts" >> beam.combiners.ToList()
+            | "Group" >> beam.FlatMap(group_parts)
+            | "Spread groups" >> Reshuffle()
+            | "Write blocks" >> beam.ParDo(WriteBlocks(reference, str(directory)), beam.pvalue.AsSingleton(found))
+        )
+        _ = (
+            blocks
+            | "All blocks" >> beam.combiners.ToList()
+            | "Index" >> beam.Map(_write_index, problem=reference, directory=str(directory))
+        )
+        _ = found | "Write statistics" >> beam.Map(_write_statistics, directory=str(directory))
+        _ = (
+            read.dead_letters
+            | "All dead letters" >> beam.combiners.ToList()
+            | "Keep" >> beam.Map(_write_dead_letters, directory=str(directory))
+        )
+    return _counts(directory, problem)
+
+
+def column_order(problem: Problem) -> tuple[list[str], list[str]]:
+    """(number columns, category columns) in the order in which blocks hold them."""
+    known = {**problem.inputs, **problem.derived}
+    categories = [name for name, column in known.items() if isinstance(column, Category)]
+    return [name for name in known if name not in categories], categories
+
+
+def group_parts(found: Any) -> Iterator[Any]:
+    """Parts of one split in random order, as many to a group as make `GROUP_ROWS`; (number of the group, parts)."""
+    number = 0
+    for split in SPLITS:
+        chosen = sorted((part for part in found if part.split == split), key=lambda part: part.path)
+        random.Random(split).shuffle(chosen)
+        group: list[parts.Part] = []
+        for part in chosen:
+            group.append(part)
+            if sum(p.rows for p in group) >= GROUP_ROWS or part is chosen[-1]:
+                yield number, group
+                number, group = number + 1, []
+
+
+def _pieces(path: Any) -> Iterator[Any]:
+    return sources.pieces(Path(path))
+
+
+class Progress:
+    """Lines for a person who watches: at most one a second."""
+
+    def __init__(self) -> None:
+        self.last = 0.0
+
+    def say(self, text: str, *, always: bool = False) -> None:
+        """Print `text`, unless something was printed within the last second."""
+        now = time.monotonic()
+        if always or now - self.last >= 1:
+            self.last = now
+            print(text, flush=True)
+
+
+def _write_index(blocks: Any, problem: str, directory: str) -> None:
+    numbers, categories = column_order(load_problem(problem))
+    by_split = {split: sorted((b for s, b in blocks if s == split), key=lambda b: b.path) for split in SPLITS}
+    Examples(numbers, categories, by_split).write(Path(directory))
+
+
+def _write_statistics(found: Any, directory: str) -> None:
+    content = {split: statistics.to_json(columns) for split, columns in found.items()}
+    Path(directory, "statistics.json").write_text(json.dumps(content))
+
+
+def _write_dead_letters(paths: Any, directory: str) -> None:
+    """One file of all dead letters, by the names of the files and the places in them."""
+    with Path(directory, "dead_letters.jsonl").open("w") as file:
+        for path in sorted(paths):
+            file.write(Path(path).read_text())
+
+
+def _counts(directory: Path, problem: Problem) -> dict[str, int]:
+    """How many rows went where, by the statistics' own count of the label column; `rows` is their sum."""
+    found: Mapping[str, Any] = json.loads((directory / "statistics.json").read_text())
+    counts: dict[str, int] = dict.fromkeys(COUNTS, 0)
+    for split in (*SPLITS, UNLABELLED):
+        if split not in found:
+            continue
+        label = found[split]["columns"][problem.label.name]
+        counts[split] = label["count"] + label["missing"]
+    with (directory / "dead_letters.jsonl").open() as file:
+        counts["dead_letter"] = sum(1 for _ in file)
+    counts["rows"] = sum(counts.values())
+    return counts

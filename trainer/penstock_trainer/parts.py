@@ -1,0 +1,70 @@
+"""Parts: prepared batches as Arrow files, on their way from raw rows to shuffled blocks."""
+
+# pyright: reportAttributeAccessIssue=false
+# (pyarrow.compute makes its functions at import.)
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import tensorflow as tf
+
+from penstock_trainer import graph
+from penstock_trainer.examples import MISSING, UNKNOWN
+from penstock_trainer.problem import Category
+
+
+@dataclass(frozen=True)
+class Part:
+    """A prepared batch of one split: an Arrow file in the scratch folder."""
+
+    split: str
+    path: str
+    rows: int
+
+
+def to_numpy(values: pa.ChunkedArray, column: Any) -> np.ndarray:
+    """As the graph takes it: float32 with NaN, or text with the empty string, where missing."""
+    if isinstance(column, Category):
+        return values.fill_null("").to_numpy().astype(object)
+    return values.cast(pa.float64()).to_numpy().astype(np.float32)
+
+
+def is_missing(values: np.ndarray) -> np.ndarray:
+    return values == "" if values.dtype == object else np.isnan(values)
+
+
+def to_arrow(values: Any, column: Any) -> Any:
+    """As parts hold it: float32 with NaN where missing, or text by dictionary with null where missing."""
+    if isinstance(column, Category):
+        text = values.cast(pa.string())
+        return pc.dictionary_encode(pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text))
+    if isinstance(values, pa.ChunkedArray):
+        return pa.array(to_numpy(values, column))
+    return values
+
+
+def codes_of(values: pa.ChunkedArray, ranks: Mapping[str, int]) -> np.ndarray:
+    """int32 codes of the categories, shape [rows], given each one's rank among the training rows."""
+    codes = []
+    for chunk in values.chunks:
+        words = chunk.dictionary.to_pylist()
+        local = np.array([*(ranks.get(word, UNKNOWN) for word in words), MISSING], np.int32)
+        unknown = np.flatnonzero(local == UNKNOWN)
+        if unknown.size:
+            local[unknown] = graph.unknown_codes(tf.constant([words[place] for place in unknown])).numpy()
+        codes.append(local[chunk.indices.fill_null(len(words)).to_numpy()])
+    return np.concatenate(codes)
+
+
+def write_part(path: str, rows: pa.Table) -> None:
+    with pa.OSFile(path, "wb") as file, pa.ipc.new_file(file, rows.schema) as writer:
+        writer.write_table(rows.combine_chunks())
+
+
+def read_part(path: str) -> pa.Table:
+    with pa.memory_map(path) as file:
+        return pa.ipc.open_file(file).read_all()
