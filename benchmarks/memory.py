@@ -72,9 +72,9 @@ def read(path: Path) -> None:
     import numpy as np
     import tensorflow as tf
 
+    from penstock_trainer.dataset import Dataset
     from penstock_trainer.network import Network, block_paths, shuffle
     from penstock_trainer.problem import load_problem
-    from penstock_trainer.dataset import Dataset
 
     problem = load_problem("flights")
     dataset = Dataset.open(path, problem)
