@@ -1,14 +1,11 @@
 import asyncio
-import gc
+from concurrent.futures import ThreadPoolExecutor
 
 import pulumi
 import pytest
 
 import penstock
 from penstock import Artifact, Pipeline, PipelineArgs, Program
-
-# Pulumi's test runtime leaves its event loops to the garbage collector.
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 
 
 class Recorder:
@@ -47,7 +44,9 @@ def build():
     """Builds a pipeline on a recording platform and returns what the platform was asked for, all values known."""
 
     def make(**args):
-        asyncio.set_event_loop(asyncio.new_event_loop())
+        loop, threads = asyncio.new_event_loop(), ThreadPoolExecutor(initializer=own_loop)
+        loop.set_default_executor(threads)
+        asyncio.set_event_loop(loop)
         pulumi.runtime.set_mocks(Mocks())
         recorder = Recorder()
 
@@ -60,14 +59,25 @@ def build():
 
         resolved = []
         run()
+        while pending := asyncio.all_tasks(loop):
+            loop.run_until_complete(asyncio.gather(*pending))
+        threads.shutdown()
+        loop.close()
         assert resolved, "the commands were never known"
         recorder.commands = [" ".join(command) for command in resolved]
         return recorder
 
+    # Pulumi's test runtime makes an event loop in every thread that has none, and never closes it.
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    def own_loop():
+        loops.append(asyncio.new_event_loop())
+        asyncio.set_event_loop(loops[-1])
+
     yield make
-    asyncio.get_event_loop().close()
     asyncio.set_event_loop(None)
-    gc.collect()
+    for loop in loops:
+        loop.close()
 
 
 def test_every_stage_starts_from_the_artifacts_of_the_stages_before_it(build):
