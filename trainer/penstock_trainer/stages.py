@@ -5,11 +5,13 @@ done again.
 """
 
 import ast
+import inspect
 import json
 import os
 import resource
 import shutil
 import sys
+import textwrap
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -97,24 +99,28 @@ class Stage:
 
 def code_digest(module: str, problem: Problem, *functions: Any) -> str:
     """Digest of the code a stage runs: `module` of this package, all of the package it imports, and the problem's
-    `functions`.
+    `functions` with what of the package they import themselves.
     """
     package = Path(__file__).parent
     seen: dict[str, str] = {}
 
     def visit(name: str) -> None:
-        path = package / f"{name}.py"
-        if name in seen or not path.exists():
-            return
-        seen[name] = file_digest(path)
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ImportFrom) and node.module == package.name:
-                for alias in node.names:
-                    visit(alias.name)
-            elif isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(package.name + "."):
-                visit(node.module.removeprefix(package.name + "."))
+        path = package / f"{name.replace('.', '/')}.py"
+        if name not in seen and path.is_file():
+            seen[name] = file_digest(path)
+            follow(path.read_text())
+
+    def follow(source: str) -> None:
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.ImportFrom) and f"{node.module}.".startswith(f"{package.name}."):
+                inner = str(node.module).removeprefix(package.name).removeprefix(".")
+                for name in (inner, *(f"{inner}.{alias.name}".removeprefix(".") for alias in node.names)):
+                    visit(name)
 
     visit(module)
+    for function in functions:
+        if function is not None and function.__name__ != "<lambda>":
+            follow(textwrap.dedent(inspect.getsource(function)))
     return digest_of({"modules": seen, "functions": function_digest(*functions), "problem": problem.name})
 
 

@@ -2,6 +2,7 @@ import importlib
 
 import pytest
 
+from penstock_trainer import stages
 from penstock_trainer.errors import InputError
 from penstock_trainer.features import Bucketized, Crossed, Scaled, Vocabulary
 from penstock_trainer.problem import (
@@ -108,3 +109,12 @@ def test_a_function_s_digest_follows_what_it_uses_and_nothing_else(tmp_path, mon
         return function_digest(importlib.import_module(name).derive)
 
     assert digest(2, 1) == digest(2, 5) != digest(3, 1)
+
+
+def test_a_stage_s_code_is_what_its_module_and_the_problem_s_functions_import(monkeypatch):
+    read = []
+    monkeypatch.setattr(stages, "file_digest", lambda path: read.append(path.stem) or "sha256:0")
+    flights = load_problem("flights")
+    stages.code_digest("raw", flights, flights.raw)
+    assert {"raw", "artifacts", "nycflights", "_shards"} <= set(read)
+    assert {"flights", "train", "tune"}.isdisjoint(read)

