@@ -281,10 +281,10 @@ class Progress:
     def __init__(self) -> None:
         self.last = 0.0
 
-    def say(self, text: str, *, always: bool = False) -> None:
+    def say(self, text: str) -> None:
         """Print `text`, unless something was printed within the last second."""
         now = time.monotonic()
-        if always or now - self.last >= 1:
+        if now - self.last >= 1:
             self.last = now
             print(text, flush=True)
 

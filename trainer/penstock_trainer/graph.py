@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from penstock_trainer.errors import InputError
 from penstock_trainer.examples import HASHES, MISSING, UNKNOWN
-from penstock_trainer.features import Crossed
+from penstock_trainer.features import Crossed, parts
 from penstock_trainer.problem import Category, Column, Problem, suggestion
 
 Tensors = dict[str, tf.Tensor]
@@ -120,7 +120,7 @@ def signature_columns(problem: Problem) -> dict[str, Column]:
     """The raw columns the served model takes: what `derive` and the features use, in the problem's order."""
     used = set(columns_read(problem)[0])
     for feature in problem.features:
-        used |= {feature.left.column, feature.right.column} if isinstance(feature, Crossed) else {feature.column}
+        used |= {part.column for part in parts(feature) if not isinstance(part, Crossed)}
     return {name: column for name, column in problem.inputs.items() if name in used}
 
 
