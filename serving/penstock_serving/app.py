@@ -2,9 +2,11 @@
 
 import asyncio
 import logging
+import re
 import time
 import uuid
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from penstock_serving import describing
@@ -13,7 +15,9 @@ from penstock_serving.errors import MethodNotAllowedError, NotFoundError, Reques
 from penstock_serving.explaining import shorten, suggestion
 from penstock_serving.messages import ClientGoneError, Receive, Response, Scope, Send, encode, read_body
 from penstock_serving.openapi import openapi
+from penstock_serving.routing import Routes
 from penstock_serving.served import ServedModel
+from penstock_serving.versions import Versions
 
 LARGE_BODY = 64 * 1024
 """From this size on a body is decoded beside the event loop, which answers others meanwhile."""
@@ -21,104 +25,174 @@ METHODS = {"GET": ("GET", "HEAD"), "POST": ("POST",)}
 
 logger = logging.getLogger("penstock_serving")
 Handler = Callable[[Scope, Receive], Awaitable[Response]]
+NO_ROUTE: tuple[str, str, None] = ("none", "", None)
 
 
 class Application:
     """Answers requests for one model; `draining` makes every answer the last one of its connection."""
 
-    def __init__(self, served: ServedModel) -> None:
-        self.served = served
+    def __init__(self, versions: Versions) -> None:
+        self.versions = versions
         self.draining = False
-        base = f"/v1/models/{served.name}"
-        version = f"{base}/versions/{served.version}"
-        self._digest = {"x-model-digest": served.sealed.digest}
-        self._routes: dict[str, tuple[str, str, Handler]] = {
+        self.leaving = 0
+        """So many of the next answers are the last of their connections: their clients come back elsewhere."""
+        self.in_flight = 0
+        """Predict requests that are not answered yet."""
+        self.predicted = 0
+        """Predict requests answered."""
+        self.traffic: dict[str, Any] = {}
+        """What is known beyond this process: the rollout, the replicas, what was refused."""
+        self._routes = self._of_versions()
+
+    def direct(self, routes: Routes, deciding: bool) -> None:
+        """Send requests to the model's versions this way from now on."""
+        self.versions.direct(routes, deciding)
+        self._routes = self._of_versions()
+
+    def _of_versions(self) -> dict[str, tuple[str, str, Handler]]:
+        """Every route: its name, its method and what handles it."""
+        main, base = self.versions.main, f"/v1/models/{self.versions.name}"
+        routes: dict[str, tuple[str, str, Handler]] = {
             f"{base}:predict": ("predict", "POST", self._predict),
-            f"{version}:predict": ("predict", "POST", self._predict),
+            f"{base}/traffic": ("traffic", "GET", self._traffic),
+            base: ("status", "GET", self._status),
             "/healthz": ("healthz", "GET", self._healthz),
             "/readyz": ("readyz", "GET", self._readyz),
             "/metrics": ("metrics", "GET", self._metrics),
-            "/openapi.json": ("openapi", "GET", _constant(encode(openapi(served)))),
-            "/": ("console", "GET", console_page(served)),
+            "/openapi.json": ("openapi", "GET", _constant(encode(openapi(main)))),
+            "/": ("console", "GET", console_page(main)),
         }
-        for path in (base, version):
-            self._routes |= {
-                path: ("status", "GET", self._status),
-                f"{path}/metadata": ("metadata", "GET", _constant(encode(describing.metadata(served)))),
-                f"{path}/attestation": (
-                    "attestation",
-                    "GET",
-                    _constant(encode(describing.attestation(served)), self._digest),
-                ),
-            }
+        for path, served in ((base, main), *((f"{base}/versions/{each.version}", each) for each in self.versions)):
+            metadata, attestation = describing.metadata(served), describing.attestation(served)
+            routes[f"{path}/metadata"] = ("metadata", "GET", _constant(encode(metadata)))
+            routes[f"{path}/attestation"] = ("attestation", "GET", _constant(encode(attestation), served.headers))
+        for served in self.versions:
+            path = f"{base}/versions/{served.version}"
+            routes[f"{path}:predict"] = ("predict", "POST", partial(self._predict, asked=served))
+            routes[path] = ("status", "GET", partial(self._status, asked=served))
+        return routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; whatever happens, with JSON."""
-        started = time.perf_counter()
-        route, method, handler = self._routes.get(scope["path"], ("none", "", self._unknown))
+        route, method, handler = self._routes.get(scope["path"]) or self._by_digest(scope) or NO_ROUTE
         try:
-            if method and scope["method"] not in METHODS[method]:
+            if handler is None:
+                raise self._unknown(scope["path"])
+            if scope["method"] not in METHODS[method]:
                 allowed = ", ".join(METHODS[method])
                 raise MethodNotAllowedError(
                     f"{scope['method']} is not for {scope['path']}: use {allowed}", {"allow": allowed}
                 )
             response = await handler(scope, receive)
-        except RequestError as exc:
-            response = Response.of_error(exc)
         except ClientGoneError:
             return
-        except Exception as exc:
-            incident = uuid.uuid4().hex[:12]
-            logger.error("request failed", exc_info=exc, extra={"fields": {"route": route, "incident": incident}})
-            response = Response(
-                encode({"error": f"the server failed; its log has the incident {incident}"}), status=500
-            )
-        if route == "predict":
-            response.headers |= self._digest
-            self.served.metrics.seconds.observe(time.perf_counter() - started)
-        self.served.metrics.count(route, response.status)
-        await response.send(send, self.draining)
+        except Exception as exc:  # noqa: BLE001 (the request's boundary)
+            response = _failure(route, exc)
+        if route == "predict" and "x-model-digest" not in response.headers:
+            response.headers |= self.versions.main.headers
+        self.versions.metrics.count(route, response.status)
+        await response.send(send, self.draining or self._leaves())
 
-    async def _predict(self, scope: Scope, receive: Receive) -> Response:
-        body = await read_body(scope, receive)
-        decode = self.served.decoder.decode
-        if len(body) < LARGE_BODY:
-            request = decode(body)
-        else:
-            request = await asyncio.get_running_loop().run_in_executor(None, decode, body)
-        predictions = await self.served.predict(request.rows)
-        return Response.of({"outputs" if request.columnar else "predictions": predictions})
+    def _leaves(self) -> bool:
+        """Whether this answer is one of those that send their client elsewhere."""
+        if self.leaving > 0:
+            self.leaving -= 1
+            return True
+        return False
 
-    async def _status(self, _scope: Scope, _receive: Receive) -> Response:
-        return Response.of(describing.status(self.served))
+    async def _predict(self, scope: Scope, receive: Receive, asked: ServedModel | None = None) -> Response:
+        started = time.perf_counter()
+        self.in_flight += 1
+        try:
+            body = await read_body(scope, receive)
+            versions = self.versions
+            served = asked or versions.only or versions.choose(_request_key(scope) or body)
+            predictions = None
+            try:
+                decode = served.decoder.decode
+                if len(body) < LARGE_BODY:
+                    request = decode(body)
+                else:
+                    request = await asyncio.get_running_loop().run_in_executor(None, decode, body)
+                predictions = await served.predict(request.rows)
+                response = Response.of({"outputs" if request.columnar else "predictions": predictions})
+            except Exception as exc:  # noqa: BLE001 (the request's boundary, where the version is known)
+                response = _failure("predict", exc)
+            response.headers |= served.headers
+            seconds = time.perf_counter() - started
+            served.metrics.seconds.observe(seconds)
+            if versions.tallies is not None:
+                versions.tally(served, response.status, seconds, predictions)
+                if versions.shadow is not None and predictions is not None and asked is None:
+                    versions.shadow.offer(body, predictions)
+            return response
+        finally:
+            self.in_flight -= 1
+            self.predicted += 1
+
+    def _by_digest(self, scope: Scope) -> tuple[str, str, Handler] | None:
+        """The route of a path that names a version by the beginning of its digest."""
+        base = f"/v1/models/{self.versions.name}/versions/"
+        path: str = scope["path"]
+        if not path.startswith(base):
+            return None
+        asked = re.split("[:/]", path.removeprefix(base), maxsplit=1)[0]
+        try:
+            found = self.versions.find(asked)
+        except NotFoundError:
+            return None
+        return self._routes.get(base + found.version + path.removeprefix(base + asked))
+
+    async def _status(self, _scope: Scope, _receive: Receive, asked: ServedModel | None = None) -> Response:
+        refused = self.traffic.get("refused") if asked is None else None
+        return Response.of(describing.status([asked] if asked else list(self.versions), refused))
+
+    async def _traffic(self, _scope: Scope, _receive: Receive) -> Response:
+        return Response.of(describing.traffic(self.versions, self.traffic))
 
     async def _healthz(self, _scope: Scope, _receive: Receive) -> Response:
         return Response.of({"status": "alive"})
 
     async def _readyz(self, _scope: Scope, _receive: Receive) -> Response:
-        state = "stopping" if self.draining else "ready" if self.served.available else "loading"
-        response = Response.of({"status": state}, dict(self._digest))
+        state = "stopping" if self.draining else "ready" if self.versions.available else "loading"
+        response = Response.of({"status": state}, dict(self.versions.main.headers))
         if state != "ready":
             response.status = 503
             response.headers["retry-after"] = "1"
         return response
 
     async def _metrics(self, _scope: Scope, _receive: Receive) -> Response:
-        return Response(self.served.metrics.render(), content_type="text/plain; version=0.0.4; charset=utf-8")
+        return Response(self.versions.metrics.render(), content_type="text/plain; version=0.0.4; charset=utf-8")
 
-    async def _unknown(self, scope: Scope, _receive: Receive) -> Response:
-        path: str = scope["path"]
-        name, version = self.served.name, self.served.version
+    def _unknown(self, path: str) -> NotFoundError:
+        """What to say about a path that leads nowhere."""
+        name = self.versions.name
         if path.startswith("/v1/models/"):
             model, _, rest = path.removeprefix("/v1/models/").partition("/")
             model = model.partition(":")[0]
             if model != name:
-                raise NotFoundError(f"no model {shorten(model)} here: this server has {name!r}")
+                return NotFoundError(f"no model {shorten(model)} here: this server has {name!r}")
             if rest.startswith("versions/"):
                 asked = rest.removeprefix("versions/").partition("/")[0].partition(":")[0]
-                if asked != version:
-                    raise NotFoundError(f"model {name!r} has no version {shorten(asked)}: it has {version}")
-        raise NotFoundError(f"no route {shorten(path)}{suggestion(path, self._routes)}")
+                try:
+                    self.versions.find(asked)
+                except NotFoundError as exc:
+                    return exc
+        return NotFoundError(f"no route {shorten(path)}{suggestion(path, self._routes)}")
+
+
+def _request_key(scope: Scope) -> bytes | None:
+    """What the client says its requests belong together by."""
+    return next((value for name, value in scope["headers"] if name == b"x-request-key"), None)
+
+
+def _failure(route: str, exc: Exception) -> Response:
+    """The answer to a request that could not be answered: the client's fault in words, ours as an incident."""
+    if isinstance(exc, RequestError):
+        return Response.of_error(exc)
+    incident = uuid.uuid4().hex[:12]
+    logger.error("request failed", exc_info=exc, extra={"fields": {"route": route, "incident": incident}})
+    return Response(encode({"error": f"the server failed; its log has the incident {incident}"}), status=500)
 
 
 def _constant(body: bytes, headers: dict[str, str] | None = None) -> Handler:

@@ -15,6 +15,7 @@ from penstock_serving.logs import set_up_logs
 from penstock_serving.seal import SealedModel
 from penstock_serving.served import ServedModel
 from penstock_serving.server import Server, bind
+from penstock_serving.versions import Versions
 from penstock_trainer.errors import InputError
 
 INPUT_AT_FAULT = 2
@@ -64,7 +65,7 @@ def _serve(arguments: argparse.Namespace) -> int:
     host, port = listener.socket.getsockname()[:2]
     fields = {"model": served.name, "digest": sealed.digest, "host": host, "port": port, "pid": os.getpid()}
     logger.info("starting", extra={"fields": fields | {"succeeds": listener.shared}})
-    server = Server(Application(served), succeeds=listener.shared)
+    server = Server(Application(Versions([served])), succeeds=listener.shared)
     server.run(sockets=[listener.socket])
     if server.failure is not None:
         code = _fail(server.failure)

@@ -1,18 +1,43 @@
 """What a server says about its model: status and signature as TensorFlow Serving says them, and the seal."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from penstock_serving.schema import OUTPUT, SIGNATURE, ColumnType
 from penstock_serving.seal import SealedModel
 from penstock_serving.served import ServedModel
+from penstock_serving.versions import Versions
 
 
-def status(served: ServedModel) -> dict[str, Any]:
-    """TensorFlow Serving's GetModelStatusResponse."""
-    state = "AVAILABLE" if served.available else "LOADING"
-    no_error = {"error_code": "OK", "error_message": ""}
-    return {"model_version_status": [{"version": served.version, "state": state, "status": no_error}]}
+def status(versions: Sequence[ServedModel], refused: Mapping[str, str] | None) -> dict[str, Any]:
+    """TensorFlow Serving's GetModelStatusResponse; `refused` is a version that could not be loaded, and why."""
+
+    def one(version: str, state: str, code: str = "OK", message: str = "") -> dict[str, Any]:
+        return {"version": version, "state": state, "status": {"error_code": code, "error_message": message}}
+
+    found = [one(each.version, "AVAILABLE" if each.available else "LOADING") for each in versions]
+    if refused:
+        found.append(one(refused["version"], "END", "FAILED_PRECONDITION", refused["error"]))
+    return {"model_version_status": found}
+
+
+def traffic(versions: Versions, beyond: Mapping[str, Any]) -> dict[str, Any]:
+    """Which version answers how much of the traffic, and why; `beyond` is what the server's supervisor knows."""
+    routes, whole = versions.routes, sum(versions.routes.weights.values())
+    return {
+        "name": versions.name,
+        "versions": {
+            each.version: {
+                "digest": each.sealed.digest,
+                "share": routes.weights.get(each.version, 0) / whole,
+                "shadow": each.version == routes.shadow,
+            }
+            for each in versions
+        },
+        "comparison": versions.shadow.summary() if versions.shadow else None,
+        **beyond,
+    }
 
 
 def metadata(served: ServedModel) -> dict[str, Any]:

@@ -13,35 +13,35 @@ from prometheus_client import (
 
 SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+LABELS = ("model", "version")
 
 
 class Metrics:
     """The server's own counts beside those of its process; a registry of its own, so that two servers never share."""
 
-    def __init__(self, model: str, version: str, digest: str) -> None:
+    def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)
-        labels = {"model": model, "version": version}
         self._requests = Counter(
             "penstock_requests", "Requests answered, by route and status code.", ["route", "code"], registry=registry
         )
         self.seconds = Histogram(
             "penstock_request_duration_seconds",
             "From a predict request's headers to its answer.",
-            labels.keys(),
+            LABELS,
             buckets=SECONDS,
             registry=registry,
-        ).labels(**labels)
-        self.rows = Counter("penstock_rows", "Rows answered.", labels.keys(), registry=registry).labels(**labels)
+        )
+        self.rows = Counter("penstock_rows", "Rows answered.", LABELS, registry=registry)
         self.batch_rows = Histogram(
-            "penstock_batch_rows", "Rows of one call of the model.", labels.keys(), buckets=ROWS, registry=registry
-        ).labels(**labels)
-        self.queue_rows = Gauge("penstock_queue_rows", "Rows that wait for the model.", registry=registry)
-        self.ready = Gauge("penstock_ready", "1 when the model is loaded.", registry=registry)
-        info = Gauge("penstock_model_info", "The model served.", [*labels, "digest"], registry=registry)
-        info.labels(**labels, digest=digest).set(1)
+            "penstock_batch_rows", "Rows of one call of the model.", LABELS, buckets=ROWS, registry=registry
+        )
+        self.queue_rows = Gauge("penstock_queue_rows", "Rows that wait for the model.", LABELS, registry=registry)
+        self.ready = Gauge("penstock_ready", "1 when the model is loaded.", LABELS, registry=registry)
+        self.weight = Gauge("penstock_traffic_weight", "Share of requests it answers.", LABELS, registry=registry)
+        self.info = Gauge("penstock_model_info", "The model served.", [*LABELS, "digest"], registry=registry)
         self._by_code: dict[tuple[str, int], Counter] = {}
 
     def count(self, route: str, code: int) -> None:
@@ -54,3 +54,23 @@ class Metrics:
     def render(self) -> bytes:
         """Everything in Prometheus' text format."""
         return generate_latest(self._registry)
+
+
+class VersionMetrics:
+    """The counts of one version of the model."""
+
+    def __init__(self, metrics: Metrics, model: str, version: str, digest: str) -> None:
+        self._metrics, self._labels, self._digest = metrics, (model, version), digest
+        self.seconds = metrics.seconds.labels(*self._labels)
+        self.rows = metrics.rows.labels(*self._labels)
+        self.batch_rows = metrics.batch_rows.labels(*self._labels)
+        self.queue_rows = metrics.queue_rows.labels(*self._labels)
+        self.ready = metrics.ready.labels(*self._labels)
+        self.weight = metrics.weight.labels(*self._labels)
+        metrics.info.labels(*self._labels, digest).set(1)
+
+    def retire(self) -> None:
+        """The version is no longer here: its gauges go, its counts stay."""
+        for gauge in (self._metrics.queue_rows, self._metrics.ready, self._metrics.weight):
+            gauge.remove(*self._labels)
+        self._metrics.info.remove(*self._labels, self._digest)

@@ -1,4 +1,4 @@
-"""One model being served: the artifact, what decodes its requests and what answers them."""
+"""One version being served: the artifact, what decodes its requests and what answers them."""
 
 import asyncio
 import logging
@@ -11,14 +11,16 @@ from penstock_serving.batching import Batcher
 from penstock_serving.decoding import RequestDecoder, Row
 from penstock_serving.errors import RequestError, UnavailableError
 from penstock_serving.messages import encode
-from penstock_serving.metrics import Metrics
+from penstock_serving.metrics import Metrics, VersionMetrics
 from penstock_serving.seal import SealedModel
 from penstock_trainer.errors import InputError
 
-VERSION = "1"
-"""TensorFlow Serving numbers the versions of a model; a server holds one artifact, whose identity is its digest."""
+FIRST_VERSION = "1"
+"""TensorFlow Serving numbers the versions of a model; what a version is, is said by its digest."""
 SAMPLE_TOLERANCE = 1e-5
 """Wider than the 1e-6 of one machine, narrower than any real difference: another CPU rounds its sums otherwise."""
+RETIRE_SECONDS = 60.0
+"""Longer than any request that was sent to a version takes to reach its model."""
 
 logger = logging.getLogger("penstock_serving")
 
@@ -26,17 +28,26 @@ logger = logging.getLogger("penstock_serving")
 class ServedModel:
     """Loads in a thread of its own; requests that arrive before that is done wait for it in the queue."""
 
-    def __init__(self, name: str, sealed: SealedModel, backend: Backend) -> None:
-        """Nothing is loaded yet.
+    def __init__(
+        self,
+        name: str,
+        sealed: SealedModel,
+        backend: Backend,
+        version: str = FIRST_VERSION,
+        metrics: Metrics | None = None,
+    ) -> None:
+        """Nothing is loaded yet. Versions of one server share `metrics`.
 
         Raises:
             InputError: the artifact's schema cannot be decoded, or its sample rows do not fit it.
         """
         self.name = name
-        self.version = VERSION
+        self.version = version
         self.sealed = sealed
+        self.headers = {"x-model-digest": sealed.digest}
         self.decoder = RequestDecoder(sealed.schema)
-        self.metrics = Metrics(name, VERSION, sealed.digest)
+        self.server_metrics = metrics or Metrics()
+        self.metrics = VersionMetrics(self.server_metrics, name, version, sealed.digest)
         self.available = False
         self._backend = backend
         self._samples = self._sample_rows()
@@ -76,6 +87,11 @@ class ServedModel:
         """End the model's thread; called when no request is in flight any more."""
         if self.available:
             self.batcher.close()
+
+    def retire(self) -> None:
+        """No request is sent here any more: answer those that were, then let the model go."""
+        self.metrics.retire()
+        asyncio.get_running_loop().call_later(RETIRE_SECONDS, lambda: threading.Thread(target=self.stop).start())
 
     def give_up(self) -> None:
         """The model will not be loaded any more: say so to every request that waits for it."""

@@ -95,27 +95,27 @@ class Server(uvicorn.Server):
 
         A successor loads first: while it cannot answer yet, the server before it gets all requests.
         """
-        served = self._application.served
+        versions = self._application.versions
         if self._succeeds:
-            served.start(self._fail)
-            while not (served.available or self.should_exit):
+            versions.start(self._fail)
+            while not (versions.available or self.should_exit):
                 await asyncio.sleep(0.02)
             if not self.should_exit:
                 await self._start_listening(sockets)
         else:
             await self._start_listening(sockets)
-            served.start(self._fail)
+            versions.start(self._fail)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Answer what has been sent, tell each client to go elsewhere, and close."""
         self._application.draining = True
-        self._application.served.give_up()
+        self._application.versions.give_up()
         await self._stop_listening(sockets or [])
         quiet = time.monotonic() + QUIET_SECONDS
         while self.server_state.connections and time.monotonic() < quiet:
             await asyncio.sleep(0.01)
         await super().shutdown(sockets)
-        self._application.served.stop()
+        self._application.versions.stop()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -12,6 +12,7 @@ import pytest
 from penstock_serving.app import Application
 from penstock_serving.seal import SealedModel
 from penstock_serving.served import ServedModel
+from penstock_serving.versions import Versions
 from penstock_trainer.artifacts import Manifest
 from penstock_trainer.errors import InputError
 
@@ -71,7 +72,7 @@ def running(served: ServedModel, test: Any) -> None:
     """Run the coroutine function `test` with an application whose model is loaded."""
 
     async def main() -> None:
-        app = Application(served)
+        app = Application(Versions([served]))
         served.start(lambda failure: pytest.fail(repr(failure)))
         while not served.available:
             await asyncio.sleep(0.01)
@@ -143,7 +144,7 @@ def test_a_model_that_cannot_be_loaded_is_reported_and_its_waiting_requests_are_
     Backend.failure = failure
 
     async def main() -> None:
-        app = Application(served)
+        app = Application(Versions([served]))
         reported = asyncio.get_running_loop().create_future()
         served.start(reported.set_result)
         body = json.dumps({"instances": [ROW]}).encode()
