@@ -65,6 +65,7 @@ class Application:
         for path, served in ((base, main), *((f"{base}/versions/{each.version}", each) for each in self.versions)):
             metadata, attestation = describing.metadata(served), describing.attestation(served)
             routes[f"{path}/metadata"] = ("metadata", "GET", _constant(encode(metadata)))
+            routes[f"{path}/skew"] = ("skew", "GET", partial(self._skew, served))
             routes[f"{path}/attestation"] = ("attestation", "GET", _constant(encode(attestation), served.headers))
         for served in self.versions:
             path = f"{base}/versions/{served.version}"
@@ -115,6 +116,8 @@ class Application:
                 else:
                     request = await asyncio.get_running_loop().run_in_executor(None, decode, body)
                 predictions = await served.predict(request.rows)
+                if served.skew:
+                    served.skew.add(request.rows, predictions, len(body))
                 response = Response.of({"outputs" if request.columnar else "predictions": predictions})
             except Exception as exc:  # noqa: BLE001 (the request's boundary, where the version is known)
                 response = _failure("predict", exc)
@@ -149,6 +152,11 @@ class Application:
 
     async def _traffic(self, _scope: Scope, _receive: Receive) -> Response:
         return Response.of(describing.traffic(self.versions, self.traffic))
+
+    async def _skew(self, served: ServedModel, _scope: Scope, _receive: Receive) -> Response:
+        if served.skew is None:
+            raise NotFoundError("this server observes nothing: it was started with --window-seconds 0")
+        return Response.of(served.skew.to_json())
 
     async def _healthz(self, _scope: Scope, _receive: Receive) -> Response:
         return Response.of({"status": "alive"})

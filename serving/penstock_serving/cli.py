@@ -15,6 +15,7 @@ from penstock_serving.logs import set_up_logs
 from penstock_serving.seal import SealedModel
 from penstock_serving.served import ServedModel
 from penstock_serving.server import Server, bind
+from penstock_serving.skew.arguments import add_monitoring, monitoring_of
 from penstock_serving.versions import Versions
 from penstock_trainer.errors import InputError
 
@@ -47,6 +48,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, required=True, help="port to listen on")
     parser.add_argument("--expect-digest", metavar="sha256:HEX", help="refuse any model but the one of this digest")
+    add_monitoring(parser)
     arguments = parser.parse_args(argv)
     if not NAME.fullmatch(arguments.name):
         parser.error(f"--name is {arguments.name!r}, expected letters, digits, '.', '_' and '-'")
@@ -59,7 +61,8 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def _serve(arguments: argparse.Namespace) -> int:
     sealed = SealedModel.open(arguments.model, arguments.expect_digest)
-    served = ServedModel(arguments.name, sealed, SavedModelBackend())
+    monitoring = monitoring_of(arguments, os.environ)
+    served = ServedModel(arguments.name, sealed, SavedModelBackend(), monitoring=monitoring)
     listener = bind(arguments.host, arguments.port)
     set_up_logs()
     host, port = listener.socket.getsockname()[:2]

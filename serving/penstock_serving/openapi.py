@@ -37,6 +37,7 @@ def openapi(served: ServedModel) -> dict[str, Any]:
         f"{base}/metadata": {"get": _get("metadata", "Signature of the model")},
         f"{base}/attestation": {"get": _get("attestation", "Digest of the model and the chain back to the raw files")},
         f"{base}/traffic": {"get": _get("traffic", "Which version answers how much of the traffic, and why")},
+        f"{base}/skew": {"get": _get("skew", "What arrives, beside what the model was trained on")},
         "/healthz": {"get": _get("health", "The process is alive")},
         "/readyz": {"get": _get("readiness", "The model is loaded") | {"responses": _responses("200", "503")}},
         "/metrics": {"get": _get("metrics", "Counts and latencies for Prometheus", "text/plain")},

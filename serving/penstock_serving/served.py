@@ -13,6 +13,7 @@ from penstock_serving.errors import RequestError, UnavailableError
 from penstock_serving.messages import encode
 from penstock_serving.metrics import Metrics, VersionMetrics
 from penstock_serving.seal import SealedModel
+from penstock_serving.skew.monitor import Monitoring, SkewMonitor
 from penstock_trainer.errors import InputError
 
 FIRST_VERSION = "1"
@@ -35,8 +36,9 @@ class ServedModel:
         backend: Backend,
         version: str = FIRST_VERSION,
         metrics: Metrics | None = None,
+        monitoring: Monitoring | None = None,
     ) -> None:
-        """Nothing is loaded yet. Versions of one server share `metrics`.
+        """Nothing is loaded yet. Versions of one server share `metrics`. Without `monitoring`, nothing is observed.
 
         Raises:
             InputError: the artifact's schema cannot be decoded, or its sample rows do not fit it.
@@ -49,6 +51,8 @@ class ServedModel:
         self.server_metrics = metrics or Metrics()
         self.metrics = VersionMetrics(self.server_metrics, name, version, sealed.digest)
         self.available = False
+        self.skew = SkewMonitor(name, version, sealed, monitoring) if monitoring else None
+        """What compares the rows answered with the training rows."""
         self._backend = backend
         self._samples = self._sample_rows()
         self._batcher: Batcher | None = None
@@ -84,9 +88,11 @@ class ServedModel:
         return predictions
 
     def stop(self) -> None:
-        """End the model's thread; called when no request is in flight any more."""
+        """End the model's threads; called when no request is in flight any more."""
         if self.available:
             self.batcher.close()
+            if self.skew:
+                self.skew.close()
 
     def retire(self) -> None:
         """No request is sent here any more: answer those that were, then let the model go."""
@@ -102,6 +108,8 @@ class ServedModel:
         self.available = True
         self.metrics.ready.set(1)
         self.batcher.start()
+        if self.skew:
+            self.skew.start()
         logger.info("ready", extra={"fields": {"model": self.name, "seconds": round(seconds, 3)}})
 
     def _sample_rows(self) -> list[Row]:

@@ -134,7 +134,8 @@ class CategoryStatistics:
             statistics.categories[category] += int(count)
             statistics.count += int(count)
             statistics.sketch.update(category)
-        return statistics._bounded()
+        statistics.bound()
+        return statistics
 
     def merge(self, other: "CategoryStatistics") -> "CategoryStatistics":
         """Of the rows of both; `self` takes `other` in and is returned."""
@@ -146,7 +147,8 @@ class CategoryStatistics:
         union.update(self.sketch)
         union.update(other.sketch)
         self.sketch = union.get_result()
-        return self._bounded()
+        self.bound()
+        return self
 
     @property
     def distinct(self) -> int:
@@ -179,12 +181,13 @@ class CategoryStatistics:
         sketch = hll_sketch.deserialize(base64.b64decode(value["hll"]))
         return cls(value["count"], value["missing"], value["pruned"], Counter(value["categories"]), sketch)
 
-    def _bounded(self) -> "CategoryStatistics":
-        if len(self.categories) > MAX_CATEGORIES:
-            kept = Counter({category: self.categories[category] for category in self.ranked()[: MAX_CATEGORIES // 2]})
+    def bound(self, most: int | None = None) -> None:
+        """Where more than `most` categories (`MAX_CATEGORIES`) are kept, the rarest go until half as many are left."""
+        most = MAX_CATEGORIES if most is None else most
+        if len(self.categories) > most:
+            kept = Counter({category: self.categories[category] for category in self.ranked()[: most // 2]})
             self.pruned += self.categories.total() - kept.total()
             self.categories = kept
-        return self
 
 
 ColumnStatistics: TypeAlias = NumberStatistics | CategoryStatistics

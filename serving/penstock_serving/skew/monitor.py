@@ -1,0 +1,156 @@
+"""The skew of one model version: observes what it answers, keeps the windows, judges them, alerts."""
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from penstock_serving.seal import SealedModel
+from penstock_serving.skew.alert import Alert
+from penstock_serving.skew.comparison import Rules
+from penstock_serving.skew.observing import Observer, Rows
+from penstock_serving.skew.watching import HORIZON, Verdict, Watch
+from penstock_serving.skew.windows import PREDICTIONS, Window, WindowFolder, prefix
+from penstock_trainer import statistics
+from penstock_trainer.errors import InputError
+from penstock_trainer.statistics import NumberStatistics
+
+logger = logging.getLogger("penstock_serving")
+
+
+@dataclass(frozen=True)
+class Monitoring:
+    """How a server watches its models."""
+
+    folder: Path | None = None
+    """Where windows are written and those of other processes are found; None: they stay in this process."""
+    window_seconds: float = 300.0
+    kept_windows: int = 288
+    """Of each model, in the folder; the oldest go."""
+    webhook: str | None = None
+    rules: Rules = field(default_factory=Rules)
+
+
+class SkewMonitor:
+    """Nothing of it is in a request's way: `add` hands rows over, everything else happens in a thread."""
+
+    def __init__(self, name: str, version: str, sealed: SealedModel, monitoring: Monitoring) -> None:
+        self._name, self._version, self._sealed, self._settings = name, version, sealed, monitoring
+        self._folder = WindowFolder(monitoring.folder) if monitoring.folder else None
+        state = monitoring.folder / f"alert-{prefix(sealed.digest)}.json" if monitoring.folder else None
+        self._alert = Alert(monitoring.webhook, state) if monitoring.webhook else None
+        self._windows: dict[str, Window] = {}
+        self._watch: Watch | None = None
+        self.verdict: Verdict | None = None
+        """The latest; None before the training statistics are read, or if they cannot be."""
+        self.windows = 0
+        """Windows that this process has finished."""
+        self.observer = Observer(
+            sealed.schema.columns, sealed.digest, monitoring.window_seconds, self._keep, self._prepare
+        )
+
+    @property
+    def excess(self) -> float:
+        """How far the last windows are from training: the largest measure of all columns as a multiple of the threshold
+        that it has to pass for skew. Below 1 is quiet; 0 while too few rows have arrived to tell.
+        """
+        return self.verdict.excess if self.verdict else 0.0
+
+    @property
+    def status(self) -> str:
+        """`skew`, `moved` (not yet for enough windows), `quiet`, `waiting` (too few rows) or `unavailable`."""
+        return self.verdict.status if self.verdict else "unavailable"
+
+    def start(self) -> None:
+        """Begin to observe."""
+        self.observer.start()
+
+    def add(self, rows: Rows, predictions: Sequence[float], size: int) -> None:
+        """Take one answered request, of a body of `size` bytes; returns at once."""
+        self.observer.add(rows, predictions, size)
+
+    def close(self) -> None:
+        """Finish and keep the window that is open."""
+        self.observer.close()
+
+    def to_json(self) -> dict[str, Any]:
+        """What `/v1/models/<name>/skew` answers."""
+        head = {"name": self._name, "version": self._version, "digest": self._sealed.digest}
+        verdict = self.verdict
+        if verdict is None:
+            return {**head, "status": "unavailable", "said": [], "excess": 0.0, "columns": {}}
+        return {**head, **verdict.to_json()}
+
+    def _prepare(self) -> None:
+        """Read the training statistics, and the windows of before, in the observer's thread."""
+        try:
+            self._watch = read_watch(self._sealed, self._settings.rules)
+        except InputError as exc:
+            logger.warning("no skew comparison", extra={"fields": {"model": self._name, "reason": str(exc)}})
+        self._judge()
+
+    def _keep(self, window: Window, replica: str) -> None:
+        self.windows += 1
+        if self._folder:
+            key = self._folder.write(window, replica)
+            self._folder.keep(window.model, self._settings.kept_windows)
+        else:
+            key = f"{window.start:.3f}-{replica}"
+        self._windows[key] = window
+        self._judge()
+        if self._alert and self.verdict and self.verdict.status in ("skew", "quiet"):
+            self._alert.tell(*self._message(self.verdict))
+
+    def _judge(self) -> None:
+        if self._watch is None:
+            return
+        for key in self._folder.keys(self._sealed.digest) if self._folder else ():
+            if key not in self._windows:
+                try:
+                    self._windows[key] = self._folder.read(key, self._sealed.digest)  # pyright: ignore[reportOptionalMemberAccess]
+                except InputError as exc:
+                    logger.warning("a window is left out", extra={"fields": {"reason": str(exc)}})
+        horizon = max((w.end for w in self._windows.values()), default=0.0) - HORIZON * self._settings.window_seconds
+        self._windows = {key: window for key, window in self._windows.items() if window.end > horizon}
+        self.verdict = self._watch.judge(self._windows)
+
+    def _message(self, verdict: Verdict) -> tuple[list[str], dict[str, Any]]:
+        columns = sorted(name for name in verdict.since if verdict.column_status(name) == "skew")
+        said = verdict.said
+        text = "; ".join(said) if said else "what arrives looks like the training data again"
+        message = {
+            "text": f"{self._name} version {self._version}: {text}",
+            "model": self._name,
+            "version": self._version,
+            "digest": self._sealed.digest,
+            "status": verdict.status,
+            "columns": columns,
+            "said": said,
+        }
+        return columns, message
+
+
+def read_watch(sealed: SealedModel, rules: Rules) -> Watch:
+    """A watch over what a sealed model receives, by the statistics of its training rows that lie beside it.
+
+    Raises:
+        InputError: they are missing or not readable, or a rule names a column that the model does not have.
+    """
+    training = _read(sealed.directory / "statistics.json")
+    answers = sealed.directory / "predictions.json"
+    predictions = _read(answers).get(PREDICTIONS) if answers.exists() else None
+    names = set(sealed.schema.names)
+    unknown = rules.ignored - names - {PREDICTIONS}
+    if unknown:
+        raise InputError(f"column {min(unknown)!r} is to be ignored, but the model has: {', '.join(sorted(names))}")
+    columns = {name: column for name, column in training.items() if name in names}
+    return Watch(columns, predictions if isinstance(predictions, NumberStatistics) else None, rules)
+
+
+def _read(path: Path) -> statistics.Statistics:
+    try:
+        return statistics.from_json(json.loads(path.read_bytes()))
+    except (OSError, ValueError, KeyError, TypeError) as exc:
+        raise InputError(f"{path} does not hold the statistics of training rows: {exc!r}") from exc

@@ -1,0 +1,76 @@
+"""The noise floor: what a window of so many rows shows by chance when nothing has changed.
+
+Moments and shares have formulas; distances over cells are simulated: windows are drawn from the training column's own
+cells. All floors are for windows of `rows` independent rows from the training distribution.
+"""
+
+import math
+import zlib
+from collections.abc import Callable, Mapping
+from statistics import NormalDist
+
+import numpy as np
+
+from penstock_serving.skew import distances
+from penstock_serving.skew.training import TrainedCategory, TrainedColumn, TrainedNumber
+
+DRAWS = 2000
+OVER_CELLS: Mapping[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "psi": distances.psi,
+    "jensen_shannon": distances.jensen_shannon,
+    "l_infinity": distances.l_infinity,
+}
+
+
+class NoiseFloor:
+    """Of one training column: the value that each measure exceeds with probability `chance` in an unchanged window."""
+
+    def __init__(self, name: str, column: TrainedColumn, chance: float) -> None:
+        self._column = column
+        self._chance = chance
+        self._z = NormalDist().inv_cdf(1 - chance / 2)
+        self._seed = zlib.crc32(name.encode())
+        self._simulated: dict[int, dict[str, float]] = {}
+
+    def of(self, rows: int, values: int) -> dict[str, float]:
+        """By measure; of a window of `rows` rows, `values` of which have a value."""
+        column = self._column
+        floors = {"missing": self._share(column.column.missing, column.column.count + column.column.missing, rows)}
+        if not values or not column.column.count:
+            return floors
+        if isinstance(column, TrainedNumber):
+            floors |= self._moments(column, values)
+        else:
+            assert isinstance(column, TrainedCategory)
+            floors["unseen"] = column.new + self._share(round(column.new * values), values, values)
+        return floors | self._distances(column, values)
+
+    def _share(self, hits: int, of: int, rows: int) -> float:
+        """How far a share strays from `hits / of` (Bernstein's bound, which also holds for rare events)."""
+        share = (hits + 1) / (of + 2)
+        inverse = 1 / max(1, rows) + 1 / max(1, of)
+        return self._z * math.sqrt(share * (1 - share) * inverse) + self._z**2 * inverse / 3
+
+    def _moments(self, column: TrainedNumber, values: int) -> dict[str, float]:
+        """The mean's shift in deviations (with Cornish and Fisher's term for skewness), the variance's factor."""
+        inverse = 1 / values + 1 / column.column.count
+        skewed = (self._z**2 - 1) * abs(column.skewness) / (6 * math.sqrt(values))
+        spread = math.sqrt(max(0.0, column.kurtosis - 1) * inverse)
+        return {
+            "mean_shift": (self._z + skewed) * math.sqrt(inverse),
+            "variance_ratio": math.exp(min(700.0, self._z * spread)),
+        }
+
+    def _distances(self, column: TrainedColumn, values: int) -> dict[str, float]:
+        # To the next lower power of the root of two: few sizes to simulate, and rather too high a floor.
+        size = int(2 ** (math.floor(2 * math.log2(values)) / 2))
+        if size not in self._simulated:
+            random = np.random.default_rng([self._seed, size])
+            shares = column.counts / column.counts.sum()
+            training = random.multinomial(column.column.count, shares, DRAWS).astype(np.float64)
+            windows = random.multinomial(size, shares, DRAWS).astype(np.float64)
+            self._simulated[size] = {
+                name: float(np.quantile(distance(training, windows), 1 - self._chance))
+                for name, distance in OVER_CELLS.items()
+            }
+        return self._simulated[size]

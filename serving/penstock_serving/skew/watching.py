@@ -1,0 +1,188 @@
+"""Windows one after the other: how long has which measure been beyond its threshold, and is that skew?"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from penstock_serving.skew import report
+from penstock_serving.skew.comparison import ColumnComparison, Measure, Rules
+from penstock_serving.skew.windows import PREDICTIONS, Window, merged
+from penstock_trainer.statistics import ColumnStatistics, NumberStatistics, Statistics
+
+Measures = Mapping[str, Mapping[str, Measure]]
+"""By column, by name."""
+HORIZON = 48
+"""Stretches that are looked back on: none of the running alarms is older than what it says."""
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """The windows of all replicas of one time, with so many neighbours that there are rows enough to compare."""
+
+    window: Window
+    measures: Measures
+
+
+class Watch:
+    """Judges the windows of one model; `training` are its training rows' columns, `predictions` its sealed answers."""
+
+    def __init__(self, training: Statistics, predictions: NumberStatistics | None, rules: Rules) -> None:
+        self.rules = rules
+        self.columns = {name: ColumnComparison(name, column, rules) for name, column in training.items()}
+        self.predictions = ColumnComparison(PREDICTIONS, predictions, rules) if predictions is not None else None
+        self._compared: dict[tuple[str, ...], Stretch] = {}
+
+    def judge(self, windows: Mapping[str, Window]) -> "Verdict":
+        """The state of affairs after these windows, given by key in any order."""
+        stretches: list[Stretch] = []
+        waiting: list[tuple[str, Window]] = []
+        compared: dict[tuple[str, ...], Stretch] = {}
+        for group in _simultaneous(windows):
+            waiting += group
+            if sum(window.rows for _, window in waiting) >= self.rules.minimum_rows:
+                keys = tuple(key for key, _ in waiting)
+                stretch = self._compared.get(keys) or self._compare(window for _, window in waiting)
+                compared[keys] = stretch
+                stretches.append(stretch)
+                waiting = []
+        self._compared = compared
+        return Verdict(self, stretches[-HORIZON:], sum(window.rows for _, window in waiting))
+
+    def comparison(self, column: str) -> ColumnComparison | None:
+        """What compares a column, or the predictions; None for one that training did not have."""
+        return self.columns.get(column, self.predictions if column == PREDICTIONS else None)
+
+    def _compare(self, windows: Iterable[Window]) -> Stretch:
+        window = merged(windows)
+        found: dict[str, Mapping[str, Measure]] = {}
+        for name, column in observed(window).items():
+            comparison = self.comparison(name)
+            if comparison is not None:
+                found[name] = comparison.measures(column)
+        return Stretch(window, found)
+
+
+class Verdict:
+    """What a watch found: `status` is `waiting` (too few rows so far), `quiet`, `moved` (a first time) or `skew`."""
+
+    def __init__(self, watch: Watch, stretches: Sequence[Stretch], waiting_rows: int) -> None:
+        self.watch = watch
+        self.stretches = stretches
+        self.waiting_rows = waiting_rows
+        self.since = _since(stretches, watch.rules.windows_in_a_row)
+        """By column and measure: from when on it has been beyond its threshold, and whether for long enough."""
+
+    @property
+    def status(self) -> str:
+        """The worst of all columns that are not ignored."""
+        if not self.stretches:
+            return "waiting"
+        states = {self.column_status(name) for name in self.since}
+        return next((state for state in ("skew", "moved") if state in states), "quiet")
+
+    @property
+    def excess(self) -> float:
+        """The largest measure of the last stretch as a multiple of its threshold: beyond 1 is beyond the threshold."""
+        last = self.stretches[-1].measures if self.stretches else {}
+        ignored = self.watch.rules.ignored
+        return max((m.excess for name, each in last.items() if name not in ignored for m in each.values()), default=0.0)
+
+    def column_status(self, name: str) -> str:
+        """`ignored`, `skew`, `moved` or `quiet`."""
+        if name in self.watch.rules.ignored:
+            return "ignored"
+        moved = self.since.get(name)
+        if not moved:
+            return "quiet"
+        return "skew" if any(lasting for _, lasting in moved.values()) else "moved"
+
+    @property
+    def said(self) -> list[str]:
+        """A sentence for each column that is skewed, the worst first."""
+        names = [name for name in self.since if self.column_status(name) == "skew"]
+        last = self.stretches[-1].measures if self.stretches else {}
+        return [self.sentence(name) for name in sorted(names, key=lambda n: -max(m.excess for m in last[n].values()))]
+
+    def sentence(self, name: str) -> str:
+        """What moved in a column and since when; empty where nothing did."""
+        moved = self.since.get(name)
+        comparison = self.watch.comparison(name)
+        if not moved or comparison is None:
+            return ""
+        last = self.stretches[-1]
+        measures = {measure: last.measures[name][measure] for measure in moved}
+        began = min(start for start, _ in moved.values())
+        text = report.sentence(name, comparison, observed(last.window)[name], measures)
+        return f"{text} since {report.since(began)}"
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it; `columns` holds the distributions of the last stretch beside those of training."""
+        last = self.stretches[-1] if self.stretches else None
+        began = [
+            start
+            for name, measures in self.since.items()
+            for start, lasting in measures.values()
+            if lasting and name not in self.watch.rules.ignored
+        ]
+        rules = self.watch.rules
+        found = observed(last.window) if last else {}
+        every = {**self.watch.columns, **({PREDICTIONS: self.watch.predictions} if self.watch.predictions else {})}
+        return {
+            "status": self.status,
+            "since": report.iso(min(began)) if began else None,
+            "said": self.said,
+            "excess": float(f"{self.excess:.4g}"),
+            "rows": last.window.rows if last else 0,
+            "waiting_rows": self.waiting_rows,
+            "window": {"start": report.iso(last.window.start), "end": report.iso(last.window.end)} if last else None,
+            "rules": {
+                "minimum_rows": rules.minimum_rows,
+                "windows_in_a_row": rules.windows_in_a_row,
+                "chance": rules.chance,
+                "ignored": sorted(rules.ignored),
+            },
+            "columns": {
+                name: {
+                    "status": self.column_status(name),
+                    "said": self.sentence(name),
+                    "measures": report.measures(last.measures.get(name, {})) if last else {},
+                    **report.distributions(comparison, found.get(name)),
+                }
+                for name, comparison in every.items()
+            },
+        }
+
+
+def observed(window: Window) -> dict[str, ColumnStatistics]:
+    """A window's columns, and its predictions as one of them."""
+    return {**window.columns, PREDICTIONS: window.predictions}
+
+
+def _simultaneous(windows: Mapping[str, Window]) -> list[list[tuple[str, Window]]]:
+    """Windows that overlap, as those of several replicas do, in groups; in the order of time."""
+    groups: list[list[tuple[str, Window]]] = []
+    for key, window in sorted(windows.items(), key=lambda item: (item[1].start, item[0])):
+        if groups and window.start < groups[-1][0][1].end:
+            groups[-1].append((key, window))
+        else:
+            groups.append([(key, window)])
+    return groups
+
+
+def _since(stretches: Sequence[Stretch], in_a_row: int) -> dict[str, dict[str, tuple[float, bool]]]:
+    """(start of the run, whether it is long enough) of every measure that is beyond its threshold now."""
+    runs: dict[str, dict[str, tuple[float, bool]]] = {}
+    if not stretches:
+        return runs
+    for name, measures in stretches[-1].measures.items():
+        for measure, value in measures.items():
+            if not value.exceeded:
+                continue
+            run = 0
+            for stretch in reversed(stretches):
+                before = stretch.measures.get(name, {}).get(measure)
+                if before is None or not before.exceeded:
+                    break
+                run += 1
+            runs.setdefault(name, {})[measure] = (stretches[-run].window.start, run >= in_a_row)
+    return runs

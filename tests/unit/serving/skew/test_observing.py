@@ -1,0 +1,164 @@
+"""What an observer counts is what was answered: every row once, in the right window, with bounded memory."""
+
+import logging
+import time
+
+import numpy as np
+import pytest
+
+from penstock_serving.schema import Column, ColumnType
+from penstock_serving.skew import observing
+from penstock_serving.skew.observing import Observer
+from penstock_serving.skew.windows import merged
+from penstock_trainer import statistics
+from penstock_trainer.statistics import CategoryStatistics, NumberStatistics
+
+COLUMNS = (
+    Column("distance", ColumnType.NUMBER, required=True),
+    Column("seats", ColumnType.INTEGER, required=False),
+    Column("carrier", ColumnType.CATEGORY, required=False),
+)
+
+
+@pytest.fixture
+def observe():
+    """An observer of those columns whose clock is the test's, and the windows that it has finished."""
+    finished, now = [], [1000.0]
+
+    def make(seconds: float = 300.0) -> Observer:
+        return Observer(COLUMNS, "sha256:m", seconds, lambda window, _: finished.append(window), clock=lambda: now[0])
+
+    make.finished, make.now = finished, now  # pyright: ignore[reportFunctionMemberAccess]
+    return make
+
+
+def rows(count: int, seed: int = 0) -> list[tuple]:
+    random = np.random.default_rng(seed)
+    return [
+        (float(d), None if s < 100 else float(s), None if c == 3 else ("UA", "B6", "")[c])
+        for d, s, c in zip(
+            random.gamma(2, 500, count), random.integers(0, 400, count), random.integers(0, 4, count), strict=True
+        )
+    ]
+
+
+def test_the_statistics_are_those_that_the_trainer_would_have_made_of_the_same_rows(observe):
+    observer, posted = observe(), rows(5000)
+    observer.start()
+    for start in range(0, 5000, 7):
+        part = posted[start : start + 7]
+        observer.add(part, [row[0] / 1000 for row in part], 100)
+    observer.close()
+    (window,) = observe.finished
+    assert window.rows == observer.observed == 5000
+    distance, seats, carrier = zip(*posted, strict=True)
+    expected = NumberStatistics.of(np.array(distance, np.float32))
+    found = window.columns["distance"]
+    assert (found.count, found.missing, found.min, found.max) == (5000, 0, expected.min, expected.max)
+    assert found.mean == pytest.approx(expected.mean, rel=1e-12)
+    assert found.m2 == pytest.approx(expected.m2, rel=1e-9)
+    assert window.columns["seats"].missing == seats.count(None)
+    assert window.columns["carrier"].categories == {"UA": carrier.count("UA"), "B6": carrier.count("B6")}
+    assert window.columns["carrier"].missing == carrier.count(None) + carrier.count("")
+    assert window.predictions.mean == pytest.approx(expected.mean / 1000, rel=1e-6)
+
+
+def test_windows_end_at_multiples_of_their_length_so_that_replicas_have_the_same_ones(observe):
+    observer = observe(60.0)
+    observer.start()
+    observer.add(rows(10), [0.5] * 10, 100)
+    wait_for(lambda: observer._taken_rows == 10)
+    observe.now[0] = 1021.0
+    wait_for(lambda: observe.finished)
+    observer.add(rows(5), [0.5] * 5, 100)
+    observer.close()
+    assert [(window.rows, window.start, window.end) for window in observe.finished] == [
+        (10, 1000, 1020),
+        (5, 1021, 1021),
+    ]
+
+
+def test_a_window_without_rows_is_none(observe):
+    observer = observe()
+    observer.start()
+    observer.close()
+    assert observe.finished == []
+
+
+def test_an_infinite_prediction_counts_as_missing(observe):
+    observer = observe()
+    observer.start()
+    observer.add(rows(3), [0.5, float("inf"), float("nan")], 100)
+    observer.close()
+    assert (observe.finished[0].predictions.mean, observe.finished[0].predictions.missing) == (0.5, 2)
+
+
+def test_a_flood_of_categories_is_bounded_in_number_and_length(observe):
+    observer = observe()
+    observer.start()
+    for start in range(0, 30_000, 500):
+        flood = [(1.0, None, f"{place:06d}" + "x" * 1000) for place in range(start, start + 500)]
+        observer.add(flood, [0.5] * 500, 5000)
+    observer.close()
+    carrier = observe.finished[0].columns["carrier"]
+    assert isinstance(carrier, CategoryStatistics)
+    assert carrier.count == 30_000
+    assert len(carrier.categories) <= observing.MOST_CATEGORIES
+    assert max(map(len, carrier.categories)) == 128
+    assert len(str(statistics.to_json(observe.finished[0].columns))) < 3_000_000
+
+
+def test_what_waits_beyond_the_bounds_is_let_go_and_counted(observe, monkeypatch):
+    monkeypatch.setattr(observing, "WAITING_ROWS", 100)
+    observer = observe()
+    for _ in range(5):
+        observer.add(rows(40), [0.5] * 40, 100)
+    assert (observer.observed, observer.unobserved) == (80, 120)
+    monkeypatch.setattr(observing, "WAITING_BYTES", 1000)
+    observer.add(rows(1), [0.5], 900)
+    assert observer.unobserved == 121
+    observer.start()
+    observer.close()
+    assert observe.finished[0].rows == 80
+
+
+def test_one_request_larger_than_the_bounds_is_observed_when_nothing_else_waits(observe, monkeypatch):
+    monkeypatch.setattr(observing, "WAITING_ROWS", 100)
+    observer = observe()
+    observer.add(rows(500), [0.5] * 500, 100)
+    assert (observer.observed, observer.unobserved) == (500, 0)
+
+
+def test_a_fault_in_keeping_a_window_ends_nothing_and_no_value_is_logged(caplog):
+    def fail(_window, _replica):
+        raise RuntimeError("UA 1400")
+
+    observer = Observer(COLUMNS, "sha256:m", 300.0, fail)
+    observer.start()
+    observer.add(rows(3), [0.5] * 3, 100)
+    with caplog.at_level(logging.ERROR):
+        observer.close()
+    assert [record.getMessage() for record in caplog.records] == ["observing failed"]
+
+
+def test_windows_of_parts_add_up_to_the_window_of_the_whole(observe):
+    posted = rows(3000, seed=9)
+    for part in (posted[:1000], posted[1000:1001], posted[1001:], posted):
+        observer = observe()
+        observer.start()
+        observer.add(part, [0.5] * len(part), 100)
+        observer.close()
+    *parts, whole = observe.finished
+    total = merged(parts)
+    assert total.rows == 3000
+    for name in ("distance", "carrier"):
+        found, expected = (statistics.to_json({name: each.columns[name]})["columns"][name] for each in (total, whole))
+        for key in ("count", "missing", "mean", "m2", "min", "max", "categories"):
+            assert key not in expected or found[key] == pytest.approx(expected[key], rel=1e-9), (name, key)
+
+
+def wait_for(condition) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)

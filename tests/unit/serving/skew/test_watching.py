@@ -1,0 +1,137 @@
+"""Windows in a row: what is skew, since when, and in which words."""
+
+import json
+
+import numpy as np
+import pytest
+
+from penstock_serving.skew.comparison import Rules
+from penstock_serving.skew.watching import Watch
+from penstock_serving.skew.windows import PREDICTIONS
+
+
+def judged(watch: Watch, window, rows_of_windows):
+    return watch.judge({f"{place:03d}": window(rows, place) for place, rows in enumerate(rows_of_windows)})
+
+
+@pytest.fixture
+def quiet(draw):
+    """Six windows of 1,000 rows in which nothing is different."""
+    return [draw(1000, 100 + seed) for seed in range(6)]
+
+
+def test_nothing_is_said_before_there_are_rows_enough(watch, window, draw):
+    verdict = judged(watch(), window, [draw(90, 1), draw(90, 2)])
+    assert (verdict.status, verdict.excess, verdict.waiting_rows) == ("waiting", 0.0, 180)
+    assert judged(watch(), window, [draw(90, seed) for seed in range(3)]).status == "quiet"
+
+
+def test_the_training_distribution_is_quiet(watch, window, quiet):
+    verdict = judged(watch(), window, quiet)
+    assert (verdict.status, verdict.said) == ("quiet", [])
+    assert 0 < verdict.excess <= 1
+
+
+def test_a_unit_that_changed_is_said_in_standard_deviations_with_the_time_since_when(watch, window, quiet):
+    for rows in quiet[4:]:
+        rows["distance"] = rows["distance"] * 1.609
+    verdict = judged(watch(), window, quiet)
+    assert verdict.status == "skew"
+    assert verdict.said == [verdict.sentence("distance")]
+    shift = verdict.stretches[-1].measures["distance"]["mean_shift"].value
+    assert verdict.said[0].startswith(
+        f"mean of `distance` moved by +{shift:.1f} standard deviations and its variance grew 2."
+    )
+    assert verdict.said[0].endswith("since 00:20 UTC on 1970-01-01")
+    assert verdict.excess > 1
+
+
+def test_one_window_alone_is_moved_and_not_yet_skew(watch, window, quiet):
+    quiet[5]["distance"] = quiet[5]["distance"] * 1.609
+    verdict = judged(watch(), window, quiet)
+    assert (verdict.status, verdict.said, verdict.column_status("distance")) == ("moved", [], "moved")
+    assert judged(watch(windows_in_a_row=1), window, quiet).status == "skew"
+
+
+def test_what_was_skew_and_is_over_is_quiet(watch, window, quiet):
+    for rows in quiet[:5]:
+        rows["distance"] = rows["distance"] * 1.609
+    assert judged(watch(), window, quiet).status == "quiet"
+
+
+def test_a_column_gone_missing_is_said(watch, window, quiet):
+    for rows in quiet[4:]:
+        rows["temp"] = np.full_like(rows["temp"], np.nan)
+    (said,) = judged(watch(), window, quiet).said
+    assert said.startswith("`temp` is missing in 100 % of the rows, in training in 2.9 % since")
+
+
+def test_a_new_category_is_said_by_name_only_where_several_rows_have_it(watch, window, quiet):
+    for rows in quiet[4:]:
+        rows["origin"][:150] = "HPN"
+        rows["origin"][150:155] = "N14228"
+    (said,) = judged(watch(), window, quiet).said
+    assert said.startswith('`origin` has categories that training never had in 16 % of the rows ("HPN")')
+    assert "N14228" not in said
+
+
+def test_a_slow_drift_is_found_when_it_has_gone_far_enough_and_not_before(watch, window, draw):
+    judge, windows, states = watch(), {}, []
+    for place in range(24):
+        rows = draw(1000, 200 + place)
+        rows["temp"] = rows["temp"] + 18 * 0.03 * place  # three hundredths of a deviation a window
+        windows[f"{place:03d}"] = window(rows, place)
+        states.append(judge.judge(windows).status)
+    assert set(states[:6]) == {"quiet"}
+    assert set(states[12:]) == {"skew"}
+
+
+def test_an_ignored_column_is_measured_but_alerts_nobody(watch, window, quiet):
+    for rows in quiet:
+        rows["month"] = np.full_like(rows["month"], 12)
+    assert judged(watch(), window, quiet).status == "skew"
+    verdict = judged(watch(ignored=frozenset(["month"])), window, quiet)
+    assert (verdict.status, verdict.said, verdict.column_status("month")) == ("quiet", [], "ignored")
+    assert verdict.excess <= 1
+    assert verdict.to_json()["columns"]["month"]["measures"]["mean_shift"]["exceeded"]
+
+
+def test_replicas_are_judged_together(watch, window, draw):
+    """Neither of two has rows enough alone; nor do the windows of different times make one row of them."""
+    windows = {}
+    for place in range(2):
+        for replica in ("a", "b"):
+            rows = draw(120, place * 7 + ord(replica))
+            rows["distance"] = rows["distance"] * 3
+            windows[f"{place}-{replica}"] = window(rows, place)
+    verdict = watch().judge(windows)
+    assert [stretch.window.rows for stretch in verdict.stretches] == [240, 240]
+    assert verdict.status == "skew"
+
+
+def test_the_windows_judged_are_left_as_they_are_and_compared_once(watch, window, quiet):
+    windows = {str(place): window(rows, place) for place, rows in enumerate(quiet)}
+    judge = watch()
+    first = judge.judge(windows)
+    again = judge.judge(windows)
+    assert [stretch.window.rows for stretch in again.stretches] == [1000] * 6
+    assert all(a is b for a, b in zip(first.stretches, again.stretches, strict=True))
+    assert windows["0"].columns["distance"].count == 1000
+
+
+def test_predictions_that_moved_are_found(training, window, quiet, statistics):
+    predictions = statistics({"predictions": np.random.default_rng(0).beta(2, 5, 5000).astype(np.float32)})[PREDICTIONS]
+    verdict = judged(Watch(statistics(training), predictions, Rules()), window, quiet)
+    assert verdict.status == "skew"  # the windows' predictions are all 0.25
+    assert verdict.said[0].startswith("variance of `predictions` fell to 0")
+
+
+def test_the_report_has_both_sides_over_the_same_cells_and_is_json(watch, window, quiet):
+    report = json.loads(json.dumps(judged(watch(), window, quiet).to_json(), allow_nan=False))
+    assert report["rows"] == 1000
+    for name, column in report["columns"].items():
+        cells = len(column["edges"]) + 1 if "edges" in column else len(column["words"])
+        for side in ("training", "serving"):
+            assert len(column[side]["shares"]) == cells, name
+            assert sum(column[side]["shares"]) == pytest.approx(1, abs=1e-3), name
+    assert report["columns"]["origin"]["words"] == ["EWR", "JFK", "LGA", "other", "unseen in training"]
