@@ -21,6 +21,7 @@ CHECKS: tuple[tuple[str, Path, tuple[str, ...]], ...] = (
     ("unit: trainer", PROJECT / "trainer/.venv/bin", ("pytest", "-q", "tests/unit/trainer")),
     ("unit: serving", PROJECT / "serving/.venv/bin", ("pytest", "-q", "tests/unit/serving")),
     ("contract", PROJECT / "serving/.venv/bin", ("pytest", "-q", "tests/contract")),
+    ("google cloud", INFRASTRUCTURE, ("pytest", "-q", "tests/google")),
     ("engine and infra", INFRASTRUCTURE, ("pytest", "-q", "tests/engine", "tests/infra")),
 )
 

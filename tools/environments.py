@@ -32,7 +32,7 @@ class Environment:
 
 
 ENVIRONMENTS = (
-    Environment("modules", PROJECT / ".venv", ("modules",), 1),
+    Environment("modules", PROJECT / ".venv", ("modules",), 2, ("--all-extras",)),
     Environment("trainer", PROJECT / "trainer" / ".venv", ("trainer",), 3, ("--all-extras",)),
     Environment(
         "serving",

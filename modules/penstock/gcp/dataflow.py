@@ -1,0 +1,75 @@
+"""Beam on Dataflow: who its workers are, where they stand, and the options with which a pipeline finds them."""
+
+from collections.abc import Mapping
+
+import pulumi
+from typing_extensions import NotRequired, TypedDict
+
+from penstock.gcp import compute
+
+TAG = "dataflow"
+"""Network tag that Google gives Dataflow's workers."""
+
+
+class DataflowPreprocessingArgs(TypedDict):
+    """Where a pipeline runs."""
+
+    project: str
+    """The project."""
+    region: str
+    """Region."""
+    network: pulumi.Input[str]
+    """Link of the network."""
+    subnetwork: pulumi.Input[str]
+    """Link of the subnetwork."""
+    bucket: pulumi.Input[str]
+    """Bucket for temporary files."""
+    worker_service_account: pulumi.Input[str]
+    """E-mail of the account that workers run as."""
+    image: str
+    """The trainer's image, pinned by digest: workers run the same code as the launcher."""
+    max_workers: NotRequired[int]
+    """Workers at most. Default: 8."""
+    labels: NotRequired[Mapping[str, str]]
+    """Labels of the job and its machines."""
+
+
+class DataflowPreprocessing(pulumi.ComponentResource):
+    """The firewall rule that workers need among themselves, and the pipeline's options."""
+
+    options: pulumi.Output[list[str]]
+    """Beam's options: append them to a pipeline's arguments."""
+
+    def __init__(self, name: str, args: DataflowPreprocessingArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("penstock:gcp:DataflowPreprocessing", name, None, opts)
+        compute.Firewall(
+            f"{name}-workers",
+            pulumi.ResourceOptions(parent=self),
+            name=f"{name}-workers",
+            network=args["network"],
+            direction="INGRESS",
+            allows=[{"protocol": "tcp", "ports": ["12345-12346"]}],
+            source_tags=[TAG],
+            target_tags=[TAG],
+        )
+        known = pulumi.Output.all(args["bucket"], args["subnetwork"], args["worker_service_account"])
+        self.options = known.apply(lambda values: pipeline_options(args, *values))
+        self.register_outputs({"options": self.options})
+
+
+def pipeline_options(args: DataflowPreprocessingArgs, bucket: str, subnetwork: str, account: str) -> list[str]:
+    """Beam's options for a private, labelled job that runs the trainer's own image."""
+    return [
+        "--runner=DataflowRunner",
+        f"--project={args['project']}",
+        f"--region={args['region']}",
+        f"--temp_location=gs://{bucket}/tmp/dataflow",
+        f"--staging_location=gs://{bucket}/tmp/staging",
+        f"--subnetwork={subnetwork}",
+        "--no_use_public_ips",
+        f"--service_account_email={account}",
+        f"--sdk_container_image={args['image']}",
+        f"--max_num_workers={args.get('max_workers', 8)}",
+        "--experiments=use_runner_v2",
+        *(f"--labels={key}={value}" for key, value in sorted(args.get("labels", {}).items())),
+    ]

@@ -1,0 +1,133 @@
+"""What may be chosen of a Google Cloud environment, checked before anything is asked of Google. Pure."""
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from penstock.errors import PenstockError
+from penstock.gcp import accelerators
+
+Label = Annotated[str, Field(pattern=r"^[a-z]([a-z0-9_-]{0,61}[a-z0-9])?$")]
+Image = Annotated[str, Field(pattern=r"^[a-z0-9.-]+(/[A-Za-z0-9._-]+)+@sha256:[0-9a-f]{64}$")]
+"""A container image pinned by its digest: a tag may change under a running service."""
+Principal = Annotated[str, Field(pattern=r"^(user|group|serviceAccount|domain):[^\s*]+$")]
+"""Who may call; `allUsers` is not a principal."""
+Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Accelerator(_Strict):
+    """A pool of accelerator machines."""
+
+    type: str
+    """Such as `nvidia-l4` or `tpu-v6e`; `accelerators.py` lists them."""
+    count: Annotated[int, Field(ge=1, le=16)] = 1
+    """GPUs a machine."""
+    topology: str | None = None
+    """The slice of a TPU, such as `2x4`."""
+    max_nodes: Annotated[int, Field(ge=1, le=1024)] = 4
+    provisioning: Literal["spot", "on-demand", "flex-start", "queued", "reservation"] = "spot"
+    reservation: str | None = None
+    """Name of the reservation, for `provisioning: reservation`."""
+    sharing: Annotated[int, Field(ge=1, le=48)] = 1
+    """Pods that share one GPU by turns."""
+    mig: str | None = None
+    """Size of the partitions that each GPU is cut into."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> "Accelerator":
+        try:
+            accelerators.shape(self.type, self.count, self.topology)
+            if self.mig is not None:
+                accelerators.partition(self.type, self.mig)
+        except PenstockError as exc:
+            raise ValueError(str(exc)) from exc
+        if (self.provisioning == "reservation") != (self.reservation is not None):
+            raise ValueError("reservation is named exactly where provisioning is 'reservation'")
+        if self.type in accelerators.TPUS and self.sharing > 1:
+            raise ValueError(f"{self.type} cannot be shared by turns; sharing is for GPUs")
+        return self
+
+
+class Budget(_Strict):
+    """Money, and who is told."""
+
+    usd_per_month: Annotated[float, Field(gt=0, le=10_000_000)]
+    billing_account: Annotated[str, Field(pattern=r"^[0-9A-F]{6}-[0-9A-F]{6}-[0-9A-F]{6}$")]
+    notify: tuple[Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")], ...] = ()
+    """Addresses that get the warnings."""
+
+
+class Environment(_Strict):
+    """One Google Cloud environment: a project, its machines, its limits."""
+
+    project: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{4,28}[a-z0-9]$")]
+    region: Annotated[str, Field(pattern=r"^[a-z]+-[a-z]+\d+$")] = "us-central1"
+    zones: tuple[Annotated[str, Field(pattern=r"^[a-z]+-[a-z]+\d+-[a-z]$")], ...] = ()
+    """Zones of the machines. Default: `<region>-a`."""
+    owner: Label
+    """Who pays: a label on everything."""
+    trainer_image: Image
+    server_image: Image
+    machine_type: Annotated[str, Field(pattern=r"^[a-z0-9]+-[a-z]+-\d+$")] = "e2-standard-4"
+    """Of the nodes that parameter servers and workers run on."""
+    max_nodes: Annotated[int, Field(ge=1, le=1000)] = 8
+    spot: bool = True
+    """Whether training runs on Spot machines, with ordinary ones as a fallback."""
+    accelerator: Accelerator | None = None
+    beam: Literal["in-process", "dataflow"] = "in-process"
+    max_beam_workers: Annotated[int, Field(ge=1, le=1000)] = 8
+    endpoint: Literal["cloud-run", "gke"] = "cloud-run"
+    min_replicas: Annotated[int, Field(ge=0, le=1000)] = 0
+    max_replicas: Annotated[int, Field(ge=1, le=1000)] = 4
+    callers: tuple[Principal, ...] = ()
+    """Who may call the endpoint; it is never open to everybody."""
+    budget: Budget | None = None
+    study_database: bool = False
+    """A PostgreSQL for studies with many trial processes."""
+    notebook: bool = False
+    encryption_key: (
+        Annotated[str, Field(pattern=r"^projects/[^/]+/locations/[^/]+/keyRings/[^/]+/cryptoKeys/[^/]+$")] | None
+    ) = None
+    """One's own key for the artifact store."""
+    protect: bool = False
+    """Whether what holds data survives `pulumi destroy`."""
+    approve_replacement: tuple[str, ...] = ()
+    """Names of resources that a deployment may replace although they hold data or serve."""
+    model: Digest | None = None
+    """Digest of a model that another environment has made: it is served, and nothing is trained here."""
+    model_store: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]$")] | None = None
+    """The bucket that such a model comes from."""
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Zones of the machines."""
+        return self.zones or (f"{self.region}-a",)
+
+    @field_validator("zones")
+    @classmethod
+    def _distinct(cls, zones: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(zones)) != len(zones):
+            raise ValueError("a zone is named twice")
+        return zones
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Environment":
+        for zone in self.zones:
+            if not re.fullmatch(rf"{self.region}-[a-z]", zone):
+                raise ValueError(f"zone {zone} is not in region {self.region}")
+        if self.min_replicas > self.max_replicas:
+            raise ValueError(f"min_replicas ({self.min_replicas}) is more than max_replicas ({self.max_replicas})")
+        if self.endpoint == "gke" and self.min_replicas == 0:
+            raise ValueError("an endpoint on GKE keeps at least one replica: min_replicas 1, or endpoint cloud-run")
+        if (self.model is None) != (self.model_store is None):
+            raise ValueError("model and model_store belong together: the digest, and the bucket it is found in")
+        if self.model is not None and (self.accelerator or self.study_database):
+            raise ValueError(
+                "an environment that serves a model from elsewhere trains nothing: no accelerator, no study_database"
+            )
+        return self

@@ -1,0 +1,59 @@
+"""Where the images lie; a tag, once given, stays with its image."""
+
+from collections.abc import Mapping
+
+import pulumi
+import pulumi_gcp as gcp
+from typing_extensions import NotRequired, TypedDict
+
+
+class ImageRegistryArgs(TypedDict):
+    """Where it lies, and who pulls."""
+
+    location: str
+    """Region."""
+    repository: str
+    """Its name."""
+    readers: NotRequired[Mapping[str, pulumi.Input[str]]]
+    """E-mails of accounts that pull, by role."""
+    labels: NotRequired[Mapping[str, str]]
+    """Labels of the repository."""
+
+
+class ImageRegistry(pulumi.ComponentResource):
+    """A Docker repository with fixed tags and scanning; images without a tag go after a month."""
+
+    url: pulumi.Output[str]
+    """What an image's name begins with."""
+
+    def __init__(self, name: str, args: ImageRegistryArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("penstock:gcp:ImageRegistry", name, None, opts)
+        child = pulumi.ResourceOptions(parent=self)
+        repository = gcp.artifactregistry.Repository(
+            f"{name}-repository",
+            repository_id=args["repository"],
+            location=args["location"],
+            format="DOCKER",
+            docker_config={"immutable_tags": True},
+            vulnerability_scanning_config={"enablement_config": "INHERITED"},
+            cleanup_policies=[
+                {
+                    "id": "untagged",
+                    "action": "DELETE",
+                    "condition": {"tag_state": "UNTAGGED", "older_than": "2592000s"},
+                }
+            ],
+            labels=dict(args.get("labels", {})),
+            opts=child,
+        )
+        for member, email in args.get("readers", {}).items():
+            gcp.artifactregistry.RepositoryIamMember(
+                f"{name}-{member}",
+                repository=repository.name,
+                location=args["location"],
+                role="roles/artifactregistry.reader",
+                member=pulumi.Output.concat("serviceAccount:", email),
+                opts=child,
+            )
+        self.url = repository.registry_uri
+        self.register_outputs({"url": self.url})

@@ -1,0 +1,94 @@
+"""A PostgreSQL for studies that many processes share; no public address, no password."""
+
+from collections.abc import Mapping
+
+import pulumi
+import pulumi_gcp as gcp
+from typing_extensions import NotRequired, TypedDict
+
+from penstock.gcp import compute, pins
+
+
+class StudyDatabaseArgs(TypedDict):
+    """Where it lies, and who uses it."""
+
+    region: str
+    """Region."""
+    network: pulumi.Input[str]
+    """Link of the network it is reached from."""
+    user: pulumi.Input[str]
+    """E-mail of the service account that signs in."""
+    tier: NotRequired[str]
+    """Machine. Default: db-f1-micro."""
+    labels: NotRequired[Mapping[str, str]]
+    """Labels of the instance."""
+    protect: NotRequired[bool]
+    """Whether it refuses to be deleted. Default: true."""
+
+
+class StudyDatabase(pulumi.ComponentResource):
+    """Cloud SQL with a private address, encrypted connections, daily backups and Google's sign-in."""
+
+    url: pulumi.Output[str]
+    """SQLAlchemy's URL; the sign-in is the caller's own identity."""
+
+    def __init__(self, name: str, args: StudyDatabaseArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("penstock:gcp:StudyDatabase", name, None, opts)
+        child, protect = pulumi.ResourceOptions(parent=self), args.get("protect", True)
+        addresses = compute.GlobalAddress(
+            f"{name}-addresses",
+            child,
+            name=f"{name}-services",
+            purpose="VPC_PEERING",
+            address_type="INTERNAL",
+            prefix_length=20,
+            network=args["network"],
+            labels=dict(args.get("labels", {})),
+        )
+        peering = gcp.servicenetworking.Connection(
+            f"{name}-peering",
+            network=args["network"],
+            service="servicenetworking.googleapis.com",
+            reserved_peering_ranges=[addresses.name],
+            opts=child,
+        )
+        instance = gcp.sql.DatabaseInstance(
+            f"{name}-instance",
+            name=name,
+            region=args["region"],
+            database_version="POSTGRES_17",
+            deletion_protection=protect,
+            settings=_settings(args),
+            # The peering is how Google puts the instance into the network; no output says so.
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[peering], ignore_changes=pins.DATABASE_DRIFT),
+        )
+        database = gcp.sql.Database(f"{name}-studies", name="studies", instance=instance.name, opts=child)
+        user = gcp.sql.User(
+            f"{name}-user",
+            instance=instance.name,
+            type="CLOUD_IAM_SERVICE_ACCOUNT",
+            name=pulumi.Output.from_input(args["user"]).apply(lambda email: email.removesuffix(".gserviceaccount.com")),
+            opts=child,
+        )
+        self.url = pulumi.Output.concat(
+            "postgresql+psycopg://", user.name, "@", instance.private_ip_address, "/", database.name, "?sslmode=require"
+        )
+        self.register_outputs({"url": self.url})
+
+
+def _settings(args: StudyDatabaseArgs) -> "gcp.sql.DatabaseInstanceSettingsArgsDict":
+    return {
+        "tier": args.get("tier", "db-f1-micro"),
+        "edition": "ENTERPRISE",
+        "availability_type": "ZONAL",
+        "disk_autoresize": True,
+        "ip_configuration": {
+            "ipv4_enabled": False,
+            "private_network": args["network"],
+            "ssl_mode": "ENCRYPTED_ONLY",
+        },
+        "backup_configuration": {"enabled": True, "point_in_time_recovery_enabled": True},
+        "database_flags": [{"name": "cloudsql.iam_authentication", "value": "on"}],
+        "user_labels": dict(args.get("labels", {})),
+        "deletion_protection_enabled": args.get("protect", True),
+    }

@@ -1,0 +1,118 @@
+"""A Pulumi project of its own, whose provider plugins are the stand-ins."""
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from standin.cloud import Cloud
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).resolve().parent
+
+
+class Stack:
+    """One stack on the real engine."""
+
+    def __init__(self, folder: Path, schemas: Path) -> None:
+        self.folder, self.cloud = folder, Cloud(folder / "cloud")
+        self._environment = _environment(folder, schemas)
+
+    def program(self, text: str) -> None:
+        """The project's program."""
+        (self.folder / "program").mkdir(exist_ok=True)
+        (self.folder / "program" / "__main__.py").write_text(textwrap.dedent(text))
+        options = {"virtualenv": str(CHECKOUT / ".venv")}
+        project = {"name": "trial", "runtime": {"name": "python", "options": options}, "main": "program"}
+        (self.folder / "Pulumi.yaml").write_text(json.dumps(project))
+
+    def start(self, *arguments: str, **environment: str) -> "subprocess.Popen[str]":
+        """Starts the CLI in a session of its own."""
+        return subprocess.Popen(
+            ["pulumi", *arguments, "--non-interactive"],
+            cwd=self.folder,
+            env={**self._environment, **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def run(self, *arguments: str, expected: int = 0, **environment: str) -> str:
+        """Runs the CLI to its end; what it said."""
+        process = self.start(*arguments, **environment)
+        said, _ = process.communicate(timeout=240)
+        assert (process.returncode == 0) == (expected == 0), f"exit code {process.returncode}\n{said}"
+        return said
+
+    def up(self, *arguments: str, **further: Any) -> str:
+        """`pulumi up`, without asking."""
+        return self.run("up", "--yes", "--skip-preview", "--stack", "dev", *arguments, **further)
+
+    def steps(self, *arguments: str) -> dict[str, tuple[str, str]]:
+        """What `pulumi preview` would do: name to type and operation."""
+        said = self.run("preview", "--json", "--stack", "dev", *arguments)
+        plan = json.loads(said[said.index("{") :])
+        return {
+            step["urn"].rpartition("::")[2]: (step["urn"].split("::")[2].rpartition("$")[2], step["op"])
+            for step in plan["steps"]
+        }
+
+    def state(self) -> list[dict[str, Any]]:
+        """The resources of the state."""
+        return json.loads(self.run("stack", "export", "--stack", "dev"))["deployment"].get("resources", [])
+
+
+def _environment(folder: Path, schemas: Path) -> dict[str, str]:
+    plugins = folder / "plugins"
+    plugins.mkdir(parents=True)
+    for package in ("gcp", "kubernetes"):
+        script = plugins / f"pulumi-resource-{package}"
+        script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m standin.provider {package} "$@"\n')
+        script.chmod(0o755)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PULUMI_", "PENSTOCK_"))}
+    (folder / "state").mkdir()
+    return {
+        **kept,
+        "PATH": f"{plugins}{os.pathsep}{CHECKOUT / '.tools/pulumi/bin'}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(HERE),
+        "PULUMI_HOME": str(folder / "home"),
+        "PULUMI_BACKEND_URL": f"file://{folder / 'state'}",
+        "PULUMI_CONFIG_PASSPHRASE": "trial",
+        "PULUMI_SKIP_UPDATE_CHECK": "1",
+        "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+        "PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER": "true",
+        "PENSTOCK_STANDIN_CLOUD": str(folder / "cloud"),
+        "PENSTOCK_STANDIN_SCHEMAS": str(schemas),
+    }
+
+
+@pytest.fixture(scope="session")
+def schemas(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where what was read from the SDKs is kept: reading takes seconds."""
+    return Path(os.environ.get("PENSTOCK_STANDIN_SCHEMAS") or tmp_path_factory.mktemp("schemas"))
+
+
+@pytest.fixture(scope="session")
+def make_stack(schemas: Path) -> Callable[[Path, str], Stack]:
+    """Makes a stack with a program in a folder."""
+
+    def make(folder: Path, program: str) -> Stack:
+        made = Stack(folder, schemas)
+        made.program(program)
+        made.run("stack", "init", "dev")
+        return made
+
+    return make
+
+
+@pytest.fixture
+def stack(tmp_path: Path, make_stack: Callable[[Path, str], Stack]) -> Callable[[str], Stack]:
+    """Makes a stack with a program."""
+    return lambda program: make_stack(tmp_path, program)

@@ -1,0 +1,138 @@
+"""Every module, each made from plain values as another program would, on the real engine with the strict stand-in."""
+
+import inspect
+import json
+import re
+
+import pytest
+from standin import schema
+
+from penstock.gcp import compute
+
+PROGRAM = """
+    import pulumi
+    from penstock import gcp
+
+    LABELS = {"environment": "dev", "owner": "me", "model": "flights", "run": "shared"}
+    NET = {"network": "projects/acme-dev/global/networks/n", "subnetwork": "projects/acme-dev/regions/r/subnetworks/n"}
+    ACCOUNT = "someone@acme-dev.iam.gserviceaccount.com"
+    IMAGE = "us-docker.pkg.dev/acme-dev/penstock/serving@sha256:" + "a" * 64
+    POOL = {"cluster": "dev", "location": "us-central1-a", "zones": ["us-central1-a"], "node_service_account": ACCOUNT,
+            "labels": LABELS, "compute_class": "training"}
+
+    gcp.Network("net", {"region": "us-central1"})
+    gcp.Identities("ids", {"project": "acme-dev", "workloads": {"trainer": ("penstock", "trainer")}})
+    gcp.Cluster("gke", {"project": "acme-dev", "location": "us-central1-a", **NET, "node_service_account": ACCOUNT,
+                        "labels": LABELS})
+    gcp.MachinePool("spot", POOL, "e2-standard-4", 8, True)
+    for name, fields in {
+        "l4": {"type": "nvidia-l4", "sharing": 4},
+        "a100": {"type": "nvidia-tesla-a100", "mig": "1g.5gb", "provisioning": "flex-start"},
+        "v5e": {"type": "tpu-v5e", "topology": "4x4", "provisioning": "queued"},
+        "v5p": {"type": "tpu-v5p", "topology": "2x2x2", "provisioning": "reservation", "reservation": "r1"},
+        "v6e": {"type": "tpu-v6e", "topology": "2x4", "provisioning": "on-demand"},
+        "ironwood": {"type": "tpu-ironwood", "topology": "2x2x1"},
+    }.items():
+        gcp.AcceleratorPool(name, POOL, gcp.Accelerator(**fields))
+    gcp.ArtifactStore("store", {"bucket": "acme-dev-store", "location": "us-central1", "labels": LABELS,
+                                "writers": {"trainer": ACCOUNT}, "readers": {"server": ACCOUNT},
+                                "encryption_key": "projects/p/locations/l/keyRings/r/cryptoKeys/k"})
+    gcp.ImageRegistry("images", {"location": "us-central1", "repository": "penstock", "labels": LABELS,
+                                 "readers": {"nodes": ACCOUNT}})
+    gcp.StudyDatabase("studies", {"region": "us-central1", "network": NET["network"], "user": ACCOUNT,
+                                  "labels": LABELS})
+    beam = gcp.DataflowPreprocessing("beam", {"project": "acme-dev", "region": "us-central1", **NET, "bucket": "b",
+                                              "worker_service_account": ACCOUNT, "image": IMAGE, "labels": LABELS})
+    served = gcp.CloudRunEndpoint("serve", {
+        "location": "us-central1", "image": IMAGE, "command": ["--model", "/artifacts/models/x"], "bucket": "b",
+        "mount": "/artifacts", "service_account_email": ACCOUNT, "labels": LABELS, "callers": ["group:a@b.example"],
+        "traffic": {"serve-00001": 90, "serve-00002": 10}})
+    gcp.Notebook("lab", {"zone": "us-central1-a", **NET, "service_account_email": ACCOUNT, "labels": LABELS})
+    page = gcp.Dashboard("page", {"service": "serve", "notify": ["a@b.example"], "labels": LABELS})
+    gcp.BudgetGuard("budget", {"project": "acme-dev", "billing_account": "000000-000000-000000", "usd_per_month": 100,
+                               "channels": page.channels, "labels": LABELS})
+    pulumi.export("options", beam.options)
+    pulumi.export("url", served.url)
+"""
+LABEL_FIELDS = ("labels", "resourceLabels", "userLabels")
+
+
+@pytest.fixture(scope="module")
+def deployed(tmp_path_factory, schemas, make_stack):
+    trial = make_stack(tmp_path_factory.mktemp("modules"), PROGRAM)
+    trial.up()
+    return trial
+
+
+def inputs(deployed, kind):
+    found = deployed.cloud.existing().values()
+    return {each["inputs"]["name"]: each["inputs"] for each in found if each["type"].endswith(f":{kind}")}
+
+
+def test_every_module_deploys_alone_and_a_second_time_changes_nothing(deployed):
+    made = {each["type"].rpartition(":")[2] for each in deployed.cloud.existing().values()}
+    assert {"Network", "Cluster", "NodePool", "Bucket", "Repository", "DatabaseInstance", "Service", "Instance"} <= made
+    assert "unchanged" in deployed.up()
+    assert not deployed.cloud.calls("update")
+
+
+def test_what_can_bear_labels_bears_them(deployed, schemas):
+    for id_, each in deployed.cloud.existing().items():
+        known = schema.of(each["type"], schemas)
+        fields = [field for field in LABEL_FIELDS if known and field in known["properties"]]
+        own = [each["inputs"].get(field) or {} for field in fields]
+        if fields and "NotificationChannel" not in each["type"]:
+            if "NodePool" in each["type"]:
+                own = [each["inputs"]["nodeConfig"]["resourceLabels"]]
+            assert any({"environment", "owner", "model", "run"} <= set(labels) for labels in own), id_
+
+
+def test_no_machine_has_a_public_address_and_nobody_may_call_unasked(deployed):
+    assert all(pool["networkConfig"]["enablePrivateNodes"] for pool in inputs(deployed, "NodePool").values())
+    (cluster,) = inputs(deployed, "Cluster").values()
+    assert cluster["privateClusterConfig"]["enablePrivateNodes"]
+    assert cluster["controlPlaneEndpointsConfig"]["ipEndpointsConfig"]["enabled"] is False
+    (database,) = inputs(deployed, "DatabaseInstance").values()
+    assert database["settings"]["ipConfiguration"]["ipv4Enabled"] is False
+    (notebook,) = (n for n in inputs(deployed, "Instance").values())
+    assert notebook["gceSetup"]["disablePublicIp"]
+    (bucket,) = inputs(deployed, "Bucket").values()
+    assert bucket["publicAccessPrevention"] == "enforced"
+    everything = json.dumps(deployed.cloud.existing())
+    assert "allUsers" not in everything
+    assert "allAuthenticatedUsers" not in everything
+    assert not re.search(r'"roles/(owner|editor|viewer|[a-z]+\.admin)"', everything)
+
+
+def test_what_holds_data_is_protected_by_default(deployed):
+    (cluster,) = inputs(deployed, "Cluster").values()
+    (database,) = inputs(deployed, "DatabaseInstance").values()
+    (bucket,) = inputs(deployed, "Bucket").values()
+    assert cluster["deletionProtection"]
+    assert database["deletionProtection"]
+    assert bucket["forceDestroy"] is False
+
+
+def test_accelerators_stand_on_the_machines_that_have_them(deployed):
+    pools = inputs(deployed, "NodePool")
+    node = {name: pool["nodeConfig"] for name, pool in pools.items()}
+    assert node["l4"]["machineType"] == "g2-standard-8"
+    assert node["l4"]["guestAccelerators"][0]["gpuSharingConfig"]["maxSharedClientsPerGpu"] == 4
+    assert node["l4"]["spot"]
+    assert node["a100"]["flexStart"]
+    assert node["a100"]["guestAccelerators"][0]["gpuPartitionSize"] == "1g.5gb"
+    assert pools["v5e"]["placementPolicy"]["tpuTopology"] == "4x4"
+    assert pools["v5e"]["queuedProvisioning"]["enabled"]
+    assert node["v5p"]["reservationAffinity"]["values"] == ["r1"]
+    assert node["v6e"]["machineType"] == "ct6e-standard-8t"
+    assert "placementPolicy" not in pools["v6e"], "one machine is the whole slice"
+    assert all(pool["autoscaling"]["totalMinNodeCount"] == 0 for name, pool in pools.items() if name != "system")
+
+
+@pytest.mark.parametrize("name", ["Network", "Subnetwork", "Router", "RouterNat", "Firewall", "GlobalAddress"])
+def test_the_light_classes_declare_what_the_sdk_declares(name, schemas):
+    ours = getattr(compute, name)
+    known = schema.of(ours._type, schemas)
+    assert known is not None
+    outputs = [ours.translate_input_property(None, each) for each in inspect.get_annotations(ours)]
+    assert {known["outputs"][each]["type"] for each in outputs if each[0] != "_"} <= {"string"}

@@ -1,0 +1,87 @@
+"""The stand-in under the real engine: what exists, what is left half-way, what a second run does."""
+
+import os
+import signal
+import time
+
+PROGRAM = """
+    import os, pulumi, pulumi_gcp as gcp
+    bucket = gcp.storage.Bucket("store", name="acme", location=os.environ.get("PLACE", "US"), force_destroy=True)
+    pulumi.export("url", bucket.url)
+    pulumi.export("link", bucket.self_link)
+"""
+
+
+def test_deployed_twice_refreshed_and_destroyed(stack):
+    trial = stack(PROGRAM)
+    assert trial.steps()["store"] == ("gcp:storage/bucket:Bucket", "create")
+    assert trial.cloud.existing() == {}, "a preview creates nothing"
+    trial.up()
+    assert trial.run("stack", "output", "url").strip().endswith("gs://acme")
+    assert "unchanged" in trial.up()
+    assert "store" not in trial.steps()
+    assert "unchanged" in trial.run("refresh", "--yes", "--stack", "dev")
+    trial.run("destroy", "--yes", "--stack", "dev")
+    assert trial.cloud.existing() == {}
+    assert [operation for operation, *_ in trial.cloud.calls()] == ["create", "delete"]
+
+
+def test_what_vanished_is_found_by_refresh_and_made_again(stack):
+    trial = stack(PROGRAM)
+    trial.up()
+    with trial.cloud.resources() as resources:
+        resources.clear()
+    trial.run("refresh", "--yes", "--stack", "dev")
+    trial.up()
+    assert len(trial.cloud.existing()) == 1
+
+
+def test_a_quota_error_is_told_and_the_next_run_goes_on(stack):
+    trial = stack(PROGRAM)
+    quota = "googleapi: Error 403: Quota 'BUCKETS' exceeded. Limit: 0.0 in region us-central1., quotaExceeded"
+    trial.cloud.script({"operation": "create", "type": "Bucket", "error": quota})
+    assert quota in trial.up(expected=1)
+    assert trial.cloud.existing() == {}
+    trial.up()
+    assert len(trial.cloud.existing()) == 1
+
+
+def test_what_failed_half_way_stays_in_the_state_and_is_not_made_twice(stack):
+    trial = stack(PROGRAM)
+    trial.cloud.script({"operation": "create", "type": "Bucket", "error": "timed out while waiting", "partial": True})
+    assert "timed out while waiting" in trial.up(expected=1)
+    trial.up()
+    assert [operation for operation, *_ in trial.cloud.calls()] == ["create", "update"]
+
+
+def test_a_field_that_cannot_change_in_place_is_a_replacement(stack):
+    trial = stack(PROGRAM)
+    trial.up()
+    said = trial.run("preview", "--stack", "dev", PLACE="EU")
+    assert "replace" in said
+
+
+def test_a_wrong_field_fails_in_preview(stack):
+    trial = stack(PROGRAM.replace('location=os.environ.get("PLACE", "US")', 'location="US", storage_class="STANDRAD"'))
+    assert "'STANDRAD' is not one of STANDARD" in trial.run("preview", "--stack", "dev", expected=1)
+
+
+def test_a_name_that_is_taken_is_an_error_as_google_s(stack):
+    trial = stack(PROGRAM)
+    with trial.cloud.resources() as resources:
+        resources["projects/stand-in/locations/US/Bucket/acme"] = {"type": "", "inputs": {}, "outputs": {}}
+    assert "Error 409" in trial.up(expected=1)
+
+
+def test_a_slow_creation_ends_on_ctrl_c(stack):
+    trial = stack(PROGRAM)
+    trial.cloud.script({"operation": "create", "type": "Bucket", "error": "late", "seconds": 120})
+    begin = time.monotonic()
+    process = trial.start("up", "--yes", "--skip-preview", "--stack", "dev")
+    while not trial.cloud.calls("create"):
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert time.monotonic() - begin < 60, said
