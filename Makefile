@@ -22,6 +22,16 @@ test:  ## lint, types and all tests
 	@tools/python tools/pulumi_cli.py
 	@.venv/bin/python tools/checks.py
 
+cluster-up: cluster-tools  ## a Kubernetes cluster for tests on loopback: real control plane, JobSet, made-up nodes
+	@PYTHONPATH=tools .venv/bin/python -m cluster up
+
+cluster-down: cluster-tools  ## end it; nothing of it stays
+	@PYTHONPATH=tools .venv/bin/python -m cluster down
+
+test-cluster: cluster-tools  ## the modules on such a cluster
+	@tools/python tools/pulumi_cli.py
+	@.venv/bin/python -m pytest -q tests/cluster
+
 lock:  ## resolve the dependencies of all environments anew
 	@tools/python tools/environments.py lock
 
@@ -33,7 +43,10 @@ bench-%:
 	@tools/python tools/environments.py test
 	@trainer/.venv/bin/python benchmarks/$(subst -,_,$*).py
 
+cluster-tools:
+	@tools/python tools/environments.py test
+
 runtime:
 	@tools/python tools/environments.py runtime
 
-.PHONY: help up down env test lock bench runtime
+.PHONY: help up down env test cluster-up cluster-down test-cluster lock bench cluster-tools runtime

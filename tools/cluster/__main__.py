@@ -1,0 +1,35 @@
+"""What `make cluster-up` and `make cluster-down` run, in the infrastructure environment."""
+
+import sys
+import time
+
+import engine_environment
+from common import ToolError, say
+
+from cluster import nodes
+from cluster.control_plane import ControlPlane
+
+
+def main(arguments: list[str]) -> None:
+    """`python -m cluster up`, `python -m cluster down`."""
+    plane = ControlPlane(engine_environment.home() / "cluster", bound=False)
+    if arguments == ["up"]:
+        begin = time.monotonic()
+        plane.start([*(nodes.cpu(index) for index in range(8)), *(nodes.gpu(index) for index in range(4))])
+        say(f"the test cluster is up after {time.monotonic() - begin:.0f} s; `make cluster-down` ends it")
+        print(f"export KUBECONFIG={plane.kubeconfig}")
+    elif arguments == ["down"]:
+        if not plane.folder.exists():
+            say("there is no test cluster")
+            return
+        plane.stop()
+        say("the test cluster is gone")
+    else:
+        raise ToolError(f"cluster takes up or down; not {' '.join(arguments)!r}")
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except ToolError as exc:
+        sys.exit(f"error: {exc}")

@@ -1,0 +1,156 @@
+"""One control plane in one folder: its keys, its state, its logs."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from common import ToolError
+
+from cluster import build, jobset
+from cluster.certificates import Authority
+from cluster.processes import HOST, Processes, free_ports
+
+USERS = {
+    "admin": ("admin", ("system:masters",)),
+    "kube-controller-manager": ("system:kube-controller-manager", ()),
+    "kube-scheduler": ("system:kube-scheduler", ()),
+    "kwok": ("kwok", ("system:masters",)),
+}
+PORTS: tuple[str, ...] = ("etcd", "peer", "server", "kube-controller-manager", "kube-scheduler", "webhooks", "health")
+KUBECONFIG_FLAGS = ("kubeconfig", "authentication-kubeconfig", "authorization-kubeconfig")
+
+
+class ControlPlane:
+    """etcd, API server, controllers and scheduler, the JobSet controller, and nodes; `bound` to the calling process."""
+
+    def __init__(self, folder: Path, bound: bool) -> None:
+        self.folder = folder
+        self.processes = Processes(folder, bound)
+        self.kubeconfig = folder / "pki" / "admin.kubeconfig"
+
+    def start(self, nodes: Sequence[dict[str, Any]]) -> None:
+        """Returns once the API server, the controllers, their webhooks and all nodes are ready."""
+        if not sys.platform.startswith("linux"):
+            raise ToolError(f"the test cluster needs Linux; this is {sys.platform}")
+        if self.folder.exists():
+            raise ToolError(f"there is a cluster in {self.folder} already; `make cluster-down` ends it")
+        binaries = build.prepare()
+        self.folder.mkdir(parents=True, mode=0o700)
+        self._components = binaries.kubernetes
+        try:
+            self._sign()
+            self._store_and_server()
+            self._controllers()
+            jobset.install(self, binaries.jobset)
+            self._kwok(binaries.kwok)
+            self.apply(nodes)
+            self.kubectl("wait", "--for=condition=Ready", "nodes", "--all", "--timeout=120s")
+        except BaseException:
+            self.processes.end()
+            raise
+
+    def stop(self) -> None:
+        """Ends every process and removes the folder."""
+        self.processes.end()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def kubectl(self, *arguments: str, text: str | None = None) -> str:
+        """What kubectl answers the administrator; its cache is in the cluster's folder."""
+        done = subprocess.run(
+            [self._components / "kubectl", f"--kubeconfig={self.kubeconfig}", *arguments],
+            input=text,
+            env={**os.environ, "HOME": str(self.folder)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise ToolError(f"kubectl {' '.join(arguments)} failed:\n{done.stderr.strip()}")
+        return done.stdout
+
+    def apply(self, objects: Sequence[dict[str, Any]]) -> None:
+        """Makes objects what they are described as."""
+        listed = {"apiVersion": "v1", "kind": "List", "items": list(objects)}
+        self.kubectl("apply", "--server-side", "-f", "-", text=json.dumps(listed))
+
+    def _sign(self) -> None:
+        # All at once: a port is free until it is listened on, and not all are at once.
+        self.ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
+        self._store, self._peer, self.server = (f"https://{HOST}:{self.ports[name]}" for name in PORTS[:3])
+        self.authority = Authority(self.folder / "pki")
+        self.authority.sign("etcd", "etcd", address=HOST)
+        self.authority.sign("kube-apiserver", "kube-apiserver", address=HOST)
+        self.authority.sign("service-accounts", "service-accounts")
+        for name, (user, groups) in USERS.items():
+            self.authority.sign(name, user, groups)
+            self.authority.kubeconfig(name, self.server)
+
+    def _store_and_server(self) -> None:
+        at = self.authority.path
+        signed = {"cert-file": at("etcd.crt"), "key-file": at("etcd.key"), "trusted-ca-file": at("ca.crt")}
+        self.processes.start(
+            "etcd",
+            self._components / "etcd",
+            # Its data lives no longer than the cluster: waiting for the disk would buy nothing.
+            {"name": "penstock", "data-dir": self.folder / "etcd", "unsafe-no-fsync": "true", "log-level": "warn"},
+            {"listen-client-urls": self._store, "advertise-client-urls": self._store},
+            {"listen-peer-urls": self._peer, "initial-advertise-peer-urls": self._peer},
+            {"initial-cluster": f"penstock={self._peer}"},
+            {**signed, "client-cert-auth": "true", "peer-client-cert-auth": "true"},
+            {f"peer-{flag}": file for flag, file in signed.items()},
+        )
+        self.start_server()
+
+    def start_server(self) -> None:
+        """Starts the API server, for the first time or after it was killed."""
+        at = self.authority.path
+        own = {"certfile": at("kube-apiserver.crt"), "keyfile": at("kube-apiserver.key")}
+        self.processes.start(
+            "kube-apiserver",
+            self._components / "kube-apiserver",
+            {"etcd-servers": self._store, "etcd-cafile": at("ca.crt")},
+            {f"etcd-{flag}": file for flag, file in own.items()},
+            {"bind-address": HOST, "advertise-address": HOST, "secure-port": self.ports["server"]},
+            {"endpoint-reconciler-type": "none", "service-cluster-ip-range": "10.96.0.0/16"},
+            {"tls-cert-file": own["certfile"], "tls-private-key-file": own["keyfile"]},
+            {"client-ca-file": at("ca.crt"), "authorization-mode": "Node,RBAC", "allow-privileged": "true"},
+            {"service-account-issuer": "https://kubernetes.default.svc.cluster.local"},
+            {f"service-account-{flag}": at("service-accounts.key") for flag in ("key-file", "signing-key-file")},
+        )
+        self.processes.wait("kube-apiserver", self._server_is_ready)
+
+    def _server_is_ready(self) -> bool:
+        try:
+            return self.kubectl("get", "--raw", "/readyz") == "ok"
+        except ToolError:
+            return False
+
+    def _controllers(self) -> None:
+        at = self.authority.path
+        own: dict[str, tuple[dict[str, Any], ...]] = {
+            "kube-controller-manager": (
+                {"service-account-private-key-file": at("service-accounts.key"), "root-ca-file": at("ca.crt")},
+                {"use-service-account-credentials": "true", "kube-api-qps": 500, "kube-api-burst": 1000},
+                {"allocate-node-cidrs": "true", "cluster-cidr": "10.244.0.0/14", "node-cidr-mask-size": 24},
+                {"flex-volume-plugin-dir": self.folder / "volume-plugins"},
+            ),
+            "kube-scheduler": ({"kube-api-qps": 1000, "kube-api-burst": 2000},),
+        }
+        for name, flags in own.items():
+            known = {flag: at(f"{name}.kubeconfig") for flag in KUBECONFIG_FLAGS}
+            common = {"bind-address": HOST, "secure-port": self.ports[name], "leader-elect": "false"}
+            self.processes.start(name, self._components / name, known, common, *flags)
+
+    def _kwok(self, binaries: Path) -> None:
+        self.processes.start(
+            "kwok",
+            binaries / "kwok",
+            {"kubeconfig": self.authority.path("kwok.kubeconfig"), "config": build.SOURCES / "stages.yaml"},
+            {"manage-all-nodes": "false", "manage-nodes-with-annotation-selector": "kwok.x-k8s.io/node=fake"},
+            {"cidr": "10.248.0.0/14", "node-ip": HOST, "node-lease-duration-seconds": 40},
+        )
