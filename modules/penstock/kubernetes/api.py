@@ -1,0 +1,159 @@
+"""The API server of one cluster, as a context of a kubeconfig reaches it."""
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from penstock.errors import PenstockError
+
+Object = dict[str, Any]
+"""An object as the API server writes it."""
+MERGE = "application/merge-patch+json"
+APPLY = "application/apply-patch+yaml"
+
+
+class ClusterError(PenstockError):
+    """The cluster cannot be used as it was asked for; the message says what to change."""
+
+
+class ApiError(ClusterError):
+    """An answer of the API server that is no success."""
+
+    def __init__(self, status: int, message: str, body: Mapping[str, Any]) -> None:
+        super().__init__(message)
+        self.status = status
+        self.body = body
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of object, and where the API server keeps its objects."""
+
+    path: str
+    """`/api/v1` or `/apis/<group>/<version>`."""
+    plural: str
+    namespaced: bool
+
+    def collection(self, namespace: str | None) -> str:
+        """The path of all objects in a namespace; of all there are without one."""
+        inside = f"/namespaces/{namespace}" if self.namespaced and namespace else ""
+        return f"{self.path}{inside}/{self.plural}"
+
+
+class Api:
+    """Requests to one API server; nothing is asked before the first of them."""
+
+    def __init__(self, kubeconfig: str, context: str | None = None) -> None:
+        """`kubeconfig` is a path, or a kubeconfig's own text."""
+        # It takes a second to import, and only what talks to a cluster needs it.
+        from kubernetes import config  # pyright: ignore[reportMissingTypeStubs]
+
+        self._kinds: dict[tuple[str, str], Kind] = {}
+        with _as_file(kubeconfig) as file:
+            try:
+                contexts, current = cast(Any, config).list_kube_config_contexts(config_file=file)
+                names = [str(each["name"]) for each in contexts]
+                self.context = context or str(current["name"])
+                if self.context not in names:
+                    raise ClusterError(f"the kubeconfig has no context {context!r}; it has {', '.join(names)}")
+                self._client: Any = cast(Any, config).new_client_from_config(file, context=self.context)
+            except (cast(Any, config).ConfigException, ValueError, KeyError, TypeError) as exc:
+                raise ClusterError(f"the kubeconfig cannot be used: {exc}") from exc
+        self._client.configuration.retries = False
+        self.server = str(self._client.configuration.host)
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, Any] | None = None,
+        body: Any = None,
+        content_type: str = "application/json",
+    ) -> Object:
+        """One request; an answer that is no success is an ApiError."""
+        import urllib3
+
+        headers = {"Accept": "application/json", **({"Content-Type": content_type} if body is not None else {})}
+        parameters = [(name, str(value)) for name, value in (query or {}).items()]
+        serialized = self._client.param_serialize(
+            method,
+            path,
+            query_params=parameters,
+            header_params=headers,
+            body=body,
+            auth_settings=["BearerToken"],
+        )
+        try:
+            answer = self._client.call_api(*serialized, _request_timeout=60)
+            answer.read()
+        except urllib3.exceptions.HTTPError as exc:
+            reason = getattr(exc, "reason", exc)
+            raise ClusterError(f"the API server {self.server} does not answer: {reason}") from exc
+        return _content(int(answer.status), bytes(answer.data or b""))
+
+    def kind(self, api_version: str, kind: str) -> Kind | None:
+        """Where objects of a kind are kept; None where the cluster does not know the kind."""
+        if (api_version, kind) not in self._kinds:
+            path = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
+            try:
+                known = self.request("GET", path)["resources"]
+            except ApiError as exc:
+                if exc.status != 404:
+                    raise
+                return None
+            for each in known:
+                if "/" not in each["name"]:
+                    self._kinds[api_version, each["kind"]] = Kind(path, each["name"], each["namespaced"])
+        return self._kinds.get((api_version, kind))
+
+    def get(self, path: str, query: Mapping[str, Any] | None = None) -> Object | None:
+        """An object or a list; None where there is no such thing."""
+        try:
+            return self.request("GET", path, query)
+        except ApiError as exc:
+            if exc.status == 404:
+                return None
+            raise
+
+    def items(self, path: str, query: Mapping[str, Any] | None = None) -> list[Object]:
+        """The objects of a list."""
+        return list(self.request("GET", path, query)["items"])
+
+
+class _as_file:  # noqa: N801 (a context manager, used as a function)
+    """The path of a kubeconfig that is given by its path or by its text."""
+
+    def __init__(self, kubeconfig: str) -> None:
+        self._given = kubeconfig
+        self._temporary: Path | None = None
+
+    def __enter__(self) -> str:
+        if "\n" not in self._given and not self._given.lstrip().startswith("{"):
+            path = Path(self._given).expanduser()
+            if not path.is_file():
+                raise ClusterError(f"there is no kubeconfig {path}; name one with `pulumi config set --path`")
+            return str(path)
+        handle, name = tempfile.mkstemp(prefix="kubeconfig-")
+        with os.fdopen(handle, "w") as file:
+            file.write(self._given)
+        self._temporary = Path(name)
+        return name
+
+    def __exit__(self, *_: object) -> None:
+        if self._temporary is not None:
+            self._temporary.unlink()
+
+
+def _content(status: int, data: bytes) -> Object:
+    try:
+        content: Object = json.loads(data) if data[:1] == b"{" else {"text": data.decode(errors="replace")}
+    except ValueError:
+        content = {"text": data.decode(errors="replace")}
+    if not 200 <= status < 300:
+        message = str(content.get("message") or content.get("text") or f"HTTP status {status}")
+        raise ApiError(status, message, content)
+    return content

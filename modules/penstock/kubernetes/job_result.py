@@ -1,0 +1,137 @@
+"""The end of a job in the cluster: a dynamic resource that waits for a JobSet and reads what its chief left.
+
+pulumi-kubernetes can wait for a JobSet to complete, but not notice that it has failed, nor say why.
+"""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import pulumi
+from pulumi.dynamic import ConfigureRequest, CreateResult, DiffResult, Resource, ResourceProvider, UpdateResult
+
+from penstock.errors import StageFailed, StageInterrupted
+from penstock.kubernetes import verdict
+from penstock.kubernetes.api import MERGE, Api, Object
+from penstock.local import engine
+from penstock.local import urn as resource_urn
+
+JOB_SETS = "/apis/jobset.x-k8s.io/v1alpha2/namespaces/{namespace}/jobsets"
+TOLD = "penstock.dev/failure-told"
+"""Set on a JobSet whose failure a person has been told: the next `up` starts it again."""
+POLL_SECONDS = 1.0
+WATCHED = ("namespace", "job_set", "uid")
+OUTPUTS = ("path", "digest", "counts", "metrics")
+
+
+class JobResultProvider(ResourceProvider):
+    """Waits for a JobSet; pickled by reference, so it keeps no attributes of its own."""
+
+    serialize_as_secret_always = False
+
+    def configure(self, req: ConfigureRequest) -> None:  # noqa: ARG002 (Pulumi's signature)
+        """Called once in the process that hosts the provider."""
+        engine.adopt_provider_host()
+
+    def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
+        """Another JobSet has another result; how the cluster is reached does not matter."""
+        return DiffResult(changes=any(_olds.get(key) != _news.get(key) for key in WATCHED))
+
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        """Waits."""
+        return CreateResult(props["name"], _result(props))
+
+    def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
+        """Waits for another one."""
+        return UpdateResult(_result(_news))
+
+
+class JobResult(Resource, module="penstock", name="JobResult"):
+    """The artifact that a JobSet left."""
+
+    path: pulumi.Output[str]
+    """Folder of the sealed artifact, in the pods."""
+    digest: pulumi.Output[str]
+    """Digest of the artifact's manifest."""
+    counts: pulumi.Output[dict[str, Any]]
+    """What the stage counted, by name."""
+    metrics: pulumi.Output[dict[str, Any]]
+    """What the stage measured, by name."""
+
+    def __init__(self, name: str, props: dict[str, Any], opts: pulumi.ResourceOptions) -> None:
+        urn = resource_urn.of(name, "pulumi-python:dynamic/penstock:JobResult", opts)
+        super().__init__(JobResultProvider(), name, {"name": name, "urn": urn, **props, **dict.fromkeys(OUTPUTS)}, opts)
+
+
+def _result(props: dict[str, Any]) -> dict[str, Any]:
+    api = Api(props["kubeconfig"], props["context"])
+    namespace, name = props["namespace"], props["job_set"]
+    path = f"{JOB_SETS.format(namespace=namespace)}/{name}"
+    relay = engine.Relay(props["urn"])
+    deadline = time.monotonic() + float(props["timeout_seconds"])
+    last_startable = time.monotonic()
+    _start_again(api, path)
+    while True:
+        live = api.get(path)
+        if live is None:
+            raise StageFailed(f"{props['name']}: the JobSet {name} is gone; `pulumi refresh` and `up` make it again")
+        state = live.get("status", {}).get("terminalState")
+        pods = verdict.pods(api, namespace, name)
+        if state == "Completed":
+            return {**props, **_left(props, pods)}
+        if state == "Failed":
+            _tell(api, path)
+            raise StageFailed(f"{props['name']} failed: {verdict.failure(api, namespace, live, pods)}")
+        hopeless = verdict.hopeless(pods)
+        if not hopeless:
+            last_startable = time.monotonic()
+        elif time.monotonic() - last_startable > float(props["start_seconds"]):
+            _tell(api, path)
+            raise StageFailed(f"{props['name']} failed: {hopeless}")
+        if engine.is_cancelled():
+            raise StageInterrupted(f"{props['name']} is still running in the cluster as {name}; `up` goes on with it")
+        waiting = verdict.waiting(api, namespace, live, pods)
+        if time.monotonic() > deadline:
+            seconds = float(props["timeout_seconds"])
+            raise StageFailed(f"{props['name']} was not done after {seconds:.0f} seconds: {waiting}")
+        relay.progress(waiting)
+        time.sleep(POLL_SECONDS)
+
+
+def _left(props: Mapping[str, Any], pods: list[Object]) -> dict[str, Any]:
+    result = verdict.result(pods, props["success_role"])
+    if result is None:
+        raise StageFailed(
+            f"{props['name']} completed, but its {props['success_role']} left no result: its pod is gone, or its "
+            "program wrote none to PENSTOCK_RESULT"
+        )
+    return {key: result[key] for key in OUTPUTS}
+
+
+def _tell(api: Api, path: str) -> None:
+    api.request("PATCH", path, body={"metadata": {"annotations": {TOLD: "true"}}}, content_type=MERGE)
+
+
+def _start_again(api: Api, path: str) -> None:
+    """Makes a JobSet anew whose failure an earlier run has told."""
+    live = api.get(path)
+    if live is None or live["metadata"].get("annotations", {}).get(TOLD) != "true":
+        return
+    metadata = live["metadata"]
+    annotations = {key: value for key, value in metadata["annotations"].items() if key != TOLD}
+    again = {
+        "apiVersion": live["apiVersion"],
+        "kind": live["kind"],
+        "metadata": {
+            "name": metadata["name"],
+            "labels": metadata.get("labels", {}),
+            "annotations": annotations,
+        },
+        "spec": live["spec"],
+    }
+    api.request("DELETE", path, body={"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Foreground"})
+    while api.get(path) is not None:
+        if engine.is_cancelled():
+            raise StageInterrupted("interrupted while a failed JobSet was removed; `up` makes it again")
+        time.sleep(POLL_SECONDS)
+    api.request("POST", path.rpartition("/")[0], body=again)

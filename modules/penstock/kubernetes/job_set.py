@@ -1,0 +1,184 @@
+"""A job of the platform as a JobSet: a pure function.
+
+The success role ends it. A worker that fails is started again in its place; when a parameter server or the chief fails,
+all roles start again and the chief goes on from the last checkpoint. A pod that was evicted, or whose node went away,
+has not failed.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from penstock import cluster_spec
+from penstock.kubernetes.pods import LABEL, Machine, PodSpec, labels, pod
+from penstock.platform import Job, Program, Role
+
+PORT = 2222
+"""Where the replicas of a training cluster reach each other."""
+RESULT = "/dev/termination-log"
+"""The result becomes the last words of the container: part of the pod's status, to be read without any permission."""
+INPUT_AT_FAULT = 2
+"""The trainer's exit code for input that is wrong: no retry would help."""
+GRACE_SECONDS = 10
+DIGITS = 8
+LONGEST_NAME = 63
+"""Of a DNS label, which every pod's host name is."""
+ALONE = ("worker", "trial")
+"""Roles whose replicas are started again one by one; the others hold state, and all start again together."""
+
+
+@dataclass(frozen=True)
+class JobSetArgs:
+    """What a JobSet takes beside the job itself."""
+
+    stack: str
+    images: Mapping[Program, str]
+    claim: str
+    machines: Mapping[str, Machine]
+    """By role."""
+    data_claim: str = ""
+    problem: str = ""
+    queue: str = ""
+    """Name of a Kueue LocalQueue; empty: the job starts at once."""
+    exclusive_topology: str = ""
+    """Node label of which each Job of the set takes one value for itself, such as a TPU slice's node pool."""
+
+
+def job_set(
+    name: str, job: Job, commands: Mapping[str, Sequence[str]], digests: Mapping[str, str], args: JobSetArgs
+) -> dict[str, Any]:
+    """The JobSet's manifest; its name ends in a digest of it, so the same job is found again."""
+    roles = {role: details for role, details in sorted(job.roles.items()) if details.replicas > 0}
+    content = json.dumps([_Set(name, name, job, roles, commands, args).spec(), dict(digests)], sort_keys=True)
+    digest = hashlib.sha256(content.encode()).hexdigest()[:DIGITS]
+    longest = max(len(f"-{role}-0-{details.replicas - 1}") for role, details in roles.items())
+    own = f"{name[: LONGEST_NAME - longest - DIGITS - 1].rstrip('-')}-{digest}"
+    queue = {"kueue.x-k8s.io/queue-name": args.queue} if args.queue else {}
+    alone = {"alpha.jobset.sigs.k8s.io/exclusive-topology": args.exclusive_topology} if args.exclusive_topology else {}
+    return {
+        "apiVersion": "jobset.x-k8s.io/v1alpha2",
+        "kind": "JobSet",
+        "metadata": {"name": own, "labels": {**labels(args.stack, name, "job"), **queue}, "annotations": alone},
+        "spec": _Set(own, name, job, roles, commands, args).spec(),
+    }
+
+
+@dataclass(frozen=True)
+class _Set:
+    """A JobSet named `own` of the workload `name`."""
+
+    own: str
+    name: str
+    job: Job
+    roles: Mapping[str, Role]
+    commands: Mapping[str, Sequence[str]]
+    args: JobSetArgs
+
+    def spec(self) -> dict[str, Any]:
+        alone = [role for role in self.roles if role in ALONE]
+        # The rule of a role's own pods has decided that another attempt would end the same way.
+        rules: list[dict[str, Any]] = [
+            {"name": "input", "action": "FailJobSet", "onJobFailureReasons": ["PodFailurePolicy"]}
+        ]
+        if alone:
+            rules.append({"name": "spent", "action": "FailJobSet", "targetReplicatedJobs": alone})
+        return {
+            "network": {"enableDNSHostnames": True, "publishNotReadyAddresses": True},
+            "successPolicy": {"operator": "All", "targetReplicatedJobs": [self.job.success_role]},
+            "failurePolicy": {
+                "maxRestarts": max(details.restarts for role, details in self.roles.items() if role not in ALONE),
+                "rules": rules,
+            },
+            "replicatedJobs": [self._replicated(role, details) for role, details in self.roles.items()],
+        }
+
+    def _replicated(self, role: str, details: Role) -> dict[str, Any]:
+        alone = {"backoffLimitPerIndex": details.restarts, "maxFailedIndexes": 0}
+        template = {
+            **pod(self._pod(role, details)),
+            "restartPolicy": "Never",
+            "terminationGracePeriodSeconds": GRACE_SECONDS,
+        }
+        spec = {
+            "completionMode": "Indexed",
+            "completions": details.replicas,
+            "parallelism": details.replicas,
+            **(alone if role in ALONE else {"backoffLimit": 0}),
+            "podFailurePolicy": {"rules": _failure_rules(self.job.program.value)},
+            "template": {"metadata": {"labels": labels(self.args.stack, self.name, role)}, "spec": template},
+        }
+        return {"name": role, "replicas": 1, "template": {"spec": spec}}
+
+    def _pod(self, role: str, details: Role) -> PodSpec:
+        replicas = {each: other.replicas for each, other in self.roles.items()}
+        in_cluster = any(each == role for each, _ in cluster_spec.members(replicas))
+        return PodSpec(
+            program=self.job.program,
+            image=self.args.images[self.job.program],
+            arguments=self.commands[role],
+            resources=details.resources,
+            machine=self.args.machines.get(role, Machine()),
+            environment=_environment(self.own, role, replicas, details, decides=role == self.job.success_role),
+            claim=self.args.claim,
+            data_claim=self.args.data_claim,
+            problem=self.args.problem,
+            ports={"tensorflow": PORT} if in_cluster else {},
+        )
+
+
+def _failure_rules(container: str) -> list[dict[str, Any]]:
+    at_fault = {"containerName": container, "operator": "In", "values": [INPUT_AT_FAULT]}
+    return [
+        {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+        {"action": "FailJob", "onExitCodes": at_fault},
+    ]
+
+
+def _environment(
+    own: str, role: str, replicas: Mapping[str, int], details: Role, decides: bool
+) -> list[dict[str, Any]]:
+    index = {"fieldRef": {"fieldPath": "metadata.labels['batch.kubernetes.io/job-completion-index']"}}
+    found: list[dict[str, Any]] = [
+        {"name": "PENSTOCK_ROLE", "value": role},
+        {"name": "PENSTOCK_INDEX", "valueFrom": index},
+    ]
+    config = cluster_spec.tf_config(replicas, lambda each, at: f"{own}-{each}-0-{at}.{own}:{PORT}", role, 0)
+    if config is not None:
+        # All replicas of a role share one template, so the kubelet fills in the index.
+        parsed = json.loads(config)
+        parsed["task"]["index"] = "?"
+        found.append({"name": "TF_CONFIG", "value": json.dumps(parsed).replace('"?"', "$(PENSTOCK_INDEX)")})
+    if decides:
+        found.append({"name": "PENSTOCK_RESULT", "value": RESULT})
+    return [*found, *({"name": key, "value": value} for key, value in sorted(details.environment.items()))]
+
+
+def disruption_budget(name: str, replicas: int, args: JobSetArgs) -> dict[str, Any]:
+    """One pod of a job may be moved away at a time."""
+    selector = {f"{LABEL}/workload": name, "app.kubernetes.io/instance": args.stack}
+    return {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": {"name": name, "labels": labels(args.stack, name, "budget")},
+        # A Job has no scale of its own, so a share or a maximum would be refused.
+        "spec": {"minAvailable": max(0, replicas - 1), "selector": {"matchLabels": selector}},
+    }
+
+
+def edges(name: str, args: JobSetArgs) -> dict[str, Any]:
+    """The replicas of a training cluster reach each other, on their one port, and nobody else does."""
+    selector = {"matchLabels": {f"{LABEL}/workload": name, "app.kubernetes.io/instance": args.stack}}
+    ports = [{"protocol": "TCP", "port": PORT}]
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": name, "labels": labels(args.stack, name, "policy")},
+        "spec": {
+            "podSelector": selector,
+            "policyTypes": ["Ingress", "Egress"],
+            "ingress": [{"from": [{"podSelector": selector}], "ports": ports}],
+            "egress": [{"to": [{"podSelector": selector}], "ports": ports}],
+        },
+    }

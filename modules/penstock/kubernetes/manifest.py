@@ -1,0 +1,48 @@
+"""A manifest as a resource of the official SDK."""
+
+import importlib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import pulumi
+
+MODULES = {"v1": "core.v1", "networking.k8s.io/v1": "networking.v1"}
+"""Of the SDK, where they are not named as the API is."""
+BUILT_IN = ("v1", "apps/v1", "autoscaling/v2", "batch/v1", "networking.k8s.io/v1", "policy/v1")
+
+
+def resource(name: str, manifest: Mapping[str, Any], opts: pulumi.ResourceOptions) -> Any:
+    """The resource `name` of a manifest whose kind is known already."""
+    # The SDK is large, and what runs on this machine alone never needs it.
+    from pulumi_kubernetes import apiextensions
+
+    api_version, kind = str(manifest["apiVersion"]), str(manifest["kind"])
+    rest = {key: value for key, value in manifest.items() if key not in ("apiVersion", "kind")}
+    if api_version not in BUILT_IN:
+        return apiextensions.CustomResource(
+            name, api_version=api_version, kind=kind, metadata=rest["metadata"], spec=rest["spec"], opts=opts
+        )
+    module = importlib.import_module(f"pulumi_kubernetes.{MODULES.get(api_version, api_version.replace('/', '.'))}")
+    fields = {re.sub("([A-Z])", r"_\1", key).lower(): value for key, value in rest.items()}
+    return getattr(module, kind)(name, **fields, opts=opts)
+
+
+def later(
+    name: str,
+    api_version: str,
+    kind: str,
+    manifest: pulumi.Output[dict[str, Any]],
+    opts: pulumi.ResourceOptions,
+) -> Any:
+    """The same for a manifest of which only the kind is known before other resources are made."""
+    from pulumi_kubernetes import apiextensions
+
+    return apiextensions.CustomResource(
+        name,
+        api_version=api_version,
+        kind=kind,
+        metadata=manifest.apply(lambda known: known["metadata"]),
+        spec=manifest.apply(lambda known: known["spec"]),
+        opts=opts,
+    )

@@ -1,0 +1,245 @@
+"""The cluster target: jobs as JobSets, services as Deployments, in a namespace of the stack's own."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pulumi
+
+from penstock import platform
+from penstock.errors import PenstockError
+from penstock.kubernetes import job_set, manifest, preflight, serving, workspace
+from penstock.kubernetes.api import Api
+from penstock.kubernetes.job_result import JobResult
+from penstock.kubernetes.pods import DATA, PROBLEM, STORE, Machine, labels
+from penstock.kubernetes.serving import ScaleOn
+
+
+@dataclass(frozen=True)
+class ClusterArgs:
+    """Which cluster, and what of it the pipeline takes."""
+
+    kubeconfig: str
+    """Path of a kubeconfig."""
+    trainer_image: str
+    """Image with `python -m penstock_trainer`, by digest."""
+    serving_image: str
+    """Image with `python -m penstock_serving`, by digest."""
+    namespace: str
+    """Made, and deleted with the stack."""
+    context: str | None = None
+    """Context of the kubeconfig. Default: its current one."""
+    storage_class: str = ""
+    """Empty: the cluster's default. With more than one node it must take mounts from many."""
+    storage_gib: int = 50
+    access_mode: str = "ReadWriteMany"
+    data_claim: str = ""
+    """A claim with raw files, mounted read-only at `/data`."""
+    machines: Mapping[str, Machine] = field(default_factory=dict[str, Machine])
+    """What the pods of a role run on, by role: chief, ps, worker, evaluator, trial, server."""
+    autoscaled: bool = False
+    """Nodes are made on demand: an accelerator that no node has yet is no fault."""
+    queue: str = ""
+    """A Kueue LocalQueue that jobs wait in."""
+    exclusive_topology: str = ""
+    """Node label of which each role takes one value for itself."""
+    quota: Mapping[str, str] = field(default_factory=lambda: dict(workspace.QUOTA))
+    scale_on: ScaleOn = ScaleOn.CPU
+    requests_per_second: int = 100
+    prometheus: str = ""
+    timeout_minutes: float = 24 * 60
+    """For how long `up` waits for one job."""
+    start_minutes: float = 2
+    """For how long a pod may be unable to start, such as for want of its image, before the job is given up."""
+
+
+class KubernetesPlatform:
+    """Runs everything in one namespace of an existing cluster; `problem_folder` is where relative files start."""
+
+    def __init__(self, stack: str, args: ClusterArgs, problem_folder: Path) -> None:
+        self._stack, self._args, self._folder = stack, args, problem_folder
+        self._images = {
+            platform.Program.TRAINER: args.trainer_image,
+            platform.Program.SERVER: args.serving_image,
+        }
+        kinds = [preflight.JOB_SET]
+        kinds += [("kueue.x-k8s.io/v1beta1", "LocalQueue")] if args.queue else []
+        kinds += [("keda.sh/v1alpha1", "ScaledObject")] if args.scale_on is ScaleOn.KEDA else []
+        needs = preflight.Needs(
+            stack=stack,
+            namespace=args.namespace,
+            kinds=tuple(kinds),
+            machines=args.machines,
+            autoscaled=args.autoscaled,
+            storage_class=args.storage_class,
+            data_claim=args.data_claim,
+            queue=args.queue,
+        )
+        preflight.check(Api(args.kubeconfig, args.context), needs)
+        self._provider = self._made_provider("cluster", upsert=False)
+        # A run that was killed may have made the job already: then it is gone on with.
+        self._job_provider = self._made_provider("cluster-jobs", upsert=True)
+        self._claim = pulumi.Output.from_input("artifacts")
+        self._namespace: pulumi.Output[str] = pulumi.Output.from_input(args.namespace)
+
+    def storage(self, name: str, keep: Sequence[str], opts: pulumi.ResourceOptions) -> pulumi.Output[str]:
+        """The namespace with what it has from the start, and the claim; something to keep keeps both of them whole."""
+        args = workspace.WorkspaceArgs(
+            self._stack,
+            self._args.namespace,
+            self._args.storage_class,
+            self._args.storage_gib,
+            self._args.access_mode,
+            self._args.quota,
+        )
+        kept = pulumi.ResourceOptions(retain_on_delete=bool(keep))
+        made = manifest.resource(f"{name}-namespace", workspace.namespace(args), self._options(opts, kept))
+        self._namespace = _metadata(made, "name")
+        for part, content in workspace.objects(args).items():
+            self._make(f"{name}-{part}", content, opts)
+        claim = manifest.resource(f"{name}-claim", self._placed(workspace.claim(args)), self._options(opts, kept))
+        self._claim = _metadata(claim, "name")
+        return self._claim.apply(lambda _: STORE)
+
+    def job(self, name: str, job: platform.Job, opts: pulumi.ResourceOptions) -> platform.Artifact:
+        """A JobSet, run to its end."""
+        problem = self._problem(name, job, opts)
+        replicas = sum(role.replicas for role in job.roles.values())
+        policy = job_set.edges(name, self._job_args(""))
+        first: list[pulumi.Resource] = [self._make(f"{name}-policy", policy, opts)]
+        if replicas > 1:
+            budget = job_set.disruption_budget(name, replicas, self._job_args(""))
+            first.append(self._make(f"{name}-budget", budget, opts))
+        commands = {
+            role: [self._in_pod(argument, job.files) for argument in details.command]
+            for role, details in job.roles.items()
+        }
+        known = pulumi.Output.all(commands=commands, digests=dict(job.digests), claim=self._claim, problem=problem)
+        made = known.apply(
+            lambda at: job_set.job_set(
+                name, job, at["commands"], at["digests"], self._job_args(at["claim"], at["problem"])
+            )
+        )
+        # Its pods must not run before the policy that lets them reach each other.
+        merged = self._options(opts, pulumi.ResourceOptions(depends_on=first, provider=self._job_provider))
+        resource = manifest.later(name, *preflight.JOB_SET, made.apply(self._placed_later), merged)
+        result = JobResult(
+            f"{name}-result",
+            {
+                "kubeconfig": self._args.kubeconfig,
+                "context": self._args.context or "",
+                "namespace": _metadata(resource, "namespace"),
+                "job_set": _metadata(resource, "name"),
+                "uid": _metadata(resource, "uid"),
+                "success_role": job.success_role,
+                "timeout_seconds": 60 * self._args.timeout_minutes,
+                "start_seconds": 60 * self._args.start_minutes,
+            },
+            opts,
+        )
+        return platform.Artifact(result.path, result.digest, result.counts, result.metrics)
+
+    def service(self, name: str, service: platform.Service, opts: pulumi.ResourceOptions) -> pulumi.Output[str]:
+        """A Deployment behind a Service; the URL is one of the cluster's own names."""
+        args = serving.ServingArgs(
+            stack=self._stack,
+            image=self._images[service.program],
+            claim="artifacts",
+            machine=self._args.machines.get("server", Machine()),
+            scale_on=self._args.scale_on,
+            requests_per_second=self._args.requests_per_second,
+            prometheus=self._args.prometheus,
+        )
+        parts = serving.objects(name, service, [], args)
+        template = pulumi.Output.all(*service.command).apply(
+            lambda command: serving.objects(name, service, command, args)["deployment"]["spec"]
+        )
+        parts["deployment"]["spec"] = template
+        policy = self._make(f"{name}-policy", parts.pop("policy"), opts)
+        deployment = manifest.resource(
+            name,
+            self._placed(parts.pop("deployment")),
+            self._options(opts, pulumi.ResourceOptions(depends_on=[policy])),
+        )
+        # The Service waits for a pod that answers, so it comes after what makes the pods.
+        after = pulumi.ResourceOptions(depends_on=[deployment])
+        for part, content in parts.items():
+            manifest.resource(f"{name}-{part}", self._placed(content), self._options(opts, after))
+        return self._namespace.apply(lambda space: f"http://{name}.{space}.svc.cluster.local:{service.port}")
+
+    def estimated_cost(self) -> Mapping[str, Any]:
+        """The cluster is there already; what it costs is not known here."""
+        return {"usd_per_hour": None, "note": "runs on an existing cluster, whose price is not known here"}
+
+    def _made_provider(self, name: str, upsert: bool) -> pulumi.ProviderResource:
+        from pulumi_kubernetes import Provider
+
+        return Provider(
+            name, kubeconfig=self._args.kubeconfig, context=self._args.context, upsert_existing_objects=upsert
+        )
+
+    def _job_args(self, claim: str, problem: str = "") -> job_set.JobSetArgs:
+        return job_set.JobSetArgs(
+            stack=self._stack,
+            images=self._images,
+            claim=claim,
+            machines=self._args.machines,
+            data_claim=self._args.data_claim,
+            problem=problem,
+            queue=self._args.queue,
+            exclusive_topology=self._args.exclusive_topology,
+        )
+
+    def _make(self, name: str, content: dict[str, Any], opts: pulumi.ResourceOptions) -> Any:
+        return manifest.resource(name, self._placed(content), self._options(opts))
+
+    def _placed(self, content: dict[str, Any]) -> dict[str, Any]:
+        return {**content, "metadata": {**content["metadata"], "namespace": self._namespace}}
+
+    def _placed_later(self, content: dict[str, Any]) -> dict[str, Any]:
+        return {**content, "metadata": {**content["metadata"], "namespace": self._args.namespace}}
+
+    def _options(self, opts: pulumi.ResourceOptions, more: pulumi.ResourceOptions | None = None) -> Any:
+        own = pulumi.ResourceOptions(provider=self._provider)
+        return pulumi.ResourceOptions.merge(pulumi.ResourceOptions.merge(opts, own), more or pulumi.ResourceOptions())
+
+    def _problem(self, name: str, job: platform.Job, opts: pulumi.ResourceOptions) -> pulumi.Input[str]:
+        """The ConfigMap with the problem's file; its name ends in its digest, as what is mounted must not change."""
+        own = [file for file in job.files if file.endswith(".py")]
+        if not own:
+            return ""
+        file = self._folder / own[0]
+        try:
+            text = file.read_text()
+        except OSError as exc:
+            raise PenstockError(f"the problem {own[0]!r} cannot be read: {exc.strerror}") from exc
+        digest = hashlib.sha256(text.encode()).hexdigest()[: job_set.DIGITS]
+        content = {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": f"{name}-{digest}", "labels": labels(self._stack, name, "problem")},
+            "immutable": True,
+            "data": {file.name: text},
+        }
+        return _metadata(self._make(f"{name}-problem", content, opts), "name")
+
+    def _in_pod(self, argument: pulumi.Input[str], files: Sequence[str]) -> pulumi.Input[str]:
+        """An argument as it is where the pod runs: there are no files of this machine."""
+        if not isinstance(argument, str) or argument not in files:
+            return argument
+        if argument.endswith(".py"):
+            return f"{PROBLEM}/{PurePosixPath(argument).name}"
+        if not argument.startswith((f"{DATA}/", f"{STORE}/")):
+            raise PenstockError(
+                f"raw files {argument!r} are on this machine, where the pods cannot read them; put them on a claim, "
+                f"name it with the setting `data_claim`, and write the pattern as {DATA}/..."
+            )
+        return argument
+
+
+def _metadata(made: Any, field: str) -> pulumi.Output[str]:
+    """A field of the metadata that the cluster gave an object."""
+    metadata: pulumi.Output[dict[str, str]] = made.metadata
+    return metadata.apply(lambda known: known[field])

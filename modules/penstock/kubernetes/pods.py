@@ -1,0 +1,144 @@
+"""Pods as a cluster that trusts nobody takes them: pure functions from what a role asks for to a pod's manifest."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from penstock.platform import Program, Resources
+
+STORE = "/artifacts"
+"""Where every pod has the stack's artifact store."""
+DATA = "/data"
+"""Where the trainer's pods have the claim with raw files, if there is one; read only."""
+PROBLEM = "/problem"
+"""Where a problem that is a file of the deploying machine is mounted."""
+USER = 65532
+MODULES = {Program.TRAINER: "penstock_trainer", Program.SERVER: "penstock_serving"}
+LABEL = "penstock.dev"
+SCRATCH_GIB = 8
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the pods of one role run on; what is left out is what the role itself asks for."""
+
+    cpus: float | None = None
+    memory_gib: float | None = None
+    accelerator: str = "nvidia.com/gpu"
+    """The resource that its accelerators are counted by."""
+    accelerators: int = 0
+    """Accelerators of each pod."""
+    node_selector: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Labels that a node must have."""
+
+
+@dataclass(frozen=True)
+class PodSpec:
+    """What is particular about one role's pods."""
+
+    program: Program
+    image: str
+    arguments: Sequence[str]
+    resources: Resources
+    machine: Machine = field(default_factory=Machine)
+    environment: Sequence[Mapping[str, Any]] = ()
+    claim: str = ""
+    data_claim: str = ""
+    problem: str = ""
+    """Name of the ConfigMap that holds the problem's file."""
+    writes: bool = True
+    """Whether it writes to the artifact store."""
+    ports: Mapping[str, int] = field(default_factory=dict[str, int])
+    extra: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """Further fields of the container: probes, lifecycle."""
+
+
+def pod(spec: PodSpec) -> dict[str, Any]:
+    """A pod's `spec`: restricted, nothing writable but the store and a scratch folder, no token of the cluster."""
+    volumes: list[dict[str, Any]] = [
+        {"name": "scratch", "emptyDir": {"sizeLimit": f"{SCRATCH_GIB}Gi"}},
+        {"name": "artifacts", "persistentVolumeClaim": {"claimName": spec.claim, "readOnly": not spec.writes}},
+    ]
+    mounts: list[dict[str, Any]] = [
+        {"name": "scratch", "mountPath": "/tmp"},
+        {"name": "artifacts", "mountPath": STORE, "readOnly": not spec.writes},
+    ]
+    if spec.data_claim:
+        volumes.append({"name": "data", "persistentVolumeClaim": {"claimName": spec.data_claim, "readOnly": True}})
+        mounts.append({"name": "data", "mountPath": DATA, "readOnly": True})
+    if spec.problem:
+        volumes.append({"name": "problem", "configMap": {"name": spec.problem}})
+        mounts.append({"name": "problem", "mountPath": PROBLEM, "readOnly": True})
+    container = {
+        "name": spec.program.value,
+        "image": spec.image,
+        "imagePullPolicy": "IfNotPresent" if "@sha256:" in spec.image else "Always",
+        "command": ["python", "-m", MODULES[spec.program]],
+        "args": list(spec.arguments),
+        "env": [{"name": "HOME", "value": "/tmp"}, *spec.environment],
+        "resources": _resources(spec),
+        "volumeMounts": mounts,
+        # What a failing program wrote last is then part of the pod's status, and `up` can tell it.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        **spec.extra,
+    }
+    if spec.ports:
+        container["ports"] = [{"name": name, "containerPort": port} for name, port in spec.ports.items()]
+    return {
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "serviceAccountName": spec.program.value,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": USER,
+            "runAsGroup": USER,
+            "fsGroup": USER,
+            # Else each start walks over all artifacts to change their group.
+            "fsGroupChangePolicy": "OnRootMismatch",
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [container],
+        "volumes": volumes,
+        **_placement(spec.machine),
+    }
+
+
+def labels(stack: str, name: str, role: str) -> dict[str, str]:
+    """Whose a pod is, for policies, selectors and bills."""
+    return {
+        "app.kubernetes.io/name": "penstock",
+        "app.kubernetes.io/instance": stack,
+        f"{LABEL}/workload": name,
+        f"{LABEL}/role": role,
+    }
+
+
+def _resources(spec: PodSpec) -> dict[str, Any]:
+    machine = spec.machine
+    cpus = machine.cpus or spec.resources.cpus
+    memory = f"{math.ceil(1024 * (machine.memory_gib or spec.resources.memory_gib))}Mi"
+    devices = {machine.accelerator: str(machine.accelerators)} if machine.accelerators else {}
+    disk = {"ephemeral-storage": "1Gi"}
+    return {
+        "requests": {"cpu": _cpus(cpus), "memory": memory, **disk, **devices},
+        # Memory is not to be had twice, idle processors are.
+        "limits": {"cpu": _cpus(2 * cpus), "memory": memory, "ephemeral-storage": f"{SCRATCH_GIB + 1}Gi", **devices},
+    }
+
+
+def _cpus(count: float) -> str:
+    return f"{math.ceil(1000 * count)}m"
+
+
+def _placement(machine: Machine) -> dict[str, Any]:
+    placed: dict[str, Any] = {"nodeSelector": dict(machine.node_selector)} if machine.node_selector else {}
+    if machine.accelerators:
+        # Nodes with accelerators keep others away by a taint of that name.
+        placed["tolerations"] = [{"key": machine.accelerator, "operator": "Exists", "effect": "NoSchedule"}]
+    return placed

@@ -1,0 +1,168 @@
+"""What can be known before anything is deployed: asked of the cluster in every preview, answered in words."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from penstock.kubernetes.api import Api, ClusterError
+from penstock.kubernetes.pods import Machine
+
+JOB_SET = ("jobset.x-k8s.io/v1alpha2", "JobSet")
+INSTALL = {
+    JOB_SET: "https://github.com/kubernetes-sigs/jobset/releases/download/v0.12.0/manifests.yaml",
+    ("kueue.x-k8s.io/v1beta1", "LocalQueue"): (
+        "https://github.com/kubernetes-sigs/kueue/releases/download/v0.14.0/manifests.yaml"
+    ),
+    ("keda.sh/v1alpha1", "ScaledObject"): "https://github.com/kedacore/keda/releases/download/v2.16.1/keda-2.16.1.yaml",
+}
+"""Kinds that a cluster does not bring along, and what `kubectl apply --server-side -f` installs them."""
+WRITTEN: tuple[tuple[str, str], ...] = (
+    ("", "serviceaccounts"),
+    ("", "persistentvolumeclaims"),
+    ("", "resourcequotas"),
+    ("", "configmaps"),
+    ("", "services"),
+    ("apps", "deployments"),
+    ("networking.k8s.io", "networkpolicies"),
+    ("policy", "poddisruptionbudgets"),
+    ("jobset.x-k8s.io", "jobsets"),
+)
+VERBS = ("create", "get", "patch", "delete")
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a stack needs of its cluster."""
+
+    stack: str
+    namespace: str
+    kinds: tuple[tuple[str, str], ...] = (JOB_SET,)
+    """Kinds beside Kubernetes' own."""
+    machines: Mapping[str, Machine] = field(default_factory=dict[str, Machine])
+    autoscaled: bool = False
+    """Nodes come when they are asked for, so that one that is not there yet is no fault."""
+    storage_class: str = ""
+    data_claim: str = ""
+    queue: str = ""
+
+
+def check(api: Api, needs: Needs) -> None:
+    """Raises a ClusterError with everything that is missing, one a line."""
+    wrong = [*_kinds(api, needs), *_namespace(api, needs)]
+    wrong += [*_permissions(api, needs), *_storage(api, needs)]
+    wrong += [*_machines(api, needs), *_own_objects(api, needs)] if not wrong else []
+    if wrong:
+        raise ClusterError(
+            f"the cluster of context {api.context!r} ({api.server}) cannot take it:\n" + "\n".join(wrong)
+        )
+
+
+def _kinds(api: Api, needs: Needs) -> list[str]:
+    return [
+        f"  it does not know the kind {kind} ({version}); install it with "
+        f"`kubectl apply --server-side -f {INSTALL[version, kind]}`"
+        for version, kind in needs.kinds
+        if api.kind(version, kind) is None
+    ]
+
+
+def _namespace(api: Api, needs: Needs) -> list[str]:
+    if not _may(api, "get", "", "namespaces", ""):
+        return []  # told by _permissions
+    found = api.get(f"/api/v1/namespaces/{needs.namespace}")
+    if found is None:
+        return []
+    if found["status"].get("phase") == "Terminating":
+        left = [str(each["message"]) for each in found["status"].get("conditions", []) if each["status"] == "True"]
+        return [
+            f"  namespace {needs.namespace} is being deleted; wait for it to be gone"
+            + "".join(f"\n    {message}" for message in left)
+        ]
+    owner = found["metadata"].get("labels", {}).get("app.kubernetes.io/instance")
+    if owner != needs.stack:
+        whose = f"stack {owner!r}" if owner else "somebody else"
+        return [
+            f"  namespace {needs.namespace} is there already and belongs to {whose}; choose another with the "
+            "setting `namespace`"
+        ]
+    return []
+
+
+def _permissions(api: Api, needs: Needs) -> list[str]:
+    asked = [("", "namespaces", verb, "") for verb in VERBS]
+    asked += [(group, plural, verb, needs.namespace) for group, plural in WRITTEN for verb in VERBS]
+    asked += [("", "pods", "list", needs.namespace), ("", "events", "list", needs.namespace)]
+    missing: dict[str, list[str]] = {}
+    # An administrator, the most frequent case, is one question.
+    if _may(api, "*", "*", "*", ""):
+        return []
+    for group, plural, verb, namespace in asked:
+        if not _may(api, verb, group, plural, namespace):
+            missing.setdefault(f"{plural}.{group}" if group else plural, []).append(verb)
+    return [
+        f"  you may not {', '.join(verbs)} {what} in namespace {needs.namespace}" for what, verbs in missing.items()
+    ]
+
+
+def _may(api: Api, verb: str, group: str, plural: str, namespace: str) -> bool:
+    attributes = {"verb": verb, "group": group, "resource": plural, "namespace": namespace}
+    review = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectAccessReview",
+        "spec": {"resourceAttributes": attributes},
+    }
+    path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+    return bool(api.request("POST", path, body=review)["status"]["allowed"])
+
+
+def _storage(api: Api, needs: Needs) -> list[str]:
+    if not _may(api, "list", "storage.k8s.io", "storageclasses", ""):
+        return []
+    found = api.items("/apis/storage.k8s.io/v1/storageclasses")
+    names = [str(each["metadata"]["name"]) for each in found]
+    offered = ", ".join(sorted(names)) or "none"
+    if needs.storage_class:
+        known = needs.storage_class in names
+        return [] if known else [f"  it has no storage class {needs.storage_class!r}; it has: {offered}"]
+    default = "storageclass.kubernetes.io/is-default-class"
+    if any(each["metadata"].get("annotations", {}).get(default) == "true" for each in found):
+        return []
+    return [f"  it has no default storage class; choose one with the setting `storage_class`; it has: {offered}"]
+
+
+def _machines(api: Api, needs: Needs) -> list[str]:
+    wanted = {
+        role: machine for role, machine in needs.machines.items() if machine.accelerators or machine.node_selector
+    }
+    if not wanted or needs.autoscaled or not _may(api, "list", "", "nodes", ""):
+        return []
+    nodes = api.items("/api/v1/nodes")
+    wrong: list[str] = []
+    for role, machine in wanted.items():
+        labelled = [
+            each for each in nodes if machine.node_selector.items() <= each["metadata"].get("labels", {}).items()
+        ]
+        fitting = [
+            each
+            for each in labelled
+            if int(each["status"]["allocatable"].get(machine.accelerator, 0)) >= machine.accelerators
+        ]
+        if not fitting:
+            selector = "".join(f" labelled {key}={value}" for key, value in machine.node_selector.items())
+            asked = f" with {machine.accelerators} x {machine.accelerator}" if machine.accelerators else ""
+            most = max((int(each["status"]["allocatable"].get(machine.accelerator, 0)) for each in nodes), default=0)
+            has = f"the most any of its {len(nodes)} nodes has of {machine.accelerator} is {most}"
+            wrong.append(
+                f"  role {role} asks for a node{asked}{selector}, and it has none: {has}. Where nodes are made "
+                "on demand, say so with the setting `autoscaled`"
+            )
+    return wrong
+
+
+def _own_objects(api: Api, needs: Needs) -> list[str]:
+    wrong: list[str] = []
+    inside = f"/namespaces/{needs.namespace}"
+    if needs.data_claim and api.get(f"/api/v1{inside}/persistentvolumeclaims/{needs.data_claim}") is None:
+        wrong.append(f"  namespace {needs.namespace} has no claim {needs.data_claim!r}, which `data_claim` names")
+    if needs.queue and api.get(f"/apis/kueue.x-k8s.io/v1beta1{inside}/localqueues/{needs.queue}") is None:
+        wrong.append(f"  namespace {needs.namespace} has no LocalQueue {needs.queue!r}, which `queue` names")
+    return wrong

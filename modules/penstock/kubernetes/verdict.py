@@ -1,0 +1,122 @@
+"""What a job's pods and the cluster's events say about how the job goes, in words."""
+
+import json
+from typing import Any
+
+from penstock.kubernetes.api import Api, Object
+
+JOB_SET = "jobset.sigs.k8s.io/jobset-name"
+ROLE = "jobset.sigs.k8s.io/replicatedjob-name"
+INDEX = "batch.kubernetes.io/job-completion-index"
+UNSTARTABLE = ("ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError")
+"""Reasons of a container that waits, for which waiting longer does not help."""
+LINES = 6
+
+
+def pods(api: Api, namespace: str, job_set: str) -> list[Object]:
+    """The pods of a JobSet."""
+    return api.items(f"/api/v1/namespaces/{namespace}/pods", {"labelSelector": f"{JOB_SET}={job_set}"})
+
+
+def result(found: list[Object], role: str) -> dict[str, Any] | None:
+    """What the role's first replica left as its last words."""
+    for pod in found:
+        labels = pod["metadata"]["labels"]
+        if labels.get(ROLE) == role and labels.get(INDEX) == "0" and pod["status"].get("phase") == "Succeeded":
+            try:
+                return json.loads(_ended(pod).get("message", ""))
+            except ValueError:
+                return None
+    return None
+
+
+def hopeless(found: list[Object]) -> str:
+    """Why a pod can never start; empty where none is in that state."""
+    for pod in found:
+        for container in pod["status"].get("containerStatuses", []):
+            waits = container["state"].get("waiting", {})
+            if waits.get("reason") in UNSTARTABLE:
+                return f"{_who(pod)} cannot start: {waits['reason']}: {waits.get('message', container['image'])}"
+    return ""
+
+
+def failure(api: Api, namespace: str, job_set: Object, found: list[Object]) -> str:
+    """Which role failed, how, and what it said last."""
+    name = job_set["metadata"]["name"]
+    said = [line for pod in found if (line := _last_words(pod))]
+    conditions = job_set.get("status", {}).get("conditions", [])
+    said += [each["message"] for each in conditions if each["type"] == "Failed" and each["status"] == "True"]
+    said += _warnings(api, namespace, name)
+    return "\n".join(dict.fromkeys(said)) or f"the JobSet {name} failed and nothing says why"
+
+
+def waiting(api: Api, namespace: str, job_set: Object, found: list[Object]) -> str:
+    """What runs, and what it is that the others wait for."""
+    phases: dict[str, int] = {}
+    for pod in found:
+        phases[pod["status"].get("phase", "Pending")] = phases.get(pod["status"].get("phase", "Pending"), 0) + 1
+    counted = ", ".join(f"{count} {phase.lower()}" for phase, count in sorted(phases.items())) or "none"
+    said = [f"pods: {counted}"]
+    if restarts := job_set.get("status", {}).get("restarts"):
+        said.append(f"started again {restarts} times")
+    if job_set["spec"].get("suspend"):
+        said.append(f"held by its queue{_held(api, namespace, job_set)}")
+    else:
+        said += _unscheduled(found)
+        wanted = sum(each["template"]["spec"]["completions"] for each in job_set["spec"]["replicatedJobs"])
+        if len(found) < wanted:
+            said += _warnings(api, namespace, job_set["metadata"]["name"])[:2]
+    return "; ".join(said)
+
+
+def _who(pod: Object) -> str:
+    labels = pod["metadata"]["labels"]
+    return f"{labels.get(ROLE)} {labels.get(INDEX)}"
+
+
+def _ended(pod: Object) -> Object:
+    for container in pod["status"].get("containerStatuses", []):
+        if ended := container["state"].get("terminated"):
+            return ended
+    return {}
+
+
+def _last_words(pod: Object) -> str:
+    ended = _ended(pod)
+    if pod["status"].get("phase") != "Failed" or not ended:
+        return ""
+    lines = str(ended.get("message") or "").splitlines()
+    told = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")][-1:] or lines[-LINES:]
+    reason = f" ({ended['reason']})" if ended.get("reason") not in (None, "Error") else ""
+    return "\n".join([f"{_who(pod)} ended with exit code {ended.get('exitCode')}{reason}", *told])
+
+
+def _unscheduled(found: list[Object]) -> list[str]:
+    said: list[str] = []
+    for pod in found:
+        for condition in pod["status"].get("conditions", []):
+            if condition["type"] == "PodScheduled" and condition["status"] == "False":
+                said.append(f"{_who(pod)} has no node: {condition.get('message', condition.get('reason'))}")
+    return said[:1]
+
+
+def _held(api: Api, namespace: str, job_set: Object) -> str:
+    """What Kueue says about the workload that stands for the JobSet."""
+    path = f"/apis/kueue.x-k8s.io/v1beta1/namespaces/{namespace}/workloads"
+    if api.get(path) is None:
+        return ""
+    for workload in api.items(path):
+        owners = [each["uid"] for each in workload["metadata"].get("ownerReferences", [])]
+        if job_set["metadata"]["uid"] in owners:
+            for condition in workload.get("status", {}).get("conditions", []):
+                if condition["type"] == "QuotaReserved" and condition["status"] == "False":
+                    return f": {condition['message']}"
+    return ""
+
+
+def _warnings(api: Api, namespace: str, name: str) -> list[str]:
+    """Warnings about the JobSet and all that carries its name, the latest first."""
+    events = api.items(f"/api/v1/namespaces/{namespace}/events", {"fieldSelector": "type=Warning"})
+    own = [each for each in events if str(each["involvedObject"].get("name", "")).startswith(name)]
+    own.sort(key=lambda each: str(each.get("lastTimestamp") or each.get("eventTime") or ""), reverse=True)
+    return list(dict.fromkeys(f"{each['reason']}: {each['message']}" for each in own))[:4]

@@ -1,0 +1,174 @@
+"""What is deployed to a cluster, as manifests; tests/cluster has a real API server judge and run them."""
+
+import json
+
+import pytest
+from cluster_settings import ClusterSettings
+
+from penstock import Job, Program, Role, Service
+from penstock.kubernetes import Machine, ScaleOn
+from penstock.kubernetes.job_set import JobSetArgs, disruption_budget, edges, job_set
+from penstock.kubernetes.serving import ServingArgs
+from penstock.kubernetes.serving import objects as serving_objects
+from penstock.kubernetes.workspace import WorkspaceArgs
+from penstock.kubernetes.workspace import objects as workspace_objects
+
+IMAGES = {Program.TRAINER: "trainer@sha256:1", Program.SERVER: "server@sha256:2"}
+ROLES = {
+    "chief": Role(["train"]),
+    "ps": Role(["train"], replicas=2, restarts=3),
+    "worker": Role(["train"], replicas=12, restarts=3),
+    "evaluator": Role(["evaluate"]),
+}
+
+
+def rendered(name="flow-train-model", roles=ROLES, digests=None, **args):
+    job = Job(Program.TRAINER, roles)
+    commands = {role: list(details.command) for role, details in roles.items()}
+    return job_set(
+        name, job, commands, digests or {}, JobSetArgs("prod", IMAGES, "artifacts", args.pop("machines", {}), **args)
+    )
+
+
+def containers(manifest):
+    found = {}
+    for each in manifest["spec"]["replicatedJobs"]:
+        found[each["name"]] = each["template"]["spec"]["template"]["spec"]["containers"][0]
+    return found
+
+
+def environment(container):
+    return {each["name"]: each.get("value", each.get("valueFrom")) for each in container["env"]}
+
+
+def served(low=1, high=1, **args):
+    service = Service(Program.SERVER, [], port=8501, min_replicas=low, max_replicas=high)
+    return serving_objects(
+        "serve", service, ["--model", "/artifacts/m"], ServingArgs("prod", "i@sha256:2", "artifacts", **args)
+    )
+
+
+def test_every_member_of_a_training_cluster_knows_all_by_stable_names_and_itself_by_its_index():
+    manifest = rendered()
+    name = manifest["metadata"]["name"]
+    config = environment(containers(manifest)["worker"])["TF_CONFIG"]
+    assert config.count("$(PENSTOCK_INDEX)") == 1
+    parsed = json.loads(config.replace("$(PENSTOCK_INDEX)", "7"))
+    assert parsed["task"] == {"type": "worker", "index": 7}
+    assert parsed["cluster"]["worker"][11] == f"{name}-worker-0-11.{name}:2222"
+    assert "evaluator" not in parsed["cluster"]
+    assert "TF_CONFIG" not in environment(containers(manifest)["evaluator"])
+
+
+def test_the_index_is_known_before_what_is_made_from_it():
+    names = [each["name"] for each in containers(rendered())["ps"]["env"]]
+    assert names.index("PENSTOCK_INDEX") < names.index("TF_CONFIG")
+
+
+def test_only_the_role_that_decides_leaves_a_result():
+    found = {role: "PENSTOCK_RESULT" in environment(container) for role, container in containers(rendered()).items()}
+    assert found == {"chief": True, "evaluator": False, "ps": False, "worker": False}
+
+
+def test_the_same_job_has_the_same_name_and_a_changed_one_another():
+    name = rendered()["metadata"]["name"]
+    assert rendered()["metadata"]["name"] == name
+    assert rendered(digests={"dataset": "sha256:2"})["metadata"]["name"] != name
+    assert rendered(roles={**ROLES, "worker": Role(["train"], replicas=13, restarts=3)})["metadata"]["name"] != name
+
+
+def test_the_longest_host_name_is_a_legal_one():
+    manifest = rendered(name="a-pipeline-with-a-rather-long-name-of-its-own-train-model")
+    name = manifest["metadata"]["name"]
+    assert len(f"{name}-evaluator-0-0") <= 63
+    assert len(f"{name}-worker-0-11") <= 63
+
+
+def test_a_pod_is_restricted_and_has_no_token_and_writes_nowhere_but_to_its_volumes():
+    for each in rendered()["spec"]["replicatedJobs"]:
+        pod = each["template"]["spec"]["template"]["spec"]
+        context = pod["containers"][0]["securityContext"]
+        assert pod["automountServiceAccountToken"] is False
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert context["readOnlyRootFilesystem"] is True
+        assert context["allowPrivilegeEscalation"] is False
+        assert context["capabilities"] == {"drop": ["ALL"]}
+        assert set(pod["containers"][0]["resources"]["limits"]) >= {"cpu", "memory", "ephemeral-storage"}
+
+
+def test_a_machine_with_accelerators_is_asked_for_and_its_taint_is_tolerated():
+    machine = Machine(cpus=6, memory_gib=24, accelerators=2, node_selector={"pool": "gpu"})
+    manifest = rendered(machines={"worker": machine})
+    pods = {each["name"]: each["template"]["spec"]["template"]["spec"] for each in manifest["spec"]["replicatedJobs"]}
+    worker = pods["worker"]["containers"][0]["resources"]
+    assert worker["requests"]["nvidia.com/gpu"] == worker["limits"]["nvidia.com/gpu"] == "2"
+    assert worker["requests"]["memory"] == "24576Mi"
+    assert pods["worker"]["nodeSelector"] == {"pool": "gpu"}
+    assert pods["worker"]["tolerations"][0]["key"] == "nvidia.com/gpu"
+    assert "tolerations" not in pods["ps"]
+
+
+def test_a_queue_and_a_topology_of_ones_own_are_asked_for_by_their_names():
+    metadata = rendered(queue="research", exclusive_topology="cloud.google.com/gke-nodepool")["metadata"]
+    assert metadata["labels"]["kueue.x-k8s.io/queue-name"] == "research"
+    assert metadata["annotations"]["alpha.jobset.sigs.k8s.io/exclusive-topology"] == "cloud.google.com/gke-nodepool"
+
+
+def test_a_job_may_lose_one_pod_at_a_time_and_its_budget_is_a_number():
+    # The API server refuses a share for pods that a Job owns.
+    assert disruption_budget("train", 16, JobSetArgs("prod", IMAGES, "a", {}))["spec"]["minAvailable"] == 15
+
+
+def test_everything_is_denied_but_names_the_training_port_and_the_endpoint():
+    workspace = workspace_objects(WorkspaceArgs("prod", "penstock-prod"))
+    deny = workspace["deny"]["spec"]
+    assert deny == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+    names = workspace["names"]["spec"]["egress"]
+    assert {port["port"] for rule in names for port in rule["ports"]} == {53}
+    training = edges("train", JobSetArgs("prod", IMAGES, "a", {}))["spec"]
+    assert training["ingress"][0]["from"] == [{"podSelector": training["podSelector"]}]
+    assert training["egress"][0]["ports"] == [{"protocol": "TCP", "port": 2222}]
+    serving = served()["policy"]["spec"]
+    assert serving["policyTypes"] == ["Ingress"]
+    assert serving["ingress"][0]["ports"] == [{"protocol": "TCP", "port": 8501}]
+
+
+def test_a_server_is_replaced_without_a_gap_and_reads_its_model_only():
+    spec = served()["deployment"]["spec"]
+    pod = spec["template"]["spec"]
+    container = pod["containers"][0]
+    assert spec["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
+    assert container["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": 8501}
+    assert container["lifecycle"]["preStop"]["sleep"]["seconds"] < pod["terminationGracePeriodSeconds"]
+    assert all(mount["readOnly"] for mount in container["volumeMounts"] if mount["mountPath"] == "/artifacts")
+
+
+def test_a_fixed_number_of_servers_is_ours_and_a_range_is_the_autoscalers():
+    fixed, ranged = served(2, 2), served(2, 9)
+    assert fixed["deployment"]["spec"]["replicas"] == 2
+    assert "scaling" not in fixed
+    assert "replicas" not in ranged["deployment"]["spec"]
+    assert (ranged["scaling"]["spec"]["minReplicas"], ranged["scaling"]["spec"]["maxReplicas"]) == (2, 9)
+    assert "budget" in ranged
+
+
+def test_to_zero_is_kedas():
+    scaling = served(0, 5, scale_on=ScaleOn.KEDA, prometheus="http://prometheus:9090")["scaling"]
+    assert scaling["kind"] == "ScaledObject"
+    assert scaling["spec"]["minReplicaCount"] == 0
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ({"trainer_image": "trainer:latest"}, "String should match pattern"),
+        ({"namespace": "Not_A_Label"}, "String should match pattern"),
+        ({"machines": {"wroker": {}}}, "there is no role wroker; roles are chief, ps"),
+        ({"scale_on": "magic"}, "Input should be 'cpu', 'requests' or 'keda'"),
+    ],
+)
+def test_a_wrong_setting_of_the_cluster_is_refused_by_its_name(setting, told):
+    image = f"i@sha256:{'0' * 64}"
+    with pytest.raises(ValueError, match=told):
+        ClusterSettings(**{"trainer_image": image, "serving_image": image, **setting})
