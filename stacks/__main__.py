@@ -7,7 +7,8 @@ from pathlib import Path
 import pulumi
 from settings import Settings, SettingsError
 
-from penstock import LocalPlatform, PenstockError, Pipeline, PipelineArgs
+from penstock import LocalPlatform, PenstockError, Pipeline, PipelineArgs, Platform
+from penstock.kubernetes import KubernetesPlatform
 from penstock.naming import model_name
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -18,7 +19,7 @@ ALREADY_REPORTED = 32  # tells Pulumi's language host that the person has seen t
 def build(s: Settings) -> None:
     """One pipeline on the stack's platform, and the stack's outputs."""
     home = Path(os.environ.get("PENSTOCK_HOME") or PROJECT / ".penstock")
-    platform = LocalPlatform(PROJECT, home, pulumi.get_stack())
+    platform = _platform(s, home)
     stages = {
         "preprocessing": {"raw": s.raw, "rows": s.rows, "bad_rows_allowed": s.bad_rows_allowed},
         "tuning": {"trials": s.trials, "processes": s.trial_processes, "epochs": s.tuning_epochs},
@@ -30,6 +31,13 @@ def build(s: Settings) -> None:
         pulumi.export(output, getattr(pipeline, output))
     pulumi.export("model_name", model_name(s.problem))
     pulumi.export("estimated_cost", platform.estimated_cost())
+
+
+def _platform(s: Settings, home: Path) -> Platform:
+    stack = pulumi.get_stack()
+    if s.cluster is not None and s.platform == "cluster":
+        return KubernetesPlatform(stack, s.cluster.args(stack, PROJECT), PROJECT)
+    return LocalPlatform(PROJECT, home, stack)
 
 
 try:

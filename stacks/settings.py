@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
+from cluster_settings import ClusterSettings
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
@@ -21,7 +22,9 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    platform: Literal["local"] = "local"
+    platform: Literal["local", "cluster"] = "local"
+    cluster: ClusterSettings | None = None
+    """Which cluster, for the platform `cluster`."""
     problem: Name = "flights"
     raw: tuple[Name, ...] = ()
     """Patterns of raw files; none: the problem's bundled ones."""
@@ -42,13 +45,26 @@ class Settings(BaseModel):
         """The settings in a stack's configuration, whose values are all text; other projects' keys are ignored."""
         own = {key.removeprefix(NAMESPACE): value for key, value in config.items() if key.startswith(NAMESPACE)}
         try:
-            return cls(**{key: _parsed(key, value) for key, value in own.items()})
+            return cls(**{key: _parsed(key, value) for key, value in own.items()})._checked()
         except ValidationError as exc:
             raise SettingsError("\n".join(dict.fromkeys(_sentence(error, own) for error in exc.errors()))) from exc
 
+    def _checked(self) -> "Settings":
+        if self.platform == "cluster" and self.cluster is None:
+            raise SettingsError(
+                "the platform is 'cluster' and no setting says which; "
+                "for example `pulumi config set --path cluster.trainer_image IMAGE@sha256:...`"
+            )
+        return self
+
 
 def _parsed(key: str, value: str) -> Any:
-    """Lists are JSON; a single value does for a list of one."""
+    """Lists and objects are JSON; a single value does for a list of one."""
+    if key == "cluster":
+        try:
+            return json.loads(value)
+        except ValueError:
+            return value
     if key not in ("raw", "keep"):
         return value
     try:
@@ -59,7 +75,11 @@ def _parsed(key: str, value: str) -> Any:
 
 
 def _sentence(error: ErrorDetails, given: Mapping[str, str]) -> str:
-    key = str(error["loc"][0])
+    key, *inside = (str(part) for part in error["loc"])
+    if key == "cluster" and inside:
+        problem = "unknown setting" if error["type"] == "extra_forbidden" else error["msg"]
+        named = ".".join([key, *inside])
+        return f"setting {named!r} is {error['input']!r}: {problem}; see `pulumi config get {key}`"
     value = given.get(key)
     if error["type"] == "extra_forbidden":
         close = difflib.get_close_matches(key, Settings.model_fields, n=1, cutoff=0.5)

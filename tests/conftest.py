@@ -25,8 +25,8 @@ SMALL = {"rows": 6000, "trials": 2, "epochs": 1, "bad_rows_allowed": "0.001"}
 class Project:
     """A copy of the program and its tools in a folder of its own, with the checkout's trainer, server, environments."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, stack: str = "local") -> None:
+        self.root, self.stack = root, stack
         for name in ("stacks", "tools"):
             ignore = shutil.ignore_patterns(".venv", "__pycache__")
             shutil.copytree(CHECKOUT / name, root / name, ignore=ignore)
@@ -43,13 +43,13 @@ class Project:
     @property
     def stack_folder(self) -> Path:
         """Artifacts, logs and jobs of the stack."""
-        return self.root / ".penstock" / "local"
+        return self.root / ".penstock" / self.stack
 
     def configure(self, **settings: Any) -> None:
         """Writes the stack's configuration: a small slice of the flights, and what the test changes of it."""
         values = {"problem": self.problem.name, "port": self.port, "keep": ["raw"], **SMALL, **settings}
         config = {f"penstock:{key}": value for key, value in values.items()}
-        (self.root / "stacks/Pulumi.local.yaml").write_text(json.dumps({"config": config}))
+        (self.root / f"stacks/Pulumi.{self.stack}.yaml").write_text(json.dumps({"config": config}))
 
     def environment(self) -> dict[str, str]:
         """As a newcomer's: nothing of Pulumi is set, and its home is not the user's."""
@@ -60,7 +60,7 @@ class Project:
         """Starts `make up` or `make down` in a session of its own, as a terminal would."""
         with (self.root / "output.txt").open("w") as output:
             return subprocess.Popen(
-                [CHECKOUT / ".venv/bin/python", "tools/stack.py", command, "local"],
+                [CHECKOUT / ".venv/bin/python", "tools/stack.py", command, self.stack],
                 cwd=self.root,
                 env=self.environment(),
                 stdin=subprocess.DEVNULL,
@@ -82,12 +82,12 @@ class Project:
 
     def deployment(self) -> dict[str, Any]:
         """The stack's resources by name, as the state has them."""
-        state = json.loads((self.root / ".penstock/state/.pulumi/stacks/penstock/local.json").read_text())
+        state = json.loads((self.root / f".penstock/state/.pulumi/stacks/penstock/{self.stack}.json").read_text())
         return {r["urn"].rpartition("::")[2]: r for r in state["checkpoint"]["latest"].get("resources", [])}
 
     def outputs(self) -> dict[str, Any]:
         """The stack's outputs."""
-        return self.deployment()["penstock-local"]["outputs"]
+        return self.deployment()[f"penstock-{self.stack}"]["outputs"]
 
     def get(self, path: str) -> Any:
         """What the model's endpoint answers: `path` is appended to its URL."""
@@ -137,7 +137,8 @@ def free_port() -> int:
     raise AssertionError("no free port")
 
 
-def _remove(project: Project) -> None:
+def remove(project: Project) -> None:
+    """Takes the stack down and ends what is left."""
     project.configure(keep=[])
     if (project.root / ".penstock/state").exists():
         project.run("down")
@@ -150,7 +151,7 @@ def project(tmp_path: Path) -> Iterator[Project]:
     """A project on which nothing has been run."""
     made = Project(tmp_path)
     yield made
-    _remove(made)
+    remove(made)
 
 
 @pytest.fixture(scope="session")
@@ -161,7 +162,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     made.run("up")
     print(f"first up: {time.monotonic() - begin:.0f} s", file=sys.stderr)
     yield made
-    _remove(made)
+    remove(made)
 
 
 def pytest_configure(config: pytest.Config) -> None:

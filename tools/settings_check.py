@@ -17,8 +17,8 @@ def check(stack: str) -> Settings:
     declared = _load(PROJECT / "Pulumi.yaml").get("config") or {}
     config = {f"{NAMESPACE}{key}": _text(entry["default"]) for key, entry in declared.items()}
     own = _load(config_file(stack)).get("config") or {}
-    # A secret is a mapping with one key; none of the settings is one.
-    config |= {key: _text(value) for key, value in own.items() if not isinstance(value, dict)}
+    # None of the settings is a secret.
+    config |= {key: _text(value) for key, value in own.items() if not (isinstance(value, dict) and "secure" in value)}
     return Settings.from_config(config)
 
 

@@ -1,0 +1,74 @@
+"""The settings of a stack on an existing cluster: `pulumi config set --path cluster.KEY VALUE`."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from penstock.kubernetes import ClusterArgs, Machine, ScaleOn
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
+Image = Annotated[str, Field(pattern=r"^[^\s@]+@sha256:[0-9a-f]{64}$")]
+ROLES = ("chief", "ps", "worker", "evaluator", "trial", "server")
+
+
+class MachineSettings(BaseModel):
+    """What the pods of one role run on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    cpus: Annotated[float, Field(gt=0)] | None = None
+    memory_gib: Annotated[float, Field(gt=0)] | None = None
+    accelerator: str = "nvidia.com/gpu"
+    accelerators: Annotated[int, Field(ge=0)] = 0
+    node_selector: dict[str, str] = {}
+
+
+class ClusterSettings(BaseModel):
+    """Which cluster, and what of it the pipeline takes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    trainer_image: Image
+    serving_image: Image
+    kubeconfig: str = ""
+    """Path. Empty: what KUBECONFIG names, else ~/.kube/config."""
+    context: str | None = None
+    namespace: Name | None = None
+    """None: `penstock-` and the stack's name."""
+    storage_class: str = ""
+    storage_gib: Annotated[int, Field(ge=1)] = 50
+    access_mode: Annotated[str, Field(pattern="^ReadWrite(Many|Once)$")] = "ReadWriteMany"
+    data_claim: str = ""
+    machines: dict[str, MachineSettings] = {}
+    autoscaled: bool = False
+    queue: str = ""
+    exclusive_topology: str = ""
+    scale_on: ScaleOn = ScaleOn.CPU
+    requests_per_second: Annotated[int, Field(ge=1)] = 100
+    prometheus: str = ""
+    timeout_minutes: Annotated[float, Field(gt=0)] = 24 * 60
+    start_minutes: Annotated[float, Field(gt=0)] = 2
+
+    @field_validator("machines")
+    @classmethod
+    def _roles(cls, machines: dict[str, MachineSettings]) -> dict[str, MachineSettings]:
+        unknown = sorted(set(machines) - set(ROLES))
+        if unknown:
+            raise ValueError(f"there is no role {', '.join(unknown)}; roles are {', '.join(ROLES)}")
+        return machines
+
+    def args(self, stack: str, base: Path) -> ClusterArgs:
+        """The platform's arguments; relative paths start at `base`."""
+        kubeconfig = self.kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"
+        own = {name: getattr(self, name) for name in type(self).model_fields}
+        machines = {role: Machine(**machine.model_dump()) for role, machine in self.machines.items()}
+        return ClusterArgs(
+            **{
+                **own,
+                "kubeconfig": str(base / Path(kubeconfig).expanduser()),
+                "namespace": self.namespace or f"penstock-{stack}".lower(),
+                "machines": machines,
+            }
+        )

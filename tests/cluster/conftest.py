@@ -1,0 +1,186 @@
+"""A real API server with the real JobSet controller and kwok's nodes, and projects that are deployed to it."""
+
+import json
+import os
+import shutil
+import stat
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cluster import nodes
+from cluster.control_plane import ControlPlane
+
+from penstock.kubernetes.api import MERGE, Api, Object
+from tests.conftest import Project, remove
+
+HERE = Path(__file__).resolve().parent
+ROLE, INDEX = "jobset.sigs.k8s.io/replicatedjob-name", "batch.kubernetes.io/job-completion-index"
+PODS = "/api/v1/namespaces/{}/pods"
+
+
+@pytest.fixture(scope="session")
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """The cluster; it dies with this process, however that ends."""
+    begin = time.monotonic()
+    made = ControlPlane(tmp_path_factory.mktemp("kubernetes") / "cluster", bound=True)
+    made.start([*(nodes.cpu(index) for index in range(4)), *(nodes.gpu(index) for index in range(2))])
+    print(f"cluster up after {time.monotonic() - begin:.0f} s", file=sys.stderr)
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="session")
+def api(plane: ControlPlane) -> Api:
+    """The administrator's requests."""
+    found = Api(str(plane.kubeconfig))
+    storage = {"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": "shared"}}
+    # Volumes are made by hand below, as a cluster's provisioner would.
+    storage |= {"provisioner": "kubernetes.io/no-provisioner", "volumeBindingMode": "Immediate"}
+    found.request("POST", "/apis/storage.k8s.io/v1/storageclasses", body=storage)
+    return found
+
+
+@pytest.fixture
+def namespace(api: Api, request: pytest.FixtureRequest) -> Iterator[str]:
+    """An empty namespace."""
+    name = f"test-{abs(hash(request.node.nodeid)) % 10**8}"
+    made = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+    api.request("POST", "/api/v1/namespaces", body=made)
+    eventually(lambda: api.get(f"/api/v1/namespaces/{name}/serviceaccounts/default"), "its service account")
+    yield name
+    api.request("DELETE", f"/api/v1/namespaces/{name}")
+
+
+@pytest.fixture(scope="session")
+def plugins(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for PATH with the plugin: the stand-in, or the real one where PENSTOCK_KUBERNETES_PLUGIN names it."""
+    folder = tmp_path_factory.mktemp("plugins")
+    real = os.environ.get("PENSTOCK_KUBERNETES_PLUGIN")
+    if real:
+        (folder / "pulumi-resource-kubernetes").symlink_to(shutil.which(real) or Path(real).resolve(strict=True))
+        return folder
+    plugin = folder / "pulumi-resource-kubernetes"
+    plugin.write_text(f'#!/bin/sh\nPYTHONPATH="{HERE}" exec "{sys.executable}" -m standin "$@"\n')
+    plugin.chmod(plugin.stat().st_mode | stat.S_IXUSR)
+    return folder
+
+
+def eventually(look: Callable[[], Any], what: str, seconds: float = 60) -> Any:
+    """What `look` finds, as soon as it finds anything."""
+    deadline = time.monotonic() + seconds
+    while not (found := look()):
+        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
+        time.sleep(0.2)
+    return found
+
+
+def replicas(api: Api, namespace: str, role: str, index: int | None = None, **selector: str) -> list[Object]:
+    """The pods of a role, or of one of its replicas, that are not being deleted."""
+    wanted = {ROLE: role, **({INDEX: str(index)} if index is not None else {}), **selector}
+    query = {"labelSelector": ",".join(f"{key}={value}" for key, value in wanted.items())}
+    found = api.items(PODS.format(namespace), query)
+    return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
+
+
+def end(api: Api, pod: Object, code: int, message: str = "") -> None:
+    """Has a pod's program end with an exit code and last words."""
+    annotations = {"penstock.test/exit": str(code), "penstock.test/message": message}
+    path = f"{PODS.format(pod['metadata']['namespace'])}/{pod['metadata']['name']}"
+    api.request("PATCH", path, body={"metadata": {"annotations": annotations}}, content_type=MERGE)
+
+
+class Programs:
+    """Plays the trainer in a namespace: each chief that runs ends well, with a result made up from its arguments."""
+
+    def __init__(self, api: Api, namespace: str) -> None:
+        self.seen: list[list[str]] = []
+        self._api, self._namespace = api, namespace
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Plays no more."""
+        self._over.set()
+        self._thread.join(timeout=30)
+
+    def _run(self) -> None:
+        while not self._over.wait(0.3):
+            for pod in replicas(self._api, self._namespace, "chief"):
+                if pod["status"].get("phase") == "Running":
+                    self._end(pod)
+
+    def _end(self, pod: Object) -> None:
+        arguments = pod["spec"]["containers"][0]["args"]
+        if arguments not in self.seen:
+            self.seen.append(arguments)
+        stage = arguments[0]
+        result = {
+            "kind": stage,
+            "path": f"/artifacts/{stage}/key",
+            "digest": f"sha256:{stage}",
+            "counts": {"rows": 6000},
+            "metrics": {"test": {"auc": 0.75}},
+        }
+        end(self._api, pod, 0, json.dumps(result))
+
+
+class ClusterProject(Project):
+    """A project whose stack is on the cluster."""
+
+    def __init__(self, root: Path, plane: ControlPlane, plugins: Path, stack: str) -> None:
+        self._plane, self._plugins = plane, plugins
+        self.namespace = f"penstock-{stack}"
+        super().__init__(root, stack)
+
+    def configure(self, **settings: Any) -> None:
+        """Platform and cluster, and what the test changes of them under `cluster`."""
+        cluster = {
+            "kubeconfig": str(self._plane.kubeconfig),
+            "trainer_image": image("trainer"),
+            "serving_image": image("serving"),
+            "storage_class": "shared",
+            "timeout_minutes": 3,
+            **settings.pop("cluster", {}),
+        }
+        super().configure(**{"platform": "cluster", "keep": [], "cluster": cluster, **settings})
+
+    def environment(self) -> dict[str, str]:
+        """With the plugin on PATH."""
+        found = super().environment()
+        return {**found, "PATH": f"{self._plugins}{os.pathsep}{found['PATH']}", "KUBECONFIG": ""}
+
+
+def image(name: str) -> str:
+    """The name of an image, by digest."""
+    return f"registry.test/{name}@sha256:{'0' * 64}"
+
+
+@pytest.fixture
+def deployed(
+    tmp_path: Path, plane: ControlPlane, api: Api, plugins: Path, request: pytest.FixtureRequest
+) -> Iterator[ClusterProject]:
+    """A project with a stack of its own, and a volume for its claim; what it made is taken down at the end."""
+    stack = f"s{abs(hash(request.node.nodeid)) % 10**6}"
+    volume = {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": f"volume-{stack}"}}
+    source = {"hostPath": {"path": "/volume"}, "storageClassName": "shared", "persistentVolumeReclaimPolicy": "Retain"}
+    claim = {"namespace": f"penstock-{stack}", "name": "artifacts"}
+    spec = {"capacity": {"storage": "50Gi"}, "accessModes": ["ReadWriteMany"], "claimRef": claim, **source}
+    api.request("POST", "/api/v1/persistentvolumes", body={**volume, "spec": spec})
+    made = ClusterProject(tmp_path, plane, plugins, stack)
+    yield made
+    remove(made)
+    api.request("DELETE", f"/api/v1/persistentvolumes/volume-{stack}")
+
+
+@pytest.fixture
+def programs(api: Api, deployed: ClusterProject) -> Iterator[Programs]:
+    """The trainer, played in the project's namespace."""
+    playing = Programs(api, deployed.namespace)
+    yield playing
+    playing.stop()

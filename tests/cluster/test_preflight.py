@@ -1,0 +1,114 @@
+"""What a preview can know, asked of a real API server."""
+
+import pytest
+
+from penstock.kubernetes import Machine
+from penstock.kubernetes.api import MERGE, Api, ClusterError
+from penstock.kubernetes.preflight import JOB_SET, Needs, check
+from tests.cluster.conftest import eventually
+
+
+def needs(**changed):
+    return Needs(**{"stack": "test", "namespace": "penstock-test", "storage_class": "shared", **changed})
+
+
+def refused(api, **changed):
+    with pytest.raises(ClusterError) as told:
+        check(api, needs(**changed))
+    return str(told.value)
+
+
+def test_a_cluster_that_has_everything_is_taken(api):
+    check(api, needs(machines={"worker": Machine(accelerators=8)}))
+
+
+def test_a_context_that_is_not_there_is_told_with_those_that_are(plane):
+    with pytest.raises(ClusterError, match="no context 'prod'; it has penstock-test"):
+        Api(str(plane.kubeconfig), "prod")
+
+
+def test_a_kubeconfig_that_is_not_there_is_told(tmp_path):
+    with pytest.raises(ClusterError, match="there is no kubeconfig"):
+        Api(str(tmp_path / "none"))
+
+
+def test_an_api_server_that_does_not_answer_is_told_by_its_address(plane):
+    text = plane.kubeconfig.read_text().replace(plane.server, "https://127.0.0.1:9")
+    with pytest.raises(ClusterError, match=r"API server https://127\.0\.0\.1:9 does not answer"):
+        check(Api(text), needs())
+
+
+def test_kinds_that_are_missing_are_named_with_what_installs_them(api):
+    told = refused(api, kinds=(JOB_SET, ("keda.sh/v1alpha1", "ScaledObject")))
+    assert "does not know the kind ScaledObject (keda.sh/v1alpha1)" in told
+    assert "kubectl apply --server-side -f https://github.com/kedacore/keda/" in told
+    assert "JobSet" not in told
+
+
+def test_a_verb_that_one_may_not_use_is_named(plane, api):
+    plane.authority.sign("reader", "reader")
+    reader = Api(str(plane.authority.kubeconfig("reader", plane.server)))
+    rules = [
+        {"apiGroups": ["*"], "resources": ["*"], "verbs": ["get", "list", "patch", "delete"]},
+        {"apiGroups": [""], "resources": ["configmaps", "services"], "verbs": ["create"]},
+    ]
+    role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "reader"}}
+    path = "/apis/rbac.authorization.k8s.io/v1/clusterroles"
+    api.request("POST", path, body={**role, "rules": rules})
+    group = "rbac.authorization.k8s.io"
+    binding = {
+        "apiVersion": f"{group}/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": "reader"},
+        "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": "reader"},
+        "subjects": [{"apiGroup": group, "kind": "User", "name": "reader"}],
+    }
+    api.request("POST", f"/apis/{group}/v1/clusterrolebindings", body=binding)
+    told = eventually(lambda: _when_known(reader), "the role holds")
+    assert "you may not create jobsets.jobset.x-k8s.io in namespace penstock-test" in told
+    assert "configmaps" not in told
+
+
+def _when_known(reader):
+    told = refused(reader)
+    return told if "you may not create deployments.apps" in told and "not get" not in told else None
+
+
+def test_a_namespace_that_is_being_deleted_is_told_with_what_holds_it(api, namespace):
+    held = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "held", "finalizers": ["test/hold"]}}
+    api.request("POST", f"/api/v1/namespaces/{namespace}/configmaps", body=held)
+    api.request("DELETE", f"/api/v1/namespaces/{namespace}")
+    path = f"/api/v1/namespaces/{namespace}"
+    eventually(lambda: "test/hold" in str(api.get(path)["status"].get("conditions")), "it says what holds it")
+    told = refused(api, namespace=namespace)
+    assert f"namespace {namespace} is being deleted" in told
+    assert "test/hold" in told
+    free = {"metadata": {"finalizers": None}}
+    api.request("PATCH", f"{path}/configmaps/held", body=free, content_type=MERGE)
+    eventually(lambda: api.get(path) is None, "it is gone")
+    api.request(
+        "POST", "/api/v1/namespaces", body={"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
+    )
+
+
+def test_somebody_elses_namespace_is_left_alone(api, namespace):
+    assert f"namespace {namespace} is there already and belongs to somebody else" in refused(api, namespace=namespace)
+
+
+def test_an_accelerator_that_no_node_has_is_told_with_what_there_is(api):
+    told = refused(api, machines={"worker": Machine(accelerators=16)})
+    assert "role worker asks for a node with 16 x nvidia.com/gpu, and it has none" in told
+    assert "the most any of its" in told
+    assert "of nvidia.com/gpu is 8" in told
+    check(api, needs(machines={"worker": Machine(accelerators=16)}, autoscaled=True))
+
+
+def test_a_storage_class_that_is_not_there_is_told_with_those_that_are(api):
+    assert "no storage class 'fast'; it has: shared" in refused(api, storage_class="fast")
+    assert "no default storage class" in refused(api, storage_class="")
+
+
+def test_a_queue_and_a_claim_that_are_not_there_are_told(api):
+    told = refused(api, queue="research", data_claim="raw")
+    assert "no LocalQueue 'research'" in told
+    assert "no claim 'raw'" in told
