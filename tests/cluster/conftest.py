@@ -65,7 +65,7 @@ def plugins(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / "pulumi-resource-kubernetes").symlink_to(shutil.which(real) or Path(real).resolve(strict=True))
         return folder
     plugin = folder / "pulumi-resource-kubernetes"
-    plugin.write_text(f'#!/bin/sh\nPYTHONPATH="{HERE}" exec "{sys.executable}" -m standin "$@"\n')
+    plugin.write_text(f'#!/bin/sh\nPYTHONPATH="{HERE}" exec "{sys.executable}" -m kubernetes_plugin "$@"\n')
     plugin.chmod(plugin.stat().st_mode | stat.S_IXUSR)
     return folder
 

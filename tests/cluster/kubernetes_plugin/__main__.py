@@ -17,8 +17,8 @@ from google.protobuf import any_pb2, empty_pb2
 from google.rpc import status_pb2
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 
+from kubernetes_plugin import awaiting, objects, values
 from penstock.kubernetes.api import APPLY, Api, ApiError, ClusterError, Kind, Object
-from standin import awaiting, objects, values
 
 VERSION = "4.34.2"
 MANAGER = "pulumi-kubernetes"
