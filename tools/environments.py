@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import uv
-from common import PROJECT, ToolError, digest, run, say
+from common import PROJECT, TOOLS, ToolError, digest, run, say
 
 
 @dataclass(frozen=True)
@@ -19,11 +19,17 @@ class Environment:
     editable: tuple[str, ...]
     minutes: int
     lock_options: tuple[str, ...] = ()
+    extra: str = ""
+
+    @property
+    def lock(self) -> Path:
+        """What it takes to run, without the extra."""
+        return PROJECT / self.member / "requirements.txt"
 
     @property
     def runtime_lock(self) -> Path:
         """What it takes to run."""
-        return PROJECT / self.member / "requirements.txt"
+        return self.lock.with_name(f"requirements-{self.extra}.txt") if self.extra else self.lock
 
     @property
     def test_lock(self) -> Path:
@@ -31,24 +37,24 @@ class Environment:
         return PROJECT / self.member / "requirements-test.txt"
 
 
+# It is installed from this checkout, so no lock can know its hash.
+NO_TRAINER = ("--no-emit-package", "penstock-trainer")
 ENVIRONMENTS = (
     Environment("modules", PROJECT / ".venv", ("modules",), 2, ("--all-extras",)),
-    Environment("trainer", PROJECT / "trainer" / ".venv", ("trainer",), 3, ("--all-extras",)),
-    Environment(
-        "serving",
-        PROJECT / "serving" / ".venv",
-        ("trainer", "serving"),
-        2,
-        # It is installed from this checkout, so no lock can know its hash.
-        ("--no-emit-package", "penstock-trainer"),
-    ),
+    Environment("trainer", PROJECT / "trainer" / ".venv", ("trainer",), 3, ("--all-extras", *NO_TRAINER)),
+    # It serves any model: the server imports TensorFlow only for one without a proven slim form.
+    Environment("serving", PROJECT / "serving" / ".venv", ("trainer", "serving"), 2, NO_TRAINER, "tensorflow"),
 )
+# What the default image holds, for the tests that must do without TensorFlow.
+SLIM = Environment("serving", TOOLS / "serving-slim", ("trainer", "serving"), 1)
 
 
 def prepare(test: bool) -> None:
     """Brings every environment up to date; does nothing to one whose locks have not changed."""
     for environment in ENVIRONMENTS:
         _prepare(environment, test)
+    if test:
+        _prepare(SLIM, test=False)
 
 
 def lock() -> None:
@@ -59,9 +65,12 @@ def lock() -> None:
         common = [tool, "pip", "compile", "--quiet", "--universal", "--python-version", "3.10"]
         common += ["--generate-hashes", "--no-header"]
         folder = PROJECT / environment.member
-        own = [*environment.lock_options, "pyproject.toml", "-o", "requirements.txt"]
-        run([*common, *own], f"locking {environment.member}", cwd=folder)
-        test = ["-c", "requirements.txt", "--group", "pyproject.toml:test", "-o", "requirements-test.txt"]
+        own = [*environment.lock_options, "pyproject.toml"]
+        run([*common, *own, "-o", environment.lock.name], f"locking {environment.member}", cwd=folder)
+        if environment.extra:
+            own += ["-c", environment.lock.name, "--extra", environment.extra, "-o", environment.runtime_lock.name]
+            run([*common, *own], f"locking {environment.member} with {environment.extra}", cwd=folder)
+        test = ["-c", environment.runtime_lock.name, "--group", "pyproject.toml:test", "-o", "requirements-test.txt"]
         run([*common, *test], f"locking the tests of {environment.member}", cwd=folder)
 
 
@@ -73,7 +82,8 @@ def _prepare(environment: Environment, test: bool) -> None:
         return
     # What the tests need stays where it was installed once: otherwise `up` and `test` would undo each other.
     with_test = test or "test" in done
-    name = environment.venv.parent.name if environment.member != "modules" else "infrastructure"
+    name = "infrastructure" if environment.member == "modules" else environment.member
+    name += " (slim)" if environment is SLIM else ""
     say(f"preparing the {name} environment (up to {environment.minutes} min the first time)")
     tool = uv.find()
     python = environment.venv / "bin" / "python"

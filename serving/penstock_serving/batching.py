@@ -1,4 +1,8 @@
-"""Batching while busy: rows that arrive during a model call share the next one; an idle model waits for no one."""
+"""Batching while busy: rows that arrive during a model call share the next one; an idle model waits for no one.
+
+A model that answers faster than another thread could be told to is called in the event loop itself, once for all rows
+that arrived in one turn of it.
+"""
 
 import asyncio
 import threading
@@ -6,11 +10,11 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from penstock_serving.backends import RowRefusedError, Values
+from penstock_serving.backends import Answers, RowRefusedError, Values
 from penstock_serving.decoding import Row
 from penstock_serving.errors import QueueFullError, RequestError
 
-Predict = Callable[[Sequence[Values]], list[float]]
+Predict = Callable[[Sequence[Values]], Answers]
 
 
 @dataclass
@@ -18,13 +22,14 @@ class _Waiting:
     """One request's rows and where its answer goes."""
 
     rows: list[Row]
-    answer: asyncio.Future[list[float]]
+    answer: asyncio.Future[Answers]
 
 
 class Batcher:
     """Feeds a backend from one thread, so that the event loop stays free; at most `queue_rows` rows wait.
 
-    A request is never split; one of more than `batch_rows` rows makes a call of its own size.
+    Up to `quick_rows` rows are answered in the event loop while the thread rests: never both at a time. A request is
+    never split; one of more than `batch_rows` rows makes a call of its own size.
     """
 
     def __init__(
@@ -33,16 +38,22 @@ class Batcher:
         *,
         batch_rows: int = 1024,
         queue_rows: int = 16384,
+        quick_rows: int = 0,
         on_batch: Callable[[int], None],
     ) -> None:
         self._predict = predict
         self._batch_rows = batch_rows
         self._queue_rows = queue_rows
+        self._quick_rows = quick_rows
         self._on_batch = on_batch
         self._loop = asyncio.get_running_loop()
         self._queue: deque[_Waiting] = deque()
         self._rows = 0
         self._closed = False
+        self._threaded = quick_rows == 0
+        """Whether it is the thread's turn: until nothing waits any more where the event loop may answer too."""
+        self._soon = True
+        """Whether the event loop will look at the queue anyhow; before the start there is no use in it."""
         self._abandoned: RequestError | None = None
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._work, name="predict", daemon=True)
@@ -55,8 +66,10 @@ class Batcher:
     def start(self) -> None:
         """Begin to answer: what was submitted before waits until now."""
         self._thread.start()
+        if not self._threaded:
+            self._loop.call_soon(self._answer_quickly)
 
-    async def submit(self, rows: list[Row]) -> list[float]:
+    async def submit(self, rows: list[Row]) -> Answers:
         """The predictions of `rows`, in their order.
 
         Raises:
@@ -74,7 +87,11 @@ class Batcher:
                 )
             self._queue.append(waiting)
             self._rows += len(rows)
-            self._changed.notify()
+            if self._threaded:
+                self._changed.notify()
+            elif not self._soon:
+                self._soon = True
+                self._loop.call_soon(self._answer_quickly)
         return await waiting.answer
 
     def abandon(self, reason: RequestError) -> None:
@@ -89,10 +106,25 @@ class Batcher:
     def close(self) -> None:
         """Answer what waits, then end the thread."""
         with self._changed:
-            self._closed = True
+            self._closed = self._threaded = True
             self._changed.notify()
         if self._thread.is_alive():
             self._thread.join()
+
+    def _answer_quickly(self) -> None:
+        """Answer what waits here and now if it is little; else it is the thread's turn."""
+        with self._changed:
+            self._soon = False
+            if self._threaded or not self._queue:
+                return
+            if self._rows > self._quick_rows:
+                self._threaded = True
+                self._changed.notify()
+                return
+            batch = list(self._queue)
+            self._queue.clear()
+            self._rows = 0
+        _deliver(batch, self._answers(batch))
 
     def _work(self) -> None:
         while batch := self._next_batch():
@@ -102,7 +134,9 @@ class Batcher:
     def _next_batch(self) -> list[_Waiting]:
         """All that waits, up to `batch_rows` rows; empty when there is nothing left to come."""
         with self._changed:
-            while not self._queue and not self._closed:
+            if not self._queue and self._quick_rows:
+                self._threaded = False
+            while not (self._queue and self._threaded) and not self._closed:
                 self._changed.wait()
             batch: list[_Waiting] = []
             rows = 0
@@ -112,7 +146,7 @@ class Batcher:
             self._rows -= rows
             return batch
 
-    def _answers(self, batch: list[_Waiting]) -> list[list[float] | Exception]:
+    def _answers(self, batch: list[_Waiting]) -> list[Answers | Exception]:
         """One answer a request; a call that fails is repeated request by request: none fails by another's row."""
         try:
             predictions = self._call([row for waiting in batch for row in waiting.rows])
@@ -120,14 +154,14 @@ class Batcher:
             if len(batch) > 1:
                 return [self._answers([waiting])[0] for waiting in batch]
             return [RequestError(f"the model refuses a row: {exc}") if isinstance(exc, RowRefusedError) else exc]
-        answers: list[list[float] | Exception] = []
+        answers: list[Answers | Exception] = []
         start = 0
         for waiting in batch:
             answers.append(predictions[start : start + len(waiting.rows)])
             start += len(waiting.rows)
         return answers
 
-    def _call(self, rows: list[Row]) -> list[float]:
+    def _call(self, rows: list[Row]) -> Answers:
         self._on_batch(len(rows))
         predictions = self._predict(list(zip(*rows, strict=True)))
         if len(predictions) != len(rows):
@@ -135,7 +169,7 @@ class Batcher:
         return predictions
 
 
-def _deliver(batch: list[_Waiting], answers: Sequence[list[float] | Exception]) -> None:
+def _deliver(batch: list[_Waiting], answers: Sequence[Answers | Exception]) -> None:
     for waiting, answer in zip(batch, answers, strict=True):
         if waiting.answer.done():  # its client is gone
             continue

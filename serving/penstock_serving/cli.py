@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from penstock_serving.app import Application
-from penstock_serving.backends.saved_model import SavedModelBackend
+from penstock_serving.backends.choosing import BACKENDS, choose_backend
 from penstock_serving.logs import set_up_logs
 from penstock_serving.seal import SealedModel
 from penstock_serving.served import ServedModel
@@ -48,6 +48,12 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, required=True, help="port to listen on")
     parser.add_argument("--expect-digest", metavar="sha256:HEX", help="refuse any model but the one of this digest")
+    parser.add_argument(
+        "--backend",
+        choices=BACKENDS,
+        default="auto",
+        help="what answers: auto (default) is slim where the seal proves it equal to the SavedModel, else tensorflow",
+    )
     add_monitoring(parser)
     arguments = parser.parse_args(argv)
     if not NAME.fullmatch(arguments.name):
@@ -62,7 +68,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 def _serve(arguments: argparse.Namespace) -> int:
     sealed = SealedModel.open(arguments.model, arguments.expect_digest)
     monitoring = monitoring_of(arguments, os.environ)
-    served = ServedModel(arguments.name, sealed, SavedModelBackend(), monitoring=monitoring)
+    served = ServedModel(arguments.name, sealed, choose_backend(sealed, arguments.backend), monitoring=monitoring)
     listener = bind(arguments.host, arguments.port)
     set_up_logs()
     host, port = listener.socket.getsockname()[:2]

@@ -74,6 +74,7 @@ def attestation(served: ServedModel) -> dict[str, Any]:
         "name": served.name,
         "version": served.version,
         "digest": served.sealed.digest,
+        "backend": served.backend,
         "chain": [
             {"kind": kind, "digest": manifest.digest, "manifest": asdict(manifest)}
             for kind, manifest in _from_model_to_raw(served.sealed)

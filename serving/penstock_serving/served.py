@@ -58,6 +58,11 @@ class ServedModel:
         self._batcher: Batcher | None = None
 
     @property
+    def backend(self) -> str:
+        """What answers: `slim` or `tensorflow`."""
+        return self._backend.name
+
+    @property
     def batcher(self) -> Batcher:
         """What answers rows."""
         assert self._batcher is not None, "start comes first"
@@ -65,7 +70,9 @@ class ServedModel:
 
     def start(self, failed: Callable[[Exception], None]) -> None:
         """Begin to load; called in the event loop, where `failed` is called too if the model cannot be loaded."""
-        self._batcher = Batcher(self._backend.predict, on_batch=self.metrics.batch_rows.observe)
+        self._batcher = Batcher(
+            self._backend.predict, quick_rows=self._backend.quick_rows, on_batch=self.metrics.batch_rows.observe
+        )
         self.metrics.queue_rows.set_function(lambda: self.batcher.waiting_rows)
         loop = asyncio.get_running_loop()
 

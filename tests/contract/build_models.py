@@ -11,7 +11,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from penstock_trainer.artifacts import Manifest, seal
+from penstock_trainer import slim
+from penstock_trainer.artifacts import Manifest, file_digests, folder_digest, seal
+from penstock_trainer.examples import MISSING
 
 FLIGHT_COLUMNS = [
     {"name": "carrier", "type": "category", "required": True},
@@ -31,16 +33,17 @@ FLIGHTS = [
 ]
 
 
+WORDS = ["UA", "B6", "EWR", "IAH", "Turbo-fan"]
+
+
 class Flights(tf.Module):
     """A logistic regression with a look-up table, as an exported model has: raw columns in, probability out."""
 
     def __init__(self) -> None:
         super().__init__()
-        keys, values = (
-            tf.constant(["UA", "B6", "EWR", "IAH", "Turbo-fan", ""]),
-            tf.constant([0.1, -0.7, 0.3, 0.2, 0.4, -0.1]),
-        )
-        self.table = tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(keys, values), 0.0)
+        self.values = tf.constant([0.1, -0.7, 0.3, 0.2, 0.4, -0.1])
+        initializer = tf.lookup.KeyValueTensorInitializer(tf.constant([*WORDS, ""]), self.values)
+        self.table = tf.lookup.StaticHashTable(initializer, 0.0)
         self.weights = tf.Variable(tf.constant([1.0, 0.5, -0.8, 0.9, 0.6, -0.4, 0.2, 1.1]))
 
     @tf.function
@@ -50,10 +53,22 @@ class Flights(tf.Module):
         for column in FLIGHT_COLUMNS:
             values = columns[column["name"]]
             if column["type"] == "category":
-                inputs.append(self.table.lookup(values))
+                inputs.append(self.table.lookup(values) if values.dtype == tf.string else self.coded(values))
             else:
                 inputs.append(tf.where(tf.math.is_nan(values), 0.0, values / scales[column["name"]]))
         return {"predictions": tf.sigmoid(tf.linalg.matvec(tf.stack(inputs, axis=1), self.weights))}
+
+    def coded(self, codes: tf.Tensor) -> tf.Tensor:
+        """What the table holds, by a code of `WORDS`."""
+        known = tf.gather(self.values, tf.maximum(codes, 0))
+        return tf.where(codes >= 0, known, tf.where(codes == MISSING, self.values[-1], 0.0))
+
+    @tf.function(input_signature=[tf.TensorSpec([4, None], tf.float32), tf.TensorSpec([4, None], tf.int32)])
+    def behind_look_ups(self, numbers: tf.Tensor, codes: tf.Tensor) -> tf.Tensor:
+        """The graph of the slim form."""
+        numbers_, codes_ = iter(tf.unstack(numbers)), iter(tf.unstack(codes))
+        columns = {c["name"]: next(codes_ if c["type"] == "category" else numbers_) for c in FLIGHT_COLUMNS}
+        return self(**columns)["predictions"]
 
 
 class HalfPlusThree(tf.Module):
@@ -79,16 +94,37 @@ def build(directory: Path, module: Any, schema: dict[str, Any], samples: list[di
     write(directory / "schema.json", schema)
     write(directory / "samples.json", {"instances": samples, "predictions": answers})
     write(directory / "statistics.json", {})
+    proof = add_slim_form(module, directory / slim.FOLDER, values, answers) if isinstance(module, Flights) else {}
 
     raw = Manifest(kind="raw", files={}, inputs={}, code="sha256:0", counts={"rows": 1000})
-    counts = {"rows": 1000, "training": 700, "validation": 100, "test": 150, "unlabelled": 40, "dead_letter": 10}
+    counts = {"rows": 1000, "training": 700, "validation": 100, "test": 3, "unlabelled": 187, "dead_letter": 10}
     dataset = Manifest(kind="dataset", files={}, inputs={"raw": raw.digest}, code="sha256:0", counts=counts)
     study = Manifest(kind="study", files={}, inputs={"dataset": dataset.digest}, code="sha256:0", counts={"trials": 7})
     for manifest in (raw, dataset, study):
         write(directory / "lineage" / f"{manifest.kind}.json", asdict(manifest))
-    metrics = {"validation": {"auc": 0.7102}, "test": {"auc": 0.7034, "log_loss": 0.512, "accuracy": 0.771}}
+    metrics: dict[str, Any] = {
+        "validation": {"auc": 0.7102},
+        "test": {"auc": 0.7034, "log_loss": 0.512, "accuracy": 0.771},
+    }
+    if proof:
+        files = file_digests(directory)
+        metrics["slim"] = proof | {name: folder_digest(files, name) for name in ("saved_model", slim.FOLDER)}
     inputs = {"dataset": dataset.digest, "study": study.digest}
-    seal(directory, kind="model", inputs=inputs, code="sha256:0", counts={"training": 700}, metrics=metrics)
+    seal(directory, kind="model", inputs=inputs, code="sha256:0", counts={"training": 700, "test": 3}, metrics=metrics)
+
+
+def add_slim_form(module: Flights, folder: Path, values: dict[str, Any], answers: list[float]) -> dict[str, Any]:
+    """Write the slim form and compare it on the sample rows, which stand for the test split here."""
+    behind_look_ups: Any = module.behind_look_ups
+    concrete = behind_look_ups.get_concrete_function()
+    folder.mkdir()
+    (folder / slim.GRAPH).write_bytes(tf.lite.TFLiteConverter.from_concrete_functions([concrete], None).convert())
+    categories = {c["name"]: {"words": WORDS, "hashed": False} for c in FLIGHT_COLUMNS if c["type"] == "category"}
+    write(folder / slim.LOOKUPS, {"columns": list(values), "categories": categories})
+    found = slim.SlimModel(folder, list(values)).predict(list(values.values()))
+    difference = max(abs(mine - its) for mine, its in zip(found, answers, strict=True))
+    assert difference <= 1e-6
+    return {"rows": len(answers), "max_difference": difference, "tolerance": 1e-6}
 
 
 def write(path: Path, value: Any) -> None:

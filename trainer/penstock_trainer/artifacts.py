@@ -39,6 +39,16 @@ def file_digest(path: Path) -> str:
     return "sha256:" + sha.hexdigest()
 
 
+def file_digests(directory: Path) -> dict[str, str]:
+    """The digest of every file below `directory` but its manifest, by its path relative to it."""
+    return {path: file_digest(full) for path, full in _files(directory)}
+
+
+def folder_digest(files: Mapping[str, str], folder: str) -> str:
+    """`sha256:<hex>` of the files below `folder`, from the digests of all files as a manifest lists them."""
+    return digest_of({path: digest for path, digest in files.items() if path.startswith(f"{folder}/")})
+
+
 @dataclass(frozen=True)
 class Manifest:
     """The seal of one artifact; its own digest is what the next stage records as its input."""
@@ -160,7 +170,7 @@ def seal(
     """Write `directory`'s manifest, last and atomically, and return it."""
     manifest = Manifest(
         kind=kind,
-        files={path: file_digest(full) for path, full in _files(directory)},
+        files=file_digests(directory),
         inputs=dict(inputs),
         code=code,
         parameters=dict(parameters or {}),

@@ -2,18 +2,22 @@
 
 The exported graph runs `derive`, the vocabularies' look-ups and the featurizer: there is no second implementation of
 the preprocessing. Export proves it: the SavedModel, loaded again, answers every row of the test split from its raw
-columns as the trained network answered it from the prepared ones.
+columns as the trained network answered it from the prepared ones. Where LiteRT has the operations, a slim form is
+written beside it and proven on the same rows to answer as the SavedModel does.
 """
 
 import json
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from penstock_trainer import graph, statistics
+from penstock_trainer import graph, slim, statistics
+from penstock_trainer.artifacts import file_digests, folder_digest
+from penstock_trainer.compiled import CannotCompile, compile_slim
 from penstock_trainer.dataset import Dataset
 from penstock_trainer.examples import UNKNOWN, read_block
 from penstock_trainer.network import Network
@@ -33,8 +37,8 @@ class Served(tf.Module):
         self.problem = problem
         # A method, not the network: that would be tracked with its optimizer, whose slots need Keras to be loaded.
         self.answer = network.predict
-        # Tracked, so that the variables are saved with the graph.
-        self.keras_model = network.keras_model
+        # Tracked, so that the variables are saved with the graph; the Keras model would be saved in every detail.
+        self.weights = network.keras_model.weights
         categories = {name: dataset.statistics[name] for name in dataset.examples.categories}
         self.encoder = graph.Encoder(
             {n: s.ranked() for n, s in categories.items() if isinstance(s, CategoryStatistics)}
@@ -71,7 +75,8 @@ def export(problem: Problem, dataset: Dataset, network: Network, directory: Path
 
 
 def prove(problem: Problem, dataset: Dataset, expected: np.ndarray, directory: Path) -> dict[str, Any]:
-    """Answer every test row from its raw columns by the SavedModel in `directory` and compare with `expected`, [rows].
+    """Answer every test row from its raw columns by the SavedModel in `directory` and compare with `expected`, its
+    first dimension the rows.
 
     Also writes `samples.json`: a few raw rows with the trained network's own answers.
 
@@ -84,17 +89,52 @@ def prove(problem: Problem, dataset: Dataset, expected: np.ndarray, directory: P
     signature = tf.saved_model.load(str(directory / "saved_model")).signatures["serving_default"]
     source = RawColumns(problem, dataset)
     compared, difference = 0, 0.0
-    for block in dataset.examples.blocks["test"]:
-        raw = source.read(dataset.path / block.path)
+    for raw in source.blocks():
         answers = signature(**{name: tf.constant(values) for name, values in raw.items()})["predictions"].numpy()
-        wanted = expected[compared : compared + block.rows]
+        wanted = expected[compared : compared + len(answers)]
         difference = max(difference, float(np.abs(answers - wanted).max()))
         if compared == 0:
             _write_samples(raw, source.columns, wanted, directory)
-        compared += block.rows
-    if not difference <= TOLERANCE * max(1.0, float(np.abs(expected).max())):
+        compared += len(answers)
+    if not difference <= tolerance(expected):
         raise RuntimeError(f"the exported model answers a test row {difference} away from the trained network")
     return {"rows": compared, "max_difference": difference}
+
+
+def slim_form(
+    problem: Problem, dataset: Dataset, network: Network, expected: np.ndarray, directory: Path
+) -> dict[str, Any]:
+    """Write `slim/` beside the SavedModel in `directory` and prove that it answers every test row as that does.
+
+    Returns:
+        The proof: `rows` compared, the `max_difference` seen, the `tolerance` it is within, and the digests of both
+        folders; or the `reason` why there is no slim form.
+    """
+    folder = directory / slim.FOLDER
+    try:
+        compile_slim(problem, network, folder)
+    except CannotCompile as exc:
+        return {"reason": str(exc)}
+    signature = tf.saved_model.load(str(directory / "saved_model")).signatures["serving_default"]
+    source = RawColumns(problem, dataset)
+    model = slim.SlimModel(folder, list(source.columns))
+    compared, difference = 0, 0.0
+    for raw in source.blocks():
+        wanted = signature(**{name: tf.constant(values) for name, values in raw.items()})["predictions"].numpy()
+        answers = np.array(model.predict([values.tolist() for values in raw.values()]))
+        difference = max(difference, float(np.abs(answers - wanted).max()))
+        compared += len(answers)
+    if not difference <= tolerance(expected):
+        shutil.rmtree(folder)
+        return {"reason": f"it answers a test row {difference} away from the SavedModel"}
+    files = file_digests(directory)
+    digests = {name: folder_digest(files, name) for name in ("saved_model", slim.FOLDER)}
+    return {"rows": compared, "max_difference": difference, "tolerance": tolerance(expected), **digests}
+
+
+def tolerance(expected: np.ndarray) -> float:
+    """How far two forms of a model may differ on a row, given all answers."""
+    return TOLERANCE * max(1.0, float(np.abs(expected).max()))
 
 
 class RawColumns:
@@ -102,7 +142,7 @@ class RawColumns:
 
     def __init__(self, problem: Problem, dataset: Dataset):
         self.columns = graph.signature_columns(problem)
-        self.examples = dataset.examples
+        self.path, self.examples = dataset.path, dataset.examples
         self.words: dict[str, np.ndarray] = {}
         self.unseen: dict[str, dict[int, str]] = {}
         test = dataset.split_statistics("test")
@@ -114,6 +154,11 @@ class RawColumns:
             unseen = sorted(found.categories.keys() - training.categories.keys())
             codes = graph.unknown_codes(tf.constant(unseen, tf.string)).numpy()
             self.unseen[name] = dict(zip(codes.tolist(), unseen, strict=True))
+
+    def blocks(self) -> Iterator[dict[str, np.ndarray]]:
+        """The columns of each block in turn, as `read` gives them."""
+        for block in self.examples.blocks["test"]:
+            yield self.read(self.path / block.path)
 
     def read(self, block: Path) -> dict[str, np.ndarray]:
         """float32 or text of shape [rows] for each column; missing is NaN or the empty string."""

@@ -9,12 +9,13 @@ import numpy as np
 import tensorflow as tf
 
 from penstock_trainer.examples import MISSING, UNKNOWN
-from penstock_trainer.features import Bucketized, Cyclic, Feature, Hashed, Missing, Scaled, Vocabulary, WithIds
+from penstock_trainer.features import Bucketized, Cyclic, Feature, Hashed, Missing, Scaled, Vocabulary, WithIds, parts
 from penstock_trainer.graph import Tensors, unknown_codes
 from penstock_trainer.problem import Problem
 from penstock_trainer.ranges import Hyperparameters, resolve
 from penstock_trainer.statistics import CategoryStatistics, NumberStatistics, Statistics
 
+LARGEST_TABLE = 2**22  # pairs of a cross whose ids are looked up rather than computed
 KNOWN = 2  # the first id of a bucket or category that is neither missing nor unknown
 
 
@@ -42,6 +43,19 @@ class Featurizer:
     def __call__(self, columns: Mapping[str, tf.Tensor]) -> Tensors:
         """Numbers (float32, NaN where missing) and category codes (int32), shape [rows], to the network's inputs."""
         return {feature.name: self._apply(feature, columns) for feature in self.features}
+
+    def hashes(self, column: str) -> bool:
+        """Whether a feature tells the categories of `column` apart by a hash of their text."""
+        return any(isinstance(part, Hashed) and part.column == column for part in self._parts())
+
+    def words(self, column: str) -> list[str]:
+        """The categories of `column` that some feature knows by rank, in order: all where one hashes them."""
+        ranked = self._categories(column).ranked()
+        sizes = [self._vocabulary_size(p) for p in self._parts() if isinstance(p, Vocabulary) and p.column == column]
+        return ranked if self.hashes(column) else ranked[: max(sizes, default=0)]
+
+    def _parts(self) -> list[Feature]:
+        return [part for feature in self.features for part in parts(feature)]
 
     def _value(self, feature: Feature, field: str) -> Any:
         return resolve(getattr(feature, field), f"{feature.name}.{field}", self.hyperparameters)
@@ -105,7 +119,7 @@ class Featurizer:
             scaled = (values - statistics.min) / (statistics.max - statistics.min)
         elif by == "log":
             largest = max(abs(statistics.min), abs(statistics.max))
-            scaled = tf.sign(values) * tf.math.log1p(tf.abs(values)) / float(tf.math.log1p(largest))
+            scaled = tf.sign(values) * tf.math.log1p(tf.abs(values)) / math.log1p(largest)
         else:
             # Where the mean is large beside the deviation, its float32 alone is off by 1e-5 deviations.
             centre, deviation = float(np.float32(statistics.mean)), statistics.variance**0.5
@@ -126,15 +140,23 @@ class Featurizer:
         if isinstance(feature, Hashed):
             code = columns[feature.column]
             # One more at the end, so that there is something to gather where no training row has a category.
-            hashes = UNKNOWN - unknown_codes(tf.constant([*self._categories(feature.column).ranked(), ""]))
+            words = [*self._categories(feature.column).ranked(), ""]
+            with tf.init_scope():  # once: the graph holds the numbers, not the words
+                hashes = (UNKNOWN - unknown_codes(tf.constant(words))).numpy()
             known = tf.gather(hashes, tf.maximum(code, 0))
             hash_ = tf.where(code >= 0, known, UNKNOWN - code)
             return tf.where(code == MISSING, 0, 1 + tf.math.floormod(hash_, self._value(feature, "buckets")))
         left, right = self._id(feature.left, columns), self._id(feature.right, columns)
         pair = tf.cast(left, tf.int64) * self._ids(feature.right) + tf.cast(right, tf.int64)
         ids = self._ids(feature)
-        if ids < self._ids(feature.left) * self._ids(feature.right):
-            # Fibonacci hashing: multiply by 2**64 divided by the golden ratio, keep the upper bits.
-            pair = tf.bitwise.right_shift(pair * -7046029254386353131, 33)
-            pair = tf.bitwise.bitwise_and(pair, 0x7FFFFFFF)
-        return tf.cast(tf.math.floormod(pair, ids), tf.int32)
+        pairs = self._ids(feature.left) * self._ids(feature.right)
+        if ids == pairs:
+            return tf.cast(pair, tf.int32)
+        if pairs <= LARGEST_TABLE:  # LiteRT shifts no 64-bit integers
+            return tf.gather(tf.constant(_hash(np.arange(pairs)) % ids, tf.int32), pair)
+        return tf.cast(tf.math.floormod(_hash(pair), ids), tf.int32)
+
+
+def _hash(pair: Any) -> Any:
+    """Fibonacci hashing of int64: multiply by 2**64 divided by the golden ratio, keep the upper 31 bits."""
+    return pair * -7046029254386353131 >> 33 & 0x7FFFFFFF

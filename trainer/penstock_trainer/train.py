@@ -156,6 +156,9 @@ def run_stage(reference: str, dataset_path: Path, study: Path | None, root: Path
         network.keras_model.set_weights(trainer.network.values())
         export.export(problem, dataset, network, directory)
         found["export"] = export.prove(problem, dataset, expected, directory)
+        found["slim"] = export.slim_form(problem, dataset, network, expected, directory)
+        if "reason" in found["slim"]:
+            print(f"no slim form: {found['slim']['reason']}", flush=True)
         print("test: " + ", ".join(f"{name} {value:.4f}" for name, value in found["test"].items()), flush=True)
         write_lineage(directory, lineage, dataset_path)
         counts = {**dataset.manifest.counts, "examples_seen": trained, "epochs": epochs}

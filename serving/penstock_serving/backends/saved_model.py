@@ -15,6 +15,9 @@ from penstock_trainer.errors import InputError
 class SavedModelBackend:
     """Answers rows with the exported graph itself. TensorFlow is imported by `load`, which takes seconds."""
 
+    name = "tensorflow"
+    quick_rows = 0
+
     def load(self, model: SealedModel) -> None:
         """Import TensorFlow, load the SavedModel and compare its signature with the schema."""
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -23,6 +23,9 @@ SECRET = "a person's value"
 class Backend:
     """Answers 0.5, but fails for a distance of 13 and does not load when told so."""
 
+    name = "fake"
+    quick_rows = 0
+
     failure: Exception | None = None
 
     def load(self, model: SealedModel) -> None:

@@ -165,3 +165,42 @@ def test_requests_wait_for_the_start_and_are_told_when_there_will_be_none(model)
         assert (batcher.waiting_rows, model.calls) == (0, [])
 
     asyncio.run(test())
+
+
+def test_a_quick_model_answers_in_the_event_loop_once_for_all_that_arrived_together(model):
+    threads: list[str] = []
+
+    def predict(columns: Sequence[Values]) -> list[float]:
+        threads.append(threading.current_thread().name)
+        return [2.0 * value for value in columns[0]]
+
+    async def test() -> None:
+        batcher = Batcher(predict, on_batch=model.calls.append, quick_rows=8)
+        early = asyncio.create_task(batcher.submit(rows(1)))
+        await asyncio.sleep(0)
+        batcher.start()
+        assert await early == [2.0]
+        together = [batcher.submit(rows(n, n + 1)) for n in (10, 20, 30)]
+        assert await asyncio.gather(*together) == [[20.0, 22.0], [40.0, 42.0], [60.0, 62.0]]
+        assert model.calls == [1, 6]
+        assert await batcher.submit(rows(*range(9))) == [2.0 * n for n in range(9)]
+        assert await batcher.submit(rows(5)) == [10.0]
+        assert threads == ["MainThread", "MainThread", "predict", "MainThread"]
+        batcher.close()
+
+    asyncio.run(test())
+
+
+def test_a_quick_model_is_never_called_by_the_event_loop_while_the_thread_calls_it(model, batched):
+    async def test(batcher: Batcher) -> None:
+        large = asyncio.create_task(batcher.submit(rows(1, 2, 3, 4, 5)))
+        await until(lambda: model.calls == [5])
+        small = asyncio.create_task(batcher.submit(rows(7)))
+        await asyncio.sleep(0.05)
+        assert model.calls == [5]
+        model.go.release(3)
+        assert await large == [2.0, 4.0, 6.0, 8.0, 10.0]
+        assert await small == [14.0]
+        assert await batcher.submit(rows(8)) == [16.0]
+
+    batched(test, quick_rows=4)

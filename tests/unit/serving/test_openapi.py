@@ -16,6 +16,9 @@ ROW = {"distance": 1400.5, "month": 1, "carrier": "UA", "tailnum": "N14228"}
 class NoBackend:
     """Never asked."""
 
+    name = "fake"
+    quick_rows = 0
+
     def load(self, model) -> None:
         raise AssertionError
 

@@ -1,0 +1,29 @@
+"""The slim backend: look-ups in Python and one LiteRT graph, proven by the trainer to answer as the SavedModel does."""
+
+from collections.abc import Sequence
+
+from penstock_serving.backends import Answers, RowRefusedError, Values
+from penstock_serving.seal import SealedModel
+from penstock_trainer.errors import InputError
+from penstock_trainer.slim import FOLDER, LARGEST_BATCH, SlimModel
+
+
+class SlimBackend:
+    """Answers rows without TensorFlow, which need not be installed."""
+
+    name = "slim"
+    quick_rows = LARGEST_BATCH
+
+    def load(self, model: SealedModel) -> None:
+        """Read the look-ups and the graph."""
+        try:
+            self._model = SlimModel(model.directory / FOLDER, model.schema.names)
+        except (OSError, ValueError, RuntimeError, KeyError) as exc:
+            raise InputError(f"{model.directory / FOLDER} does not load: {exc}") from exc
+
+    def predict(self, columns: Sequence[Values]) -> Answers:
+        """The graph's answers, one a row."""
+        try:
+            return self._model.predict(columns)
+        except RuntimeError as exc:
+            raise RowRefusedError(str(exc).splitlines()[0]) from exc

@@ -1,0 +1,114 @@
+"""The slim form of a model: categories are looked up in Python, everything after them is one LiteRT graph.
+
+No TensorFlow. Export proves it equal to the SavedModel by this code, and the server answers with the same code. Part of
+the light core.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from penstock_trainer.examples import HASHES, MISSING, UNKNOWN
+
+FOLDER = "slim"
+GRAPH = "model.tflite"
+LOOKUPS = "lookups.json"
+LARGEST_BATCH = 256
+
+
+class SlimModel:
+    """Answers rows of raw values from a `slim/` folder; one thread at a time."""
+
+    def __init__(self, folder: Path, columns: Sequence[str]) -> None:
+        """Load the look-ups and the graph, once for each power of two up to `LARGEST_BATCH`.
+
+        An interpreter takes as long to change its batch size as to answer 200 rows, so each size has its own; the
+        graph's constants are mapped from the one file.
+
+        Raises:
+            ValueError: the folder is of a model of other columns, or is none.
+        """
+        found: Mapping[str, Any] = json.loads((folder / LOOKUPS).read_bytes())
+        if found["columns"] != list(columns):
+            raise ValueError(f"its columns are {found['columns']}, the schema's {list(columns)}")
+        categories: Mapping[str, Any] = found["categories"]
+        self._numbers = [place for place, name in enumerate(columns) if name not in categories]
+        self._categories = [
+            (place, _codes(**categories[name]).__getitem__) for place, name in enumerate(columns) if name in categories
+        ]
+        path = str(folder / GRAPH)
+        shape = len(self._numbers), len(self._categories)
+        self._batches = [_Batch(path, *shape, 1 << power) for power in range(LARGEST_BATCH.bit_length())]
+
+    def predict(self, columns: Sequence[Sequence[Any]]) -> list[Any]:
+        """One answer a row, from one sequence of values a column, in the schema's order.
+
+        Numbers are float or None, categories str or None.
+
+        Raises:
+            RuntimeError: the graph refuses a row.
+        """
+        rows = len(columns[0])
+        if rows > LARGEST_BATCH:
+            pieces = range(0, rows, LARGEST_BATCH)
+            return [
+                answer
+                for start in pieces
+                for answer in self.predict([column[start : start + LARGEST_BATCH] for column in columns])
+            ]
+        numbers = [columns[place] for place in self._numbers]
+        codes = [[*map(code, columns[place])] for place, code in self._categories]
+        return self._batches[(rows - 1).bit_length()].answer(numbers, codes, rows)
+
+
+class _Batch:
+    """The graph at one batch size; what is beyond a call's own rows is left from the call before and not looked at."""
+
+    def __init__(self, path: str, numbers: int, categories: int, rows: int) -> None:
+        from ai_edge_litert.interpreter import Interpreter
+
+        self._interpreter = interpreter = Interpreter(path, num_threads=1)
+        self._numbers = np.zeros((numbers, rows), np.float32)
+        self._codes = np.full((categories, rows), MISSING, np.int32)
+        # The converter leaves out an input that no feature needs.
+        given = {np.float32: self._numbers, np.int32: self._codes}
+        self._inputs = [(d["index"], given[d["dtype"]]) for d in interpreter.get_input_details()]
+        for index, values in self._inputs:
+            interpreter.resize_tensor_input(index, values.shape)
+        interpreter.allocate_tensors()
+        self._output = interpreter.get_output_details()[0]["index"]
+
+    def answer(self, numbers: Sequence[Sequence[Any]], codes: Sequence[Sequence[int]], rows: int) -> list[Any]:
+        if numbers:
+            self._numbers[:, :rows] = np.array(numbers, np.float32)  # None becomes NaN
+        if codes:
+            self._codes[:, :rows] = codes
+        for index, values in self._inputs:
+            self._interpreter.set_tensor(index, values)
+        self._interpreter.invoke()
+        return self._interpreter.get_tensor(self._output)[:rows].tolist()
+
+
+class _Codes(dict[str | None, int]):
+    """A category's rank by its text; all others are unknown."""
+
+    def __missing__(self, text: str) -> int:
+        return UNKNOWN
+
+
+class _HashedCodes(_Codes):
+    """As `_Codes`, with a number of its own for each unknown category, as the SavedModel's graph hashes it."""
+
+    def __missing__(self, text: str) -> int:
+        from farmhash import Fingerprint64  # pyright: ignore[reportAttributeAccessIssue]
+
+        return UNKNOWN - Fingerprint64(text.encode()) % HASHES
+
+
+def _codes(words: Sequence[str], hashed: bool) -> _Codes:
+    codes = (_HashedCodes if hashed else _Codes)(zip(words, range(len(words)), strict=True))
+    codes[None] = codes[""] = MISSING
+    return codes
