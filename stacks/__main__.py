@@ -1,25 +1,28 @@
 """The program behind `pulumi up`: reads the stack's settings, picks the platform, and builds one pipeline."""
 
-import os
 import sys
-from pathlib import Path
 
 import pulumi
+from platforms import chosen
 from settings import Settings, SettingsError
 
-from penstock import LocalPlatform, PenstockError, Pipeline, PipelineArgs, Platform
-from penstock.kubernetes import KubernetesPlatform
+from penstock import PenstockError, Pipeline, PipelineArgs
 from penstock.naming import model_name
 
-PROJECT = Path(__file__).resolve().parent.parent
 OUTPUTS = ("endpoint", "console", "model_digest", "dataset_digest", "study_digest", "rows", "report", "metrics")
 ALREADY_REPORTED = 32  # tells Pulumi's language host that the person has seen the message
 
 
 def build(s: Settings) -> None:
     """One pipeline on the stack's platform, and the stack's outputs."""
-    home = Path(os.environ.get("PENSTOCK_HOME") or PROJECT / ".penstock")
-    platform = _platform(s, home)
+    platform = chosen(s)
+    pulumi.export("model_name", model_name(s.problem))
+    pulumi.export("estimated_cost", platform.estimated_cost())
+    if s.promoted:
+        from promotion import serve
+
+        serve(s, platform)
+        return
     stages = {
         "preprocessing": {"raw": s.raw, "rows": s.rows, "bad_rows_allowed": s.bad_rows_allowed},
         "tuning": {"trials": s.trials, "processes": s.trial_processes, "epochs": s.tuning_epochs},
@@ -29,15 +32,6 @@ def build(s: Settings) -> None:
     pipeline = Pipeline("flow", args)
     for output in OUTPUTS:
         pulumi.export(output, getattr(pipeline, output))
-    pulumi.export("model_name", model_name(s.problem))
-    pulumi.export("estimated_cost", platform.estimated_cost())
-
-
-def _platform(s: Settings, home: Path) -> Platform:
-    stack = pulumi.get_stack()
-    if s.cluster is not None and s.platform == "cluster":
-        return KubernetesPlatform(stack, s.cluster.args(stack, PROJECT), PROJECT)
-    return LocalPlatform(PROJECT, home, stack)
 
 
 try:

@@ -9,7 +9,10 @@ from cluster_settings import ClusterSettings
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
+from penstock.gcp.environment import Environment
+
 NAMESPACE = "penstock:"
+OBJECTS = ("cluster", "gcp")
 Name = Annotated[str, Field(min_length=1)]
 
 
@@ -22,9 +25,11 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    platform: Literal["local", "cluster"] = "local"
+    platform: Literal["local", "cluster", "gcp"] = "local"
     cluster: ClusterSettings | None = None
     """Which cluster, for the platform `cluster`."""
+    gcp: Environment | None = None
+    """The Google Cloud environment, for the platform `gcp`."""
     problem: Name = "flights"
     raw: tuple[Name, ...] = ()
     """Patterns of raw files; none: the problem's bundled ones."""
@@ -49,18 +54,28 @@ class Settings(BaseModel):
         except ValidationError as exc:
             raise SettingsError("\n".join(dict.fromkeys(_sentence(error, own) for error in exc.errors()))) from exc
 
+    @property
+    def promoted(self) -> bool:
+        """Whether the stack serves a model that another one has made."""
+        return self.platform == "gcp" and self.gcp is not None and self.gcp.model is not None
+
     def _checked(self) -> "Settings":
         if self.platform == "cluster" and self.cluster is None:
             raise SettingsError(
                 "the platform is 'cluster' and no setting says which; "
                 "for example `pulumi config set --path cluster.trainer_image IMAGE@sha256:...`"
             )
+        if self.platform == "gcp" and self.gcp is None:
+            raise SettingsError(
+                "the platform is 'gcp' and no setting says which project; "
+                "for example `pulumi config set --path gcp.project PROJECT`"
+            )
         return self
 
 
 def _parsed(key: str, value: str) -> Any:
     """Lists and objects are JSON; a single value does for a list of one."""
-    if key == "cluster":
+    if key in OBJECTS:
         try:
             return json.loads(value)
         except ValueError:
@@ -76,10 +91,8 @@ def _parsed(key: str, value: str) -> Any:
 
 def _sentence(error: ErrorDetails, given: Mapping[str, str]) -> str:
     key, *inside = (str(part) for part in error["loc"])
-    if key == "cluster" and inside:
-        problem = "unknown setting" if error["type"] == "extra_forbidden" else error["msg"]
-        named = ".".join([key, *inside])
-        return f"setting {named!r} is {error['input']!r}: {problem}; see `pulumi config get {key}`"
+    if key in OBJECTS and inside:
+        return _inside(".".join([key, *inside]), error)
     value = given.get(key)
     if error["type"] == "extra_forbidden":
         close = difflib.get_close_matches(key, Settings.model_fields, n=1, cutoff=0.5)
@@ -94,3 +107,13 @@ def _sentence(error: ErrorDetails, given: Mapping[str, str]) -> str:
             f"for example `pulumi config set {key} {json.dumps(default) if isinstance(default, tuple) else default}`"
         )
     return f"setting {key!r} is {value!r}: {problem}; {advice}"
+
+
+def _inside(named: str, error: ErrorDetails) -> str:
+    """The same for a setting of an object, such as `gcp.region`."""
+    if error["type"] == "extra_forbidden":
+        return f"unknown setting {named!r} (value {error['input']!r}): remove it with `pulumi config rm --path {named}`"
+    if error["type"] == "missing":
+        return f"setting {named!r} is missing; for example `pulumi config set --path {named} VALUE`"
+    problem = error["msg"].removeprefix("Value error, ")
+    return f"setting {named!r} is {error['input']!r}: {problem[0].lower() + problem[1:]}"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from standin.cloud import Cloud
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -19,8 +21,8 @@ HERE = Path(__file__).resolve().parent
 class Stack:
     """One stack on the real engine."""
 
-    def __init__(self, folder: Path, schemas: Path) -> None:
-        self.folder, self.cloud = folder, Cloud(folder / "cloud")
+    def __init__(self, folder: Path, schemas: Path, name: str = "dev") -> None:
+        self.folder, self.name, self.cloud = folder, name, Cloud(folder / "cloud")
         self._environment = _environment(folder, schemas)
 
     def program(self, text: str) -> None:
@@ -30,6 +32,19 @@ class Stack:
         options = {"virtualenv": str(CHECKOUT / ".venv")}
         project = {"name": "trial", "runtime": {"name": "python", "options": options}, "main": "program"}
         (self.folder / "Pulumi.yaml").write_text(json.dumps(project))
+
+    def environment(self, **settings: Any) -> None:
+        """The project's own program and one of its environments, with what a test changes of `gcp`."""
+        shutil.copytree(
+            CHECKOUT / "stacks", self.folder / "stacks", ignore=shutil.ignore_patterns(".venv"), dirs_exist_ok=True
+        )
+        project = yaml.safe_load((CHECKOUT / "Pulumi.yaml").read_text())
+        project["runtime"]["options"]["virtualenv"] = str(CHECKOUT / ".venv")
+        (self.folder / "Pulumi.yaml").write_text(json.dumps(project))
+        file = self.folder / "stacks" / f"Pulumi.{self.name}.yaml"
+        config = yaml.safe_load((CHECKOUT / "stacks" / file.name).read_text())
+        config["config"]["penstock:gcp"] |= settings
+        file.write_text(json.dumps(config))
 
     def start(self, *arguments: str, **environment: str) -> "subprocess.Popen[str]":
         """Starts the CLI in a session of its own."""
@@ -53,20 +68,27 @@ class Stack:
 
     def up(self, *arguments: str, **further: Any) -> str:
         """`pulumi up`, without asking."""
-        return self.run("up", "--yes", "--skip-preview", "--stack", "dev", *arguments, **further)
+        return self.run("up", "--yes", "--skip-preview", "--stack", self.name, *arguments, **further)
 
-    def steps(self, *arguments: str) -> dict[str, tuple[str, str]]:
-        """What `pulumi preview` would do: name to type and operation."""
-        said = self.run("preview", "--json", "--stack", "dev", *arguments)
+    def steps(self) -> dict[str, str]:
+        """What `pulumi preview` would do: operation by type and name; what stays the same is left out."""
+        said = self.run("preview", "--json", "--stack", self.name)
         plan = json.loads(said[said.index("{") :])
-        return {
-            step["urn"].rpartition("::")[2]: (step["urn"].split("::")[2].rpartition("$")[2], step["op"])
-            for step in plan["steps"]
-        }
+        found = {}
+        for step in plan["steps"]:
+            _, _, types, name = step["urn"].split("::")
+            if step["op"] != "same":
+                found[f"{types.rpartition('$')[2]} {name}"] = step["op"]
+        return found
+
+    def outputs(self) -> dict[str, Any]:
+        """The stack's outputs."""
+        said = self.run("stack", "output", "--json", "--stack", self.name)
+        return json.loads(said[said.index("{") :])
 
     def state(self) -> list[dict[str, Any]]:
         """The resources of the state."""
-        return json.loads(self.run("stack", "export", "--stack", "dev"))["deployment"].get("resources", [])
+        return json.loads(self.run("stack", "export", "--stack", self.name))["deployment"].get("resources", [])
 
 
 def _environment(folder: Path, schemas: Path) -> dict[str, str]:
@@ -116,3 +138,16 @@ def make_stack(schemas: Path) -> Callable[[Path, str], Stack]:
 def stack(tmp_path: Path, make_stack: Callable[[Path, str], Stack]) -> Callable[[str], Stack]:
     """Makes a stack with a program."""
     return lambda program: make_stack(tmp_path, program)
+
+
+@pytest.fixture(scope="session")
+def make_environment(schemas: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Stack]:
+    """Makes one of the project's own stacks."""
+
+    def make(name: str, **settings: Any) -> Stack:
+        made = Stack(tmp_path_factory.mktemp(name), schemas, name)
+        made.environment(**settings)
+        made.run("stack", "init", name)
+        return made
+
+    return make

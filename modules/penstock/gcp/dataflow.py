@@ -37,7 +37,7 @@ class DataflowPreprocessingArgs(TypedDict):
 class DataflowPreprocessing(pulumi.ComponentResource):
     """The firewall rule that workers need among themselves, and the pipeline's options."""
 
-    options: pulumi.Output[list[str]]
+    options: list[pulumi.Input[str]]
     """Beam's options: append them to a pipeline's arguments."""
 
     def __init__(self, name: str, args: DataflowPreprocessingArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -52,22 +52,20 @@ class DataflowPreprocessing(pulumi.ComponentResource):
             source_tags=[TAG],
             target_tags=[TAG],
         )
-        known = pulumi.Output.all(args["bucket"], args["subnetwork"], args["worker_service_account"])
-        self.options = known.apply(lambda values: pipeline_options(args, *values))
+        self.options = pipeline_options(args)
         self.register_outputs({"options": self.options})
 
 
-def pipeline_options(args: DataflowPreprocessingArgs, bucket: str, subnetwork: str, account: str) -> list[str]:
+def pipeline_options(args: DataflowPreprocessingArgs) -> list[pulumi.Input[str]]:
     """Beam's options for a private, labelled job that runs the trainer's own image."""
     return [
-        "--runner=DataflowRunner",
         f"--project={args['project']}",
         f"--region={args['region']}",
-        f"--temp_location=gs://{bucket}/tmp/dataflow",
-        f"--staging_location=gs://{bucket}/tmp/staging",
-        f"--subnetwork={subnetwork}",
+        pulumi.Output.concat("--temp_location=gs://", args["bucket"], "/tmp/dataflow"),
+        pulumi.Output.concat("--staging_location=gs://", args["bucket"], "/tmp/staging"),
+        pulumi.Output.concat("--subnetwork=", args["subnetwork"]),
         "--no_use_public_ips",
-        f"--service_account_email={account}",
+        pulumi.Output.concat("--service_account_email=", args["worker_service_account"]),
         f"--sdk_container_image={args['image']}",
         f"--max_num_workers={args.get('max_workers', 8)}",
         "--experiments=use_runner_v2",

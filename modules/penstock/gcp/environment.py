@@ -103,6 +103,16 @@ class Environment(_Strict):
     model_store: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]$")] | None = None
     """The bucket that such a model comes from."""
 
+    run_hours: Annotated[float, Field(gt=0, le=10_000)] = 1.0
+    """How long a run is expected to take with all its machines: what `usd_per_run` is counted with."""
+    prices: dict[str, Annotated[float, Field(ge=0)]] = {}
+    """One's own prices in US dollars, by the names in `prices.csv`."""
+
+    @property
+    def trains(self) -> bool:
+        """Whether models are made here."""
+        return self.model is None
+
     @property
     def places(self) -> tuple[str, ...]:
         """Zones of the machines."""

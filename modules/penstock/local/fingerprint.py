@@ -30,6 +30,11 @@ def manifest_digest(artifact: Path) -> str | None:
         manifest = json.loads((artifact / "manifest.json").read_text())
     except (OSError, ValueError):
         return None
+    return canonical_digest(manifest)
+
+
+def canonical_digest(manifest: Any) -> str:
+    """The digest of an artifact whose manifest this is."""
     canonical = json.dumps(manifest, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return "sha256:" + hashlib.sha256(canonical.encode()).hexdigest()
 

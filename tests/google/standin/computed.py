@@ -52,6 +52,7 @@ def identity(token: str, urn: str, inputs: Mapping[str, Any]) -> str:
     """The id, the same for the same inputs, as Google's and Kubernetes' are."""
     if token.startswith("kubernetes:"):
         metadata = inputs.get("metadata") or {}
+        metadata = metadata if isinstance(metadata, dict) else {}
         return f"{token.partition(':')[2]}:{metadata.get('namespace', '')}/{metadata.get('name')}"
     project = inputs.get("project") or PROJECT
     place = inputs.get("location") or inputs.get("region") or inputs.get("zone") or "global"
@@ -69,7 +70,10 @@ def outputs(token: str, id_: str, inputs: Mapping[str, Any], known: Mapping[str,
     """The computed outputs: a table for what programs use, and a link for what has one."""
     mark = hashlib.sha256(id_.encode()).hexdigest()
     if token.startswith("kubernetes:"):
-        metadata = {**inputs.get("metadata", {}), "uid": mark[:32], "resourceVersion": "1", "generation": 1}
+        given = inputs.get("metadata", {})
+        if not isinstance(given, dict):
+            return {}
+        metadata = {**given, "uid": mark[:32], "resourceVersion": "1", "generation": 1}
         return {"metadata": metadata, "status": {}}
     project = inputs.get("project") or PROJECT
     name = inputs.get("name") or inputs.get("accountId") or inputs.get("repositoryId") or ""

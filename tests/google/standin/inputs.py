@@ -136,6 +136,11 @@ def _fits(kind: str, value: Any) -> bool:
     }[kind]
 
 
+def _known(value: Any) -> dict[str, Any]:
+    """A block, as far as it is known before the deployment."""
+    return value if isinstance(value, dict) else {}
+
+
 def _renamed(value: Any, names: Mapping[str, str]) -> Any:
     if isinstance(value, dict):
         found: dict[str, Any] = {}
@@ -170,13 +175,14 @@ def _kubernetes(token: str, inputs: Mapping[str, Any], schemas: Path | None) -> 
         metadata = schema.of("kubernetes:core/v1:ConfigMap", schemas)
         assert metadata is not None
         yield from _value(metadata["properties"]["metadata"], metadata["types"], inputs.get("metadata", {}), "metadata")
-        for index, job in enumerate((inputs.get("spec") or {}).get("replicatedJobs", [])):
+        jobs = _known(inputs.get("spec")).get("replicatedJobs", [])
+        for index, job in enumerate(jobs if isinstance(jobs, list) else []):
             for where, reason in problems("kubernetes:batch/v1:Job", job.get("template", {}), schemas):
                 yield f"spec.replicatedJobs[{index}].template.{where}", reason
-    metadata = inputs.get("metadata") or {}
+    metadata = _known(inputs.get("metadata"))
     name = metadata.get("name", "a")
     if name != UNKNOWN and not _DNS_LABEL.fullmatch(name):
         yield "metadata.name", f"{name!r} is no DNS name"
-    for key, value in (metadata.get("labels") or {}).items():
+    for key, value in _known(metadata.get("labels")).items():
         if value != UNKNOWN and not _LABEL_VALUE.fullmatch(str(value)):
             yield f"metadata.labels.{key}", f"{value!r} is no label value"

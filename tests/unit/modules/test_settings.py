@@ -22,7 +22,7 @@ def test_the_defaults_that_pulumi_knows_are_the_ones_that_the_program_takes():
     declared = yaml.safe_load((PROJECT / "Pulumi.yaml").read_text())["config"]
     config = {f"penstock:{key}": json.dumps(entry["default"]).strip('"') for key, entry in declared.items()}
     assert Settings.from_config(config) == Settings()
-    assert set(declared) == set(KNOWN) - {"raw", "rows", "cluster"}
+    assert set(declared) == set(KNOWN) - {"raw", "rows", "cluster", "gcp"}
 
 
 def test_the_local_stacks_own_configuration_is_accepted():

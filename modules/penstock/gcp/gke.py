@@ -1,0 +1,178 @@
+"""Jobs and services on an environment's cluster."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pulumi
+
+from penstock import platform
+from penstock.gcp import accelerators
+from penstock.gcp.cluster import Cluster
+from penstock.gcp.environment import Environment
+from penstock.gcp.network import Network
+from penstock.gcp.pool import AcceleratorPool, MachinePool, PoolArgs
+from penstock.gcp.workspace import NAMESPACE, Workspace, on_ladder, placed, with_bucket
+from penstock.kubernetes import job_set, manifest, preflight, serving
+from penstock.kubernetes.job_result import JobResult
+from penstock.kubernetes.pods import Machine
+
+TRAINING, ACCELERATED = "penstock-training", "penstock-accelerated"
+"""Ladders of machines: Spot first where it is wanted, then ordinary ones."""
+COMPUTING_ROLES = ("chief", "worker", "trial")
+"""Roles that accelerators are for; a parameter server computes nothing."""
+TIMEOUT_SECONDS = 7 * 24 * 3600
+START_SECONDS = 1800
+"""A pod may wait so long for a machine that is made for it."""
+
+
+def stage(job: platform.Job) -> pulumi.Input[str]:
+    """What a job does: the first argument of its deciding role."""
+    return job.roles[job.success_role].command[0]
+
+
+class Gke:
+    """The cluster with its pools and its namespace, and what runs there."""
+
+    def __init__(
+        self,
+        name: str,
+        environment: Environment,
+        labels: Mapping[str, str],
+        network: Network,
+        emails: Mapping[str, pulumi.Output[str]],
+        bucket: pulumi.Input[str],
+        opts: pulumi.ResourceOptions,
+    ) -> None:
+        from pulumi_kubernetes import Provider
+
+        env = environment
+        self._name, self._environment, self._labels = name, env, labels
+        location = env.region if env.protect else env.places[0]
+        self._cluster = Cluster(
+            name,
+            {
+                "project": env.project,
+                "location": location,
+                "zones": list(env.places),
+                "network": network.network,
+                "subnetwork": network.subnetwork,
+                "node_service_account": emails["nodes"],
+                "labels": labels,
+                "protect": env.protect,
+            },
+            opts,
+        )
+        self._pool_args: PoolArgs = {
+            "cluster": self._cluster.name,
+            "location": location,
+            "zones": list(env.places),
+            "node_service_account": emails["nodes"],
+            "labels": labels,
+        }
+        ladders = self._ladders(opts)
+        # A job that a killed run has made already is gone on with.
+        self._provider = Provider(
+            f"{name}-kubernetes", kubeconfig=self._cluster.kubeconfig, upsert_existing_objects=True, opts=opts
+        )
+        accounts = {platform.Program.TRAINER: emails.get("trainer"), platform.Program.SERVER: emails.get("server")}
+        self._workspace = Workspace(
+            name,
+            self._provider,
+            bucket,
+            {program: email for program, email in accounts.items() if email is not None},
+            ladders,
+            opts,
+        )
+
+    def job(self, name: str, job: platform.Job, opts: pulumi.ResourceOptions) -> platform.Artifact:
+        """A JobSet that is found again under the same name, and what it left."""
+        edges = manifest.resource(
+            f"{name}-policy", placed(job_set.edges(name, self._args("", job))), self._within(opts)
+        )
+        commands = {role: list(details.command) for role, details in job.roles.items()}
+        known = pulumi.Output.all(commands=commands, digests=dict(job.digests), claim=self._workspace.claim)
+        made = known.apply(lambda at: self._job_set(name, job, at["commands"], at["digests"], at["claim"]))
+        first = pulumi.ResourceOptions(depends_on=[edges, *self._workspace.ready])
+        resource = manifest.later(name, *preflight.JOB_SET, made, self._within(opts, first))
+        metadata: pulumi.Output[dict[str, str]] = resource.metadata
+        result = JobResult(
+            f"{name}-result",
+            {
+                "kubeconfig": self._cluster.kubeconfig,
+                "context": "",
+                "namespace": NAMESPACE,
+                "job_set": metadata.apply(lambda found: found["name"]),
+                "uid": metadata.apply(lambda found: found.get("uid", "")),
+                "success_role": job.success_role,
+                "timeout_seconds": TIMEOUT_SECONDS,
+                "start_seconds": START_SECONDS,
+            },
+            opts,
+        )
+        return platform.Artifact(result.path, result.digest, result.counts, result.metrics)
+
+    def service(self, name: str, service: platform.Service, opts: pulumi.ResourceOptions) -> pulumi.Output[str]:
+        """A Deployment behind a Service that the cluster's network reaches."""
+        env = self._environment
+        sized = platform.Service(
+            service.program, service.command, service.port, service.probe, env.min_replicas, env.max_replicas
+        )
+        args = serving.ServingArgs(stack=self._name, image=env.server_image, claim="artifacts")
+        template = pulumi.Output.all(*service.command).apply(
+            lambda command: serving.objects(name, sized, command, args)["deployment"]["spec"]
+        )
+        parts = serving.objects(name, sized, [], args)
+        parts["deployment"]["spec"] = template
+        after = self._within(opts, pulumi.ResourceOptions(depends_on=self._workspace.ready))
+        for part, content in parts.items():
+            manifest.resource(f"{name}-{part}", placed(content), after)
+        return pulumi.Output.from_input(f"http://{name}.{NAMESPACE}.svc.cluster.local:{service.port}")
+
+    def _ladders(self, opts: pulumi.ResourceOptions) -> dict[str, list[pulumi.Input[str]]]:
+        env = self._environment
+        rungs: dict[str, list[pulumi.Input[str]]] = {}
+        args: PoolArgs = {**self._pool_args, "compute_class": TRAINING}
+        for spot in (True, False) if env.spot else (False,):
+            pool = MachinePool(
+                "training-spot" if spot else "training", args, env.machine_type, env.max_nodes, spot, opts
+            )
+            rungs.setdefault(TRAINING, []).append(pool.name)
+        if env.accelerator is not None:
+            args = {**self._pool_args, "compute_class": ACCELERATED}
+            kinds = ["spot", "on-demand"] if env.accelerator.provisioning == "spot" else [env.accelerator.provisioning]
+            for kind in kinds:
+                accelerator = env.accelerator.model_copy(update={"provisioning": kind})
+                pool = AcceleratorPool(f"accelerated-{kind}", args, accelerator, opts)
+                rungs.setdefault(ACCELERATED, []).append(pool.name)
+        return rungs
+
+    def _job_set(
+        self, name: str, job: platform.Job, commands: Mapping[str, Any], digests: Mapping[str, str], claim: str
+    ) -> dict[str, Any]:
+        content = json.dumps([name, dict(commands), dict(digests)], sort_keys=True)
+        run = hashlib.sha256(content.encode()).hexdigest()[:12]
+        own = {key: value for key, value in self._labels.items() if key != "run"}
+        return with_bucket(job_set.job_set(name, job, commands, digests, self._args(claim, job)), run, own)
+
+    def _args(self, claim: str, job: platform.Job) -> job_set.JobSetArgs:
+        env = self._environment
+        images = {platform.Program.TRAINER: env.trainer_image, platform.Program.SERVER: env.server_image}
+        return job_set.JobSetArgs(stack=self._name, images=images, claim=claim, machines=self._machines(job))
+
+    def _machines(self, job: platform.Job) -> dict[str, Machine]:
+        machines = {role: Machine(node_selector=on_ladder(TRAINING)) for role in job.roles}
+        accelerator = self._environment.accelerator
+        if accelerator is None or stage(job) not in ("train", "tune"):
+            return machines
+        shape = accelerators.shape(accelerator.type, accelerator.count, accelerator.topology)
+        tpu = accelerator.type in accelerators.TPUS
+        selector = {**on_ladder(ACCELERATED), **accelerators.selectors(accelerator.type, accelerator.topology)}
+        device = "google.com/tpu" if tpu else "nvidia.com/gpu"
+        fast = Machine(accelerator=device, accelerators=shape.chips_per_node, node_selector=selector)
+        return {role: fast if role in COMPUTING_ROLES else machine for role, machine in machines.items()}
+
+    def _within(self, opts: pulumi.ResourceOptions, more: pulumi.ResourceOptions | None = None) -> Any:
+        own = pulumi.ResourceOptions(provider=self._provider)
+        return pulumi.ResourceOptions.merge(pulumi.ResourceOptions.merge(opts, own), more or pulumi.ResourceOptions())

@@ -1,0 +1,207 @@
+"""The Google Cloud target: jobs on GKE, Beam on Dataflow where asked, the endpoint on Cloud Run or GKE."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pulumi
+
+from penstock import platform
+from penstock.gcp import prices
+from penstock.gcp.artifact_store import ArtifactStore
+from penstock.gcp.budget_guard import BudgetGuard
+from penstock.gcp.cloud_run_endpoint import CloudRunEndpoint
+from penstock.gcp.dashboard import Dashboard
+from penstock.gcp.dataflow import DataflowPreprocessing, DataflowPreprocessingArgs
+from penstock.gcp.environment import Environment
+from penstock.gcp.gke import Gke, stage
+from penstock.gcp.identities import Identities
+from penstock.gcp.image_registry import ImageRegistry
+from penstock.gcp.network import Network
+from penstock.gcp.notebook import Notebook, NotebookArgs
+from penstock.gcp.promotion import PromotedModel
+from penstock.gcp.study_database import StudyDatabase, StudyDatabaseArgs
+from penstock.gcp.workspace import NAMESPACE
+from penstock.kubernetes.pods import STORE
+
+SHARED = "shared"
+"""The run that whatever outlives a run is labelled with."""
+ACCOUNTS = {platform.Program.TRAINER: "trainer", platform.Program.SERVER: "server"}
+
+
+@dataclass(frozen=True)
+class _Foundation:
+    """What everything else stands on."""
+
+    network: Network
+    identities: Identities
+    store: ArtifactStore
+
+
+class GcpPlatform:
+    """One environment of a project; `model` names what is served, for the labels that bills are split by."""
+
+    def __init__(self, stack: str, environment: Environment, model: str) -> None:
+        self._name, self._environment = f"penstock-{stack}", environment
+        self._labels = {
+            "environment": stack,
+            "owner": environment.owner,
+            "model": model.lower(),
+            "run": SHARED,
+        }
+        self._foundation: _Foundation | None = None
+        self._gke: Gke | None = None
+        self._beam: DataflowPreprocessing | None = None
+
+    def storage(self, name: str, keep: Sequence[str], opts: pulumi.ResourceOptions) -> pulumi.Output[str]:
+        """Network, identities and bucket, and whatever else the environment has; pods and servers mount the bucket."""
+        env, own = self._environment, self._name
+        network = Network(own, {"region": env.region}, opts)
+        identities = Identities(
+            own, {"project": env.project, "roles": self._roles(), "workloads": self._workloads()}, opts
+        )
+        emails = identities.emails
+        store = ArtifactStore(
+            name,
+            {
+                "bucket": f"{env.project}-{own}",
+                "location": env.region,
+                "writers": {role: emails[role] for role in ("trainer", "beam", "notebook") if role in emails},
+                "readers": {"server": emails["server"]},
+                "keep": keep,
+                "encryption_key": env.encryption_key,
+                "labels": self._labels,
+                "protect": env.protect,
+            },
+            opts,
+        )
+        self._foundation = _Foundation(network, identities, store)
+        ImageRegistry(
+            own,
+            {
+                "location": env.region,
+                "repository": own,
+                "readers": {role: emails[role] for role in ("nodes", "server") if role in emails},
+                "labels": self._labels,
+            },
+            opts,
+        )
+        if env.trains or env.endpoint == "gke":
+            self._gke = Gke(own, env, self._labels, network, emails, store.name, opts)
+        self._further(opts)
+        return store.name.apply(lambda _: STORE)
+
+    def job(self, name: str, job: platform.Job, opts: pulumi.ResourceOptions) -> platform.Artifact:
+        """A JobSet on the cluster, named by what goes into it."""
+        if self._gke is None:
+            raise RuntimeError("an environment that serves a model from elsewhere runs no jobs")
+        if self._beam is not None and stage(job) == "preprocess":
+            launcher = job.roles[job.success_role]
+            command = [*launcher.command, "--runner", "dataflow", "--", *self._beam.options]
+            job = replace(job, roles={**job.roles, job.success_role: replace(launcher, command=command)})
+        return self._gke.job(name, job, opts)
+
+    def service(self, name: str, service: platform.Service, opts: pulumi.ResourceOptions) -> pulumi.Output[str]:
+        """The server, on Cloud Run or on the cluster, within the environment's range of replicas."""
+        env, foundation = self._environment, self._standing()
+        Dashboard(
+            self._name,
+            {
+                "service": self._name,
+                "notify": env.budget.notify if env.budget else (),
+                "labels": self._labels,
+            },
+            opts,
+        )
+        if self._gke is not None and env.endpoint == "gke":
+            return self._gke.service(name, service, opts)
+        return CloudRunEndpoint(
+            name,
+            {
+                "service": self._name,
+                "location": env.region,
+                "image": env.server_image,
+                "command": service.command,
+                "bucket": foundation.store.name,
+                "mount": STORE,
+                "service_account_email": foundation.identities.emails["server"],
+                "callers": env.callers,
+                "min_replicas": env.min_replicas,
+                "max_replicas": env.max_replicas,
+                "probe": service.probe,
+                "labels": self._labels,
+                "protect": env.protect,
+            },
+            opts,
+        ).url
+
+    def promoted(self, name: str, opts: pulumi.ResourceOptions) -> platform.ArtifactArgs:
+        """The model that another environment has made, in this one's bucket."""
+        env, foundation = self._environment, self._standing()
+        if env.model is None or env.model_store is None:
+            raise RuntimeError("this environment makes its models itself")
+        model = PromotedModel(name, env.model, env.model_store, foundation.store.name, opts)
+        return {"path": pulumi.Output.concat(STORE, "/", model.folder), "digest": env.model}
+
+    def estimated_cost(self) -> Mapping[str, Any]:
+        """US dollars an hour idle and at the peak, and for one run, as ranges, with the rows behind them."""
+        env = self._environment
+        return prices.cost(env, env.run_hours, env.prices)
+
+    def _further(self, opts: pulumi.ResourceOptions) -> None:
+        env, foundation, own = self._environment, self._standing(), self._name
+        emails, network = foundation.identities.emails, foundation.network
+        place: Any = {"network": network.network, "subnetwork": network.subnetwork, "labels": self._labels}
+        if env.trains and env.beam == "dataflow":
+            self._beam = DataflowPreprocessing(
+                own,
+                DataflowPreprocessingArgs(
+                    **place,
+                    project=env.project,
+                    region=env.region,
+                    bucket=foundation.store.name,
+                    worker_service_account=emails["beam"],
+                    image=env.trainer_image,
+                    max_workers=env.max_beam_workers,
+                ),
+                opts,
+            )
+        if env.study_database:
+            database: Any = {"region": env.region, "network": network.network, "user": emails["trainer"]}
+            StudyDatabase(own, StudyDatabaseArgs(**database, labels=self._labels, protect=env.protect), opts)
+        if env.notebook:
+            account = emails["notebook"]
+            Notebook(own, NotebookArgs(**place, zone=env.places[0], service_account_email=account), opts)
+        if env.budget is not None:
+            BudgetGuard(
+                own,
+                {
+                    "project": env.project,
+                    "billing_account": env.budget.billing_account,
+                    "usd_per_month": env.budget.usd_per_month,
+                    "labels": self._labels,
+                },
+                opts,
+            )
+
+    def _standing(self) -> _Foundation:
+        if self._foundation is None:
+            raise RuntimeError("`storage` comes first: everything else stands on what it makes")
+        return self._foundation
+
+    def _roles(self) -> tuple[str, ...]:
+        env = self._environment
+        wanted = {
+            "nodes": env.trains or env.endpoint == "gke",
+            "trainer": env.trains,
+            "server": True,
+            "beam": env.trains and env.beam == "dataflow",
+            "notebook": env.notebook,
+        }
+        return tuple(role for role, needed in wanted.items() if needed)
+
+    def _workloads(self) -> dict[str, tuple[str, str]]:
+        if not self._environment.trains and self._environment.endpoint != "gke":
+            return {}
+        roles = self._roles()
+        return {role: (NAMESPACE, program.value) for program, role in ACCOUNTS.items() if role in roles}

@@ -1,0 +1,112 @@
+"""What an environment costs: its parts, and the recorded list prices. Pure but for reading the table."""
+
+import csv
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Any
+
+from penstock.gcp import accelerators
+from penstock.gcp.environment import Environment
+from penstock.pricing import Price, Row, estimate, overridden
+
+SPOT = 0.09
+"""Google gives 60 to 91 percent off for Spot machines: the best case."""
+SPOT_WORST = 0.40
+GIB_PER_VCPU = {"standard": 4.0, "highmem": 8.0, "highcpu": 1.0}
+N1_GIB_PER_VCPU = {"standard": 3.75, "highmem": 6.5, "highcpu": 0.9}
+DATAFLOW_WORKER = (1.0, 3.75)
+"""vCPUs and GiB of the machine that Dataflow takes for a batch job by itself."""
+CLOUD_RUN_REPLICA = (2.0, 2.0)
+
+
+def table() -> dict[str, Price]:
+    """The recorded prices by name."""
+    text = (files("penstock.gcp") / "prices.csv").read_text(encoding="utf-8")
+    return {
+        row["name"]: Price(float(row["usd"]), row["unit"], row["recorded"], row["source"], float(row["low"]))
+        for row in csv.DictReader(text.splitlines())
+    }
+
+
+def cost(environment: Environment, run_hours: float = 1.0, own: Mapping[str, float] | None = None) -> dict[str, Any]:
+    """The estimate of an environment; a run is taken to keep all its machines busy for `run_hours`."""
+    return estimate(rows(environment, run_hours, overridden(table(), own or {})))
+
+
+def rows(environment: Environment, run_hours: float, prices: Mapping[str, Price]) -> list[Row]:
+    """Everything that costs."""
+    found = [Row("NAT gateway", prices["nat-gateway"], 1, 1)]
+    if environment.trains or environment.endpoint == "gke":
+        found += [
+            Row("GKE control plane", prices["gke-cluster"], 1, 1),
+            Row("system node e2-standard-2", machine("e2-standard-2", prices), 1, 3),
+            Row("disks of nodes, 100 GiB", prices["pd-balanced-100gib"], 1, 3),
+        ]
+    if environment.trains:
+        found += _training(environment, run_hours, prices)
+    if environment.endpoint == "cloud-run":
+        found += [
+            Row(
+                "Cloud Run vCPU while answering",
+                prices["cloud-run-vcpu"],
+                *_replicas(environment, CLOUD_RUN_REPLICA[0]),
+            ),
+            Row(
+                "Cloud Run GiB while answering", prices["cloud-run-gib"], *_replicas(environment, CLOUD_RUN_REPLICA[1])
+            ),
+        ]
+    if environment.study_database:
+        found.append(Row("Cloud SQL db-f1-micro", prices["db-f1-micro"], 1, 1))
+    if environment.notebook:
+        found.append(Row("notebook e2-standard-4, while awake", machine("e2-standard-4", prices), 0, 1))
+    return found
+
+
+def machine(machine_type: str, prices: Mapping[str, Price]) -> Price | None:
+    """The price of one machine an hour: its own, or that of its processors and memory; None where none is recorded."""
+    if machine_type in prices:
+        return prices[machine_type]
+    family, shape, size = machine_type.split("-")[:3] if machine_type.count("-") >= 2 else (machine_type, "", "")
+    memory = (N1_GIB_PER_VCPU if family == "n1" else GIB_PER_VCPU).get(shape)
+    if f"{family}-vcpu" not in prices or memory is None or not size.isdecimal():
+        return None
+    processor, gib = prices[f"{family}-vcpu"], prices[f"{family}-gib"]
+    return Price(int(size) * (processor.usd + memory * gib.usd), "hour", processor.recorded, processor.source)
+
+
+def spot(price: Price | None) -> Price | None:
+    """What the same costs as a Spot machine, in the worst case and the best."""
+    if price is None:
+        return None
+    return Price(price.usd * SPOT_WORST, price.unit, price.recorded, price.source, SPOT / SPOT_WORST)
+
+
+def _training(environment: Environment, run_hours: float, prices: Mapping[str, Price]) -> list[Row]:
+    each = machine(environment.machine_type, prices)
+    nodes = environment.max_nodes
+    kind = "Spot " if environment.spot else ""
+    what = f"{kind}node {environment.machine_type}"
+    found = [Row(what, spot(each) if environment.spot else each, 0, nodes, nodes * run_hours)]
+    if environment.beam == "dataflow":
+        workers = environment.max_beam_workers
+        for unit, amount in zip(("vcpu", "gib"), DATAFLOW_WORKER, strict=True):
+            row = Row(f"Dataflow {unit}", prices[f"dataflow-{unit}"], 0, amount * workers, amount * workers * run_hours)
+            found.append(row)
+    accelerator = environment.accelerator
+    if accelerator is not None:
+        shape = accelerators.shape(accelerator.type, accelerator.count, accelerator.topology)
+        price, count = machine(shape.machine_type, prices), accelerator.max_nodes
+        if accelerator.type in accelerators.TPUS:
+            price, count = prices.get(accelerator.type), accelerator.max_nodes * shape.chips_per_node
+        if shape.machine_type.startswith("n1-") and price is not None:
+            price = Price(
+                price.usd + accelerator.count * prices[accelerator.type].usd, "hour", price.recorded, price.source
+            )
+        cheap = accelerator.provisioning == "spot"
+        what = f"{'Spot ' if cheap else ''}{accelerator.type} on {shape.machine_type}"
+        found.append(Row(what, spot(price) if cheap else price, 0, count, count * run_hours))
+    return found
+
+
+def _replicas(environment: Environment, amount: float) -> tuple[float, float]:
+    return amount * environment.min_replicas, amount * environment.max_replicas

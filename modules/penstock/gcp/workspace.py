@@ -1,0 +1,160 @@
+"""What a cluster gets before anything runs in it: a namespace, the bucket as a claim, ladders of machines, JobSets."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pulumi
+
+from penstock.gcp.pool import COMPUTE_CLASS
+from penstock.kubernetes import manifest, workspace
+from penstock.kubernetes.pods import USER
+from penstock.platform import Program
+
+NAMESPACE = "penstock"
+FUSE = "gcsfuse.csi.storage.gke.io"
+FUSE_POD = {"gke-gcsfuse/volumes": "true"}
+"""Annotation of pods that mount a bucket."""
+JOB_SET_CHART = ("oci://registry.k8s.io/jobset/charts/jobset", "0.10.1")
+METADATA_SERVER = ("169.254.169.252/32", "169.254.169.254/32")
+"""Where a pod gets its identity."""
+
+
+class Workspace(pulumi.ComponentResource):
+    """The namespace of a stack's jobs and services."""
+
+    claim: pulumi.Output[str]
+    """Name of the claim that the bucket is mounted by."""
+    ready: list[pulumi.Resource]
+    """What a job must wait for."""
+
+    def __init__(
+        self,
+        name: str,
+        provider: pulumi.ProviderResource,
+        bucket: pulumi.Input[str],
+        emails: Mapping[Program, pulumi.Input[str]],
+        ladders: Mapping[str, Sequence[pulumi.Input[str]]],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        from pulumi_kubernetes.helm import v3 as helm
+
+        super().__init__("penstock:gcp:Workspace", name, None, opts)
+        child = pulumi.ResourceOptions(parent=self, provider=provider)
+        args = workspace.WorkspaceArgs(name, NAMESPACE)
+        space = manifest.resource(f"{name}-namespace", workspace.namespace(args), child)
+        within = pulumi.ResourceOptions(parent=self, provider=provider, depends_on=[space])
+        parts = {**workspace.objects(args), "google": allow_google(), "claim": claim(), "volume": volume(bucket)}
+        for program, email in emails.items():
+            account = parts[f"account-{program.value}"]["metadata"]
+            account["annotations"] = {"iam.gke.io/gcp-service-account": email}
+        made = {part: manifest.resource(f"{name}-{part}", placed(content), within) for part, content in parts.items()}
+        chart, version = JOB_SET_CHART
+        job_sets = helm.Release(
+            f"{name}-jobset",
+            chart=chart,
+            version=version,
+            name="jobset",
+            namespace="jobset-system",
+            create_namespace=True,
+            atomic=True,
+            opts=child,
+        )
+        classes = [
+            manifest.resource(f"{name}-{ladder}", compute_class(ladder, pools), child)
+            for ladder, pools in ladders.items()
+        ]
+        claimed: pulumi.Output[dict[str, str]] = made["claim"].metadata
+        self.claim = claimed.apply(lambda metadata: metadata["name"])
+        self.ready = [*made.values(), job_sets, *classes]
+        self.register_outputs({"claim": self.claim})
+
+
+def placed(content: dict[str, Any]) -> dict[str, Any]:
+    """A manifest in the namespace; a volume belongs to none."""
+    if content["kind"] == "PersistentVolume":
+        return content
+    return {**content, "metadata": {**content["metadata"], "namespace": NAMESPACE}}
+
+
+def volume(bucket: pulumi.Input[str]) -> dict[str, Any]:
+    """The bucket as a volume, owned by the pods' user."""
+    options = ["implicit-dirs", f"uid={USER}", f"gid={USER}", "file-mode=640", "dir-mode=750"]
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolume",
+        "metadata": {"name": f"{NAMESPACE}-artifacts"},
+        "spec": {
+            "accessModes": ["ReadWriteMany"],
+            # A bucket has no size; Kubernetes wants one.
+            "capacity": {"storage": "64Ti"},
+            "storageClassName": "",
+            "persistentVolumeReclaimPolicy": "Retain",
+            "mountOptions": options,
+            "csi": {"driver": FUSE, "volumeHandle": bucket},
+            "claimRef": {"name": "artifacts", "namespace": NAMESPACE},
+        },
+    }
+
+
+def claim() -> dict[str, Any]:
+    """The claim on that volume."""
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "artifacts"},
+        "spec": {
+            "accessModes": ["ReadWriteMany"],
+            "resources": {"requests": {"storage": "64Ti"}},
+            "storageClassName": "",
+            "volumeName": f"{NAMESPACE}-artifacts",
+        },
+    }
+
+
+def allow_google() -> dict[str, Any]:
+    """Pods may reach Google's services, which are all HTTPS, and the server that gives them their identity."""
+    here = [{"ipBlock": {"cidr": address}} for address in METADATA_SERVER]
+    ports = [{"protocol": "TCP", "port": port} for port in (80, 987, 988)]
+    private = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"]
+    outside = [{"ipBlock": {"cidr": "0.0.0.0/0", "except": private}}]
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": "allow-google"},
+        "spec": {
+            "podSelector": {},
+            "policyTypes": ["Egress"],
+            "egress": [{"to": here, "ports": ports}, {"to": outside, "ports": [{"protocol": "TCP", "port": 443}]}],
+        },
+    }
+
+
+def compute_class(name: str, pools: Sequence[pulumi.Input[str]]) -> dict[str, Any]:
+    """A ladder: machines of the first pool, and where Google has none, of the next."""
+    return {
+        "apiVersion": "cloud.google.com/v1",
+        "kind": "ComputeClass",
+        "metadata": {"name": name},
+        "spec": {
+            "priorities": [{"nodepools": [pool]} for pool in pools],
+            "activeMigration": {"optimizeRulePriority": False},
+            "whenUnsatisfiable": "DoNotScaleUp",
+        },
+    }
+
+
+def on_ladder(name: str) -> dict[str, str]:
+    """The node selector of pods that take their machines from a ladder; GKE adds the toleration."""
+    return {COMPUTE_CLASS: name}
+
+
+def with_bucket(job_set: dict[str, Any], run: str, labels: Mapping[str, str]) -> dict[str, Any]:
+    """A JobSet in the namespace whose pods mount the bucket and bear the run's labels, which bills are split by."""
+    jobs: list[dict[str, Any]] = []
+    for job in job_set["spec"]["replicatedJobs"]:
+        spec = job["template"]["spec"]
+        metadata = spec["template"]["metadata"]
+        marked = {**metadata, "annotations": FUSE_POD, "labels": {**metadata["labels"], **labels, "run": run}}
+        template = {**spec["template"], "metadata": marked}
+        jobs.append({**job, "template": {**job["template"], "spec": {**spec, "template": template}}})
+    return placed({**job_set, "spec": {**job_set["spec"], "replicatedJobs": jobs}})

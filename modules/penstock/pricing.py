@@ -1,0 +1,73 @@
+"""What a deployment costs, from rows of things, hours and prices: pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+HOURS_PER_MONTH = 730
+
+
+@dataclass(frozen=True)
+class Price:
+    """A price in US dollars, and whence it is known."""
+
+    usd: float
+    unit: str
+    """`hour` of one, or `gib_month`."""
+    recorded: str
+    """Date, ISO 8601."""
+    source: str
+    low: float = 1.0
+    """What may be paid in the best case, as a share of the price: Spot machines vary."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """Something that costs: how many of it when nothing happens, at the peak, and for how many hours in one run."""
+
+    what: str
+    price: Price | None
+    """None: no price is recorded."""
+    idle: float = 0.0
+    peak: float = 0.0
+    run_hours: float = 0.0
+    """Hours of one of it that a run takes, all together."""
+
+
+def estimate(rows: Sequence[Row]) -> dict[str, Any]:
+    """US dollars an hour idle and at the peak, and for one run, each as [low, high], with the rows behind them."""
+    totals = {
+        "usd_per_hour_idle": _range([(row.idle, row.price) for row in rows]),
+        "usd_per_hour_peak": _range([(row.peak, row.price) for row in rows]),
+        "usd_per_run": _range([(row.run_hours, row.price) for row in rows]),
+    }
+    missing = sorted({row.what for row in rows if row.price is None})
+    dates = sorted({row.price.recorded for row in rows if row.price})
+    return {
+        **totals,
+        "usd_per_month_idle": [round(bound * HOURS_PER_MONTH, 2) for bound in totals["usd_per_hour_idle"]],
+        "rows": [_described(row) for row in rows],
+        "without_a_price": missing,
+        "prices_recorded": dates,
+        "note": "list prices as recorded, without discounts, taxes and network traffic; a bill may differ",
+    }
+
+
+def overridden(prices: Mapping[str, Price], own: Mapping[str, float]) -> dict[str, Price]:
+    """The prices with one's own in their place, which are then exact."""
+    changed = {
+        name: Price(usd, prices[name].unit if name in prices else "hour", "yours", "the stack's settings")
+        for name, usd in own.items()
+    }
+    return {**prices, **changed}
+
+
+def _range(amounts: Sequence[tuple[float, Price | None]]) -> list[float]:
+    high = sum(amount * price.usd for amount, price in amounts if price)
+    low = sum(amount * price.usd * price.low for amount, price in amounts if price)
+    return [round(low, 4), round(high, 4)]
+
+
+def _described(row: Row) -> str:
+    price = f"{row.price.usd} USD/{row.price.unit}" if row.price else "no price recorded"
+    return f"{row.what}: {row.idle:g} idle, {row.peak:g} peak, {row.run_hours:g} h a run, {price}"

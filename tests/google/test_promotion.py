@@ -1,0 +1,76 @@
+import json
+from pathlib import Path
+
+import loopback
+import pytest
+import yaml
+
+from penstock.errors import StageFailed
+from penstock.gcp import promotion
+from penstock.gcp.storage_api import Storage
+from penstock.local.fingerprint import canonical_digest
+
+MANIFEST = {
+    "format": 1,
+    "kind": "model",
+    "files": {"schema.json": "sha256:1", "saved_model/saved_model.pb": "sha256:2"},
+}
+FILES = {"schema.json": b"{}", "saved_model/saved_model.pb": b"\0model"}
+
+
+@pytest.fixture
+def google(monkeypatch):
+    with loopback.serving() as google:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", google.url)
+        google.seal("staging", "models/aa", FILES, MANIFEST)
+        google.seal("staging", "models/bb", FILES, {**MANIFEST, "counts": {"rows": 1}})
+        yield google
+
+
+def wanted(digest):
+    return {"digest": digest, "source": "staging", "target": "prod"}
+
+
+def test_a_model_is_found_by_its_digest_alone_and_arrives_whole(google):
+    folder = promotion.fetch(Storage(), wanted(canonical_digest(MANIFEST)))
+    assert folder == "models/aa"
+    own = google.buckets["prod"]
+    assert own == {name: data for name, data in google.buckets["staging"].items() if name.startswith("models/aa/")}
+    assert canonical_digest(json.loads(own["models/aa/manifest.json"])) == canonical_digest(MANIFEST)
+    assert list(own)[-1] == "models/aa/manifest.json", "the seal comes last"
+
+
+def test_what_is_there_is_not_copied_again(google):
+    promotion.fetch(Storage(), wanted(canonical_digest(MANIFEST)))
+    google.calls.clear()
+    promotion.fetch(Storage(), wanted(canonical_digest(MANIFEST)))
+    assert "storage.objects.rewrite" not in google.calls
+
+
+def test_a_digest_that_no_model_has_is_told_with_where_it_was_looked_for(google):
+    with pytest.raises(StageFailed, match="no model in gs://staging has the digest sha256:0; 2 models are there"):
+        promotion.fetch(Storage(), wanted("sha256:0"))
+
+
+def test_prod_serves_the_model_of_staging_by_its_digest_and_the_next_one_by_another(make_environment, google):
+    digest = canonical_digest(MANIFEST)
+    prod = make_environment("prod", model=digest, model_store="staging", protect=False)
+    prod.run("up", "--yes", "--skip-preview", "--stack", "prod", STORAGE_EMULATOR_HOST=google.url)
+    (service,) = (r for r in prod.cloud.existing().values() if r["type"] == "gcp:cloudrunv2/service:Service")
+    arguments = service["inputs"]["template"]["containers"][0]["args"]
+    assert arguments[:2] == ["--model", "/artifacts/models/aa"]
+    assert arguments[arguments.index("--expect-digest") + 1] == digest
+    assert prod.outputs()["model_digest"] == digest
+    cost = prod.outputs()["estimated_cost"]
+    assert 0 < cost["usd_per_hour_idle"][0] <= cost["usd_per_hour_idle"][1] < cost["usd_per_hour_peak"][1]
+
+    other = canonical_digest({**MANIFEST, "counts": {"rows": 1}})
+    file = Path(prod.folder, "stacks/Pulumi.prod.yaml")
+    config = yaml.safe_load(file.read_text())
+    config["config"]["penstock:gcp"]["model"] = other
+    file.write_text(json.dumps(config))
+    said = prod.run("up", "--yes", "--skip-preview", "--stack", "prod", STORAGE_EMULATOR_HOST=google.url)
+    assert "2 updated" in said, "the model and the service, and nothing else"
+    assert {token for operation, token, _ in prod.cloud.calls("update", "delete")} == {"gcp:cloudrunv2/service:Service"}
+    prod.run("destroy", "--yes", "--stack", "prod", STORAGE_EMULATOR_HOST=google.url)
+    assert prod.cloud.existing() == {}
