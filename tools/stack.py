@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import engine_environment
+import google_stack
 import interrupted
 import pulumi_cli
 import settings_check
@@ -30,10 +31,12 @@ def env(stack: str) -> None:
 
 def up(stack: str) -> None:
     """Carries the data all the way to the endpoint, and prints the stack's outputs."""
-    settings_check.check(stack)
+    environment = google_stack.chosen(settings_check.check(stack))
     pulumi = Pulumi(stack)
     pulumi.select()
     pulumi.continue_after_interruption()
+    if environment is not None:
+        google_stack.before_up(environment, pulumi.captured)
     code = pulumi.interactive("up", "--yes", "--skip-preview", "--suppress-outputs")
     if code != 0:
         say(f"not finished (exit code {code}); what is sealed stays, and `make up` continues from there")
@@ -61,6 +64,9 @@ def down(stack: str) -> None:
         (engine_environment.home() / "passphrase").unlink(missing_ok=True)
     home = engine_environment.home()
     kept = sorted(path.name for path in (home / stack / "artifacts").glob("*"))
+    environment = google_stack.chosen(settings_check.check(stack))
+    if environment is not None:
+        google_stack.after_down(stack, environment)
     say(f"stack {stack} is gone" + (f"; kept in {home / stack / 'artifacts'}: {', '.join(kept)}" if kept else ""))
     if home.is_dir() and not list(home.iterdir()):
         home.rmdir()

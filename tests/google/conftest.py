@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import google_stack
 import pytest
 import yaml
 from standin.cloud import Cloud
@@ -72,14 +73,7 @@ class Stack:
 
     def steps(self) -> dict[str, str]:
         """What `pulumi preview` would do: operation by type and name; what stays the same is left out."""
-        said = self.run("preview", "--json", "--stack", self.name)
-        plan = json.loads(said[said.index("{") :])
-        found = {}
-        for step in plan["steps"]:
-            _, _, types, name = step["urn"].split("::")
-            if step["op"] != "same":
-                found[f"{types.rpartition('$')[2]} {name}"] = step["op"]
-        return found
+        return google_stack.plan(self.run("preview", "--json", "--stack", self.name))
 
     def outputs(self) -> dict[str, Any]:
         """The stack's outputs."""

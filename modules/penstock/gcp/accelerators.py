@@ -77,7 +77,7 @@ TPUS: dict[str, Tpu] = {
     "tpu-ironwood": Tpu("tpu7x", {4: "tpu7x-standard-4t"}, _CUBES, "TPU_7X"),
 }
 
-ZONES: dict[str, tuple[str, ...]] = {
+REGIONS: dict[str, tuple[str, ...]] = {
     "nvidia-tesla-t4": (
         "us-central1",
         "us-east1",

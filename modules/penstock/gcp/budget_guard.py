@@ -7,7 +7,7 @@ import pulumi_gcp as gcp
 from typing_extensions import NotRequired, TypedDict
 
 THRESHOLDS = {"warn": 0.5, "stop_trials": 0.8, "scale_to_zero": 1.0}
-"""Share of the budget at which each stage is reached; `guard.py` acts on them."""
+"""Share of the budget at which each stage is reached."""
 
 
 class BudgetGuardArgs(TypedDict):
@@ -29,7 +29,7 @@ class BudgetGuard(pulumi.ComponentResource):
     """Google tells the topic several times a day what has been spent."""
 
     topic: pulumi.Output[str]
-    """The topic that `penstock.gcp.guard` reads."""
+    """The topic that the messages go to: whatever is to act on them reads its subscription."""
 
     def __init__(self, name: str, args: BudgetGuardArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("penstock:gcp:BudgetGuard", name, None, opts)

@@ -130,6 +130,9 @@ class Environment(_Strict):
         for zone in self.zones:
             if not re.fullmatch(rf"{self.region}-[a-z]", zone):
                 raise ValueError(f"zone {zone} is not in region {self.region}")
+        offered = accelerators.REGIONS[self.accelerator.type] if self.accelerator else (self.region,)
+        if self.accelerator and self.region not in offered:
+            raise ValueError(f"{self.region} is not known to offer {self.accelerator.type}; {', '.join(offered)} are")
         if self.min_replicas > self.max_replicas:
             raise ValueError(f"min_replicas ({self.min_replicas}) is more than max_replicas ({self.max_replicas})")
         if self.endpoint == "gke" and self.min_replicas == 0:

@@ -21,6 +21,7 @@ DATABASE_DRIFT = ["settings.diskSize", "settings.maintenanceVersion"]
 SERVICE_DRIFT = ["client", "clientVersion", "launchStage"]
 """Of a Cloud Run service: who touched it last."""
 
+REPLACING = ("replace", "create-replacement", "delete-replaced")
 KEPT = {
     "gcp:container/cluster:Cluster": "cluster",
     "gcp:container/nodePool:NodePool": "node pool",
@@ -31,10 +32,14 @@ KEPT = {
 """What holds data or serves: it is replaced with a named approval only."""
 
 
-def refused(steps: Mapping[str, tuple[str, str]], approved: tuple[str, ...]) -> list[str]:
-    """Why a plan must not be carried out; `steps` is name to (type, operation) as `pulumi preview --json` tells it."""
-    return [
-        f"the plan replaces the {KEPT[token]} {name}: `approve_replacement` in the stack's settings must name it"
-        for name, (token, operation) in sorted(steps.items())
-        if token in KEPT and operation in ("replace", "create-replacement", "delete-replaced") and name not in approved
-    ]
+def refused(plan: Mapping[str, str], approved: tuple[str, ...]) -> list[str]:
+    """Why a plan must not be carried out; `plan` is the operation by `type name`, as a preview tells it."""
+    found: list[str] = []
+    for each, operation in sorted(plan.items()):
+        token, _, name = each.partition(" ")
+        if token in KEPT and operation in REPLACING and name not in approved:
+            found.append(
+                f"the plan replaces the {KEPT[token]} {name}: that loses what is in it, or interrupts what it does; "
+                f"if it is meant, name it in the setting `gcp.approve_replacement`"
+            )
+    return found

@@ -1,0 +1,135 @@
+"""Settings of an environment: thousands of files, right and wrong; never a traceback, never something open to all."""
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from settings import Settings, SettingsError
+
+from penstock.errors import PenstockError
+from penstock.gcp import accelerators, pins, prices
+from penstock.gcp.environment import Environment
+
+IMAGE = "us-docker.pkg.dev/acme/penstock/trainer@sha256:" + "a" * 64
+BASE = {"project": "acme-dev", "owner": "me", "trainer_image": IMAGE, "server_image": IMAGE}
+
+texts = st.text(max_size=12) | st.sampled_from(["allUsers", "group:a@b.example", "us-central1", "nvidia-l4", "2x4"])
+values = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 2000) | st.floats(allow_nan=False) | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+    max_leaves=6,
+)
+accelerator = st.fixed_dictionaries(
+    {"type": st.sampled_from(accelerators.KINDS)},
+    optional={
+        "count": st.integers(0, 17),
+        "topology": st.sampled_from([None, "1x1", "2x4", "4x4", "2x2x2", "3x3"]),
+        "provisioning": st.sampled_from(["spot", "on-demand", "flex-start", "queued", "reservation"]),
+        "sharing": st.integers(0, 50),
+        "mig": st.sampled_from([None, "1g.5gb", "9g.1gb"]),
+    },
+)
+
+
+def read(fields):
+    return Settings.from_config({"penstock:platform": "gcp", "penstock:gcp": json.dumps(fields)})
+
+
+def judged(fields):
+    """The environment, or what is wrong with it."""
+    try:
+        return read(fields).gcp, ""
+    except SettingsError as exc:
+        return None, str(exc)
+
+
+@settings(max_examples=1500, deadline=None)
+@given(st.dictionaries(st.sampled_from([*Environment.model_fields, "nonsense"]), values, max_size=5))
+def test_whatever_is_written_is_taken_or_refused_in_words(fields):
+    environment, told = judged({**BASE, **fields})
+    if environment is None:
+        assert "setting" in told
+        return
+    assert all(not caller.startswith("all") and "*" not in caller for caller in environment.callers)
+    assert "@sha256:" in environment.server_image
+    cost = prices.cost(environment, environment.run_hours, environment.prices)
+    for low, high in (cost["usd_per_hour_idle"], cost["usd_per_hour_peak"], cost["usd_per_run"]):
+        assert 0 <= low <= high
+
+
+@settings(max_examples=1000, deadline=None)
+@given(accelerator)
+def test_an_accelerator_is_possible_or_refused_with_what_is(fields):
+    environment, told = judged({**BASE, "region": "us-central1", "accelerator": fields})
+    if environment is None:
+        assert "gcp" in told
+        return
+    assert environment.accelerator is not None
+    own = environment.accelerator
+    shape = accelerators.shape(own.type, own.count, own.topology)
+    assert shape.nodes_per_slice >= 1
+    assert (shape.nodes_per_slice == 1) or own.type in accelerators.TPUS
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"callers": ["allUsers"]}, "'gcp.callers.0' is 'allUsers'"),
+        ({"server_image": "us-docker.pkg.dev/acme/penstock/serving:latest"}, "'gcp.server_image' is"),
+        ({"accelerator": {"type": "nvidia-l4", "count": 3}}, "no machine has 3 nvidia-l4; there are machines with 1"),
+        ({"accelerator": {"type": "tpu-v5e", "topology": "3x3"}}, "tpu-v5e has no topology '3x3'; it has 1x1, 2x2"),
+        ({"accelerator": {"type": "nvidia-l4", "mig": "1g.5gb"}}, "nvidia-l4 cannot be cut into '1g.5gb'"),
+        ({"region": "europe-north1", "accelerator": {"type": "nvidia-l4"}}, "europe-north1 is not known to offer"),
+        ({"zones": ["us-east1-b"]}, "zone us-east1-b is not in region us-central1"),
+        ({"endpoint": "gke"}, "keeps at least one replica"),
+        ({"model": "sha256:" + "0" * 64}, "model and model_store belong together"),
+        ({"regoin": "us-east1"}, "unknown setting 'gcp.regoin'"),
+    ],
+)  # fmt: skip
+def test_a_wrong_setting_is_told_by_its_name(fields, told):
+    with pytest.raises(SettingsError) as caught:
+        read({**BASE, **fields})
+    assert told in str(caught.value)
+
+
+def test_a_machine_without_a_recorded_price_is_named_and_not_counted_as_free():
+    environment = read({**BASE, "accelerator": {"type": "nvidia-b200", "count": 8}}).gcp
+    assert environment is not None
+    assert prices.cost(environment)["without_a_price"] == ["Spot nvidia-b200 on a4-highgpu-8g"]
+
+
+def test_ones_own_price_takes_the_place_of_the_recorded_one():
+    environment = read({**BASE, "spot": False, "max_nodes": 2}).gcp
+    assert environment is not None
+    listed, own = prices.cost(environment), prices.cost(environment, own={"e2-standard-4": 1.0})
+    assert own["usd_per_run"] == [2.0, 2.0]
+    assert listed["usd_per_run"][1] == pytest.approx(2 * (4 * 0.021811 + 16 * 0.002923), abs=1e-4)
+
+
+def test_a_plan_that_replaces_what_holds_data_is_refused_until_it_is_named():
+    plan = {
+        "gcp:storage/bucket:Bucket store": "replace",
+        "gcp:container/cluster:Cluster gke": "create-replacement",
+        "gcp:container/nodePool:NodePool pool": "update",
+        "gcp:compute/router:Router router": "replace",
+    }
+    told = pins.refused(plan, ())
+    assert [line.split(":")[0] for line in told] == [
+        "the plan replaces the cluster gke",
+        "the plan replaces the bucket store",
+    ]
+    assert pins.refused(plan, ("store", "gke")) == []
+
+
+def test_every_machine_of_the_tables_has_a_shape():
+    for kind, gpu in accelerators.GPUS.items():
+        for count, machine in gpu.machines.items():
+            assert accelerators.shape(kind, count).machine_type == machine
+    for kind, tpu in accelerators.TPUS.items():
+        for topology in tpu.topologies:
+            shape = accelerators.shape(kind, topology=topology)
+            assert shape.machine_type in tpu.machines.values()
+    assert set(accelerators.REGIONS) == set(accelerators.KINDS)
+    with pytest.raises(PenstockError, match="accelerator 'tpu-v4' is not known"):
+        accelerators.shape("tpu-v4")

@@ -1,0 +1,50 @@
+"""What `make up` and `make down` do besides on Google Cloud: a verdict before, a guarded plan, a receipt after."""
+
+import json
+from collections.abc import Callable
+
+from common import ToolError, say
+from settings import Settings
+
+from penstock.errors import PenstockError
+from penstock.gcp import pins, sweep, verdict
+from penstock.gcp.environment import Environment
+
+
+def chosen(settings: Settings) -> Environment | None:
+    """The environment of a stack on Google Cloud; None for any other stack."""
+    return settings.gcp if settings.platform == "gcp" else None
+
+
+def before_up(environment: Environment, captured: Callable[..., str]) -> None:
+    """Raises ToolError for what the project cannot give, and for a plan that replaces what must not be replaced."""
+    try:
+        wrong = verdict.problems(environment)
+    except PenstockError as exc:
+        say(f"not asked whether {environment.project} can take it: {exc}")
+        wrong = []
+    if wrong:
+        raise ToolError("\n".join([f"{environment.project} cannot take it:", *wrong]))
+    refused = pins.refused(plan(captured("preview", "--json")), environment.approve_replacement)
+    if refused:
+        raise ToolError("\n".join(refused))
+
+
+def plan(preview: str) -> dict[str, str]:
+    """The operation by `type name` that a preview tells of."""
+    found: dict[str, str] = {}
+    for step in json.loads(preview[preview.index("{") :])["steps"]:
+        _, _, types, name = step["urn"].split("::")
+        if step["op"] != "same":
+            found[f"{types.rpartition('$')[2]} {name}"] = step["op"]
+    return found
+
+
+def after_down(stack: str, environment: Environment) -> None:
+    """Tells what the project still has of the stack."""
+    try:
+        left = sweep.left(environment.project, environment.region, environment.places, f"penstock-{stack}")
+    except PenstockError as exc:
+        say(f"not asked what is left in {environment.project}: {exc}")
+        return
+    say(f"{environment.project}: {sweep.receipt(left)}")
