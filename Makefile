@@ -22,6 +22,10 @@ test:  ## lint, types and all tests
 	@tools/python tools/pulumi_cli.py
 	@.venv/bin/python tools/checks.py
 
+test-browser:  ## the console page in a real browser, light and dark; needs chromium
+	@tools/python tools/environments.py test
+	@serving/.venv/bin/python -m pytest -q tests/browser
+
 cluster-up: cluster-tools  ## a Kubernetes cluster for tests on loopback: real control plane, JobSet, made-up nodes
 	@PYTHONPATH=tools .venv/bin/python -m cluster up
 
@@ -49,4 +53,4 @@ cluster-tools:
 runtime:
 	@tools/python tools/environments.py runtime
 
-.PHONY: help up down env test cluster-up cluster-down test-cluster lock bench cluster-tools runtime
+.PHONY: help up down env test test-browser cluster-up cluster-down test-cluster lock bench cluster-tools runtime

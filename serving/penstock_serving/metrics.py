@@ -1,5 +1,7 @@
 """What Prometheus reads at `/metrics`."""
 
+from collections.abc import Callable, Mapping
+
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -42,6 +44,17 @@ class Metrics:
         self.ready = Gauge("penstock_ready", "1 when the model is loaded.", LABELS, registry=registry)
         self.weight = Gauge("penstock_traffic_weight", "Share of requests it answers.", LABELS, registry=registry)
         self.info = Gauge("penstock_model_info", "The model served.", [*LABELS, "digest"], registry=registry)
+        self.skew = Gauge(
+            "penstock_skew_excess",
+            "How far a column of the last windows is from training, as a multiple of the threshold for skew.",
+            [*LABELS, "column", "measure"],
+            registry=registry,
+        )
+        self.skewed = Gauge("penstock_skewed", "1 while a column is skewed.", [*LABELS, "column"], registry=registry)
+        self.observed = Gauge("penstock_observed_rows", "Rows observed for skew so far.", LABELS, registry=registry)
+        self.unobserved = Gauge(
+            "penstock_unobserved_rows", "Rows let go, as too many waited to be observed.", LABELS, registry=registry
+        )
         self._by_code: dict[tuple[str, int], Counter] = {}
 
     def count(self, route: str, code: int) -> None:
@@ -69,8 +82,23 @@ class VersionMetrics:
         self.weight = metrics.weight.labels(*self._labels)
         metrics.info.labels(*self._labels, digest).set(1)
 
+    def observe(self, observed: Callable[[], float], unobserved: Callable[[], float]) -> None:
+        """Show these counts of rows from now on."""
+        self._metrics.observed.labels(*self._labels).set_function(observed)
+        self._metrics.unobserved.labels(*self._labels).set_function(unobserved)
+
+    def judged(self, excess: Mapping[str, Mapping[str, float]], skewed: Mapping[str, bool]) -> None:
+        """What the last windows say: by column and measure, and by column."""
+        for column, measures in excess.items():
+            for measure, value in measures.items():
+                self._metrics.skew.labels(*self._labels, column, measure).set(value)
+        for column, state in skewed.items():
+            self._metrics.skewed.labels(*self._labels, column).set(state)
+
     def retire(self) -> None:
         """The version is no longer here: its gauges go, its counts stay."""
         for gauge in (self._metrics.queue_rows, self._metrics.ready, self._metrics.weight):
             gauge.remove(*self._labels)
         self._metrics.info.remove(*self._labels, self._digest)
+        for gauge in (self._metrics.skew, self._metrics.skewed, self._metrics.observed, self._metrics.unobserved):
+            gauge.remove_by_labels(dict(zip(LABELS, self._labels, strict=True)))

@@ -51,8 +51,11 @@ class ServedModel:
         self.server_metrics = metrics or Metrics()
         self.metrics = VersionMetrics(self.server_metrics, name, version, sealed.digest)
         self.available = False
-        self.skew = SkewMonitor(name, version, sealed, monitoring) if monitoring else None
+        self.skew = SkewMonitor(name, version, sealed, monitoring, self.metrics.judged) if monitoring else None
         """What compares the rows answered with the training rows."""
+        if self.skew:
+            observer = self.skew.observer
+            self.metrics.observe(lambda: observer.observed, lambda: observer.unobserved)
         self._backend = backend
         self._samples = self._sample_rows()
         self._batcher: Batcher | None = None

@@ -9,11 +9,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from penstock_trainer import slim
 from penstock_trainer.artifacts import Manifest, file_digests, folder_digest, seal
 from penstock_trainer.examples import MISSING
+from penstock_trainer.statistics import CategoryStatistics, ColumnStatistics, NumberStatistics, to_json
 
 FLIGHT_COLUMNS = [
     {"name": "carrier", "type": "category", "required": True},
@@ -93,7 +95,9 @@ def build(directory: Path, module: Any, schema: dict[str, Any], samples: list[di
     answers = [float(answer) for answer in module(**tensors)["predictions"].numpy()]
     write(directory / "schema.json", schema)
     write(directory / "samples.json", {"instances": samples, "predictions": answers})
-    write(directory / "statistics.json", {})
+    statistics, answered = training_statistics(schema, module)
+    write(directory / "statistics.json", to_json(statistics))
+    write(directory / "predictions.json", to_json({"predictions": answered}))
     proof = add_slim_form(module, directory / slim.FOLDER, values, answers) if isinstance(module, Flights) else {}
 
     raw = Manifest(kind="raw", files={}, inputs={}, code="sha256:0", counts={"rows": 1000})
@@ -125,6 +129,25 @@ def add_slim_form(module: Flights, folder: Path, values: dict[str, Any], answers
     difference = max(abs(mine - its) for mine, its in zip(found, answers, strict=True))
     assert difference <= 1e-6
     return {"rows": len(answers), "max_difference": difference, "tolerance": 1e-6}
+
+
+def training_statistics(schema: dict[str, Any], module: Any) -> tuple[dict[str, ColumnStatistics], NumberStatistics]:
+    """Of 4,000 rows: numbers spread evenly over 0 to 100 (months: 1 to 12), categories evenly over three words."""
+    random = np.random.default_rng(2013)
+    found: dict[str, ColumnStatistics] = {}
+    raw: dict[str, tf.Tensor] = {}
+    for column in schema["columns"]:
+        name = column["name"]
+        if column["type"] == "category":
+            words = random.choice(["UA", "B6", "EWR"], 4000)
+            distinct, counts = np.unique(words, return_counts=True)
+            found[name] = CategoryStatistics.of(distinct.tolist(), counts.tolist(), 0)
+            raw[name] = tf.constant(words)
+        else:
+            numbers = random.integers(1, 13, 4000) if name == "month" else random.uniform(0, 100, 4000)
+            found[name] = NumberStatistics.of(numbers.astype(np.float32))
+            raw[name] = tf.constant(numbers, tf.float32)
+    return found, NumberStatistics.of(module(**raw)["predictions"].numpy())
 
 
 def write(path: Path, value: Any) -> None:

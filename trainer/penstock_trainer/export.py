@@ -22,7 +22,7 @@ from penstock_trainer.dataset import Dataset
 from penstock_trainer.examples import UNKNOWN, read_block
 from penstock_trainer.network import Network
 from penstock_trainer.problem import Category, Column, Problem
-from penstock_trainer.statistics import CategoryStatistics
+from penstock_trainer.statistics import CategoryStatistics, NumberStatistics
 
 TOLERANCE = 1e-6
 SAMPLES = 16
@@ -78,7 +78,8 @@ def prove(problem: Problem, dataset: Dataset, expected: np.ndarray, directory: P
     """Answer every test row from its raw columns by the SavedModel in `directory` and compare with `expected`, its
     first dimension the rows.
 
-    Also writes `samples.json`: a few raw rows with the trained network's own answers.
+    Also writes `samples.json`: a few raw rows with the trained network's own answers, and `predictions.json`: the
+    statistics of all answers, with which a server compares its own.
 
     Returns:
         `rows` compared and the `max_difference` seen.
@@ -98,6 +99,8 @@ def prove(problem: Problem, dataset: Dataset, expected: np.ndarray, directory: P
         compared += len(answers)
     if not difference <= tolerance(expected):
         raise RuntimeError(f"the exported model answers a test row {difference} away from the trained network")
+    answered = {"predictions": NumberStatistics.of(expected.astype(np.float32))}
+    (directory / "predictions.json").write_text(json.dumps(statistics.to_json(answered)))
     return {"rows": compared, "max_difference": difference}
 
 

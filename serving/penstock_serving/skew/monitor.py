@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,9 @@ from penstock_trainer.errors import InputError
 from penstock_trainer.statistics import NumberStatistics
 
 logger = logging.getLogger("penstock_serving")
+
+OnVerdict = Callable[[Mapping[str, Mapping[str, float]], Mapping[str, bool]], None]
+"""Gets, by column, each measure as a multiple of its threshold, and whether the column is skewed."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +39,21 @@ class Monitoring:
 class SkewMonitor:
     """Nothing of it is in a request's way: `add` hands rows over, everything else happens in a thread."""
 
-    def __init__(self, name: str, version: str, sealed: SealedModel, monitoring: Monitoring) -> None:
+    def __init__(
+        self,
+        name: str,
+        version: str,
+        sealed: SealedModel,
+        monitoring: Monitoring,
+        on_verdict: OnVerdict = lambda _excess, _skewed: None,
+    ) -> None:
         self._name, self._version, self._sealed, self._settings = name, version, sealed, monitoring
         self._folder = WindowFolder(monitoring.folder) if monitoring.folder else None
         state = monitoring.folder / f"alert-{prefix(sealed.digest)}.json" if monitoring.folder else None
         self._alert = Alert(monitoring.webhook, state) if monitoring.webhook else None
         self._windows: dict[str, Window] = {}
         self._watch: Watch | None = None
+        self._on_verdict = on_verdict
         self.verdict: Verdict | None = None
         """The latest; None before the training statistics are read, or if they cannot be."""
         self.windows = 0
@@ -80,7 +91,7 @@ class SkewMonitor:
         head = {"name": self._name, "version": self._version, "digest": self._sealed.digest}
         verdict = self.verdict
         if verdict is None:
-            return {**head, "status": "unavailable", "said": [], "excess": 0.0, "columns": {}}
+            return {**head, "status": "unavailable", "since": None, "said": [], "excess": 0.0, "rows": 0, "columns": {}}
         return {**head, **verdict.to_json()}
 
     def _prepare(self) -> None:
@@ -100,7 +111,7 @@ class SkewMonitor:
             key = f"{window.start:.3f}-{replica}"
         self._windows[key] = window
         self._judge()
-        if self._alert and self.verdict and self.verdict.status in ("skew", "quiet"):
+        if self._alert and self.verdict and self.verdict.status != "waiting":
             self._alert.tell(*self._message(self.verdict))
 
     def _judge(self) -> None:
@@ -114,12 +125,16 @@ class SkewMonitor:
                     logger.warning("a window is left out", extra={"fields": {"reason": str(exc)}})
         horizon = max((w.end for w in self._windows.values()), default=0.0) - HORIZON * self._settings.window_seconds
         self._windows = {key: window for key, window in self._windows.items() if window.end > horizon}
-        self.verdict = self._watch.judge(self._windows)
+        self.verdict = verdict = self._watch.judge(self._windows)
+        if verdict.stretches:
+            last = verdict.stretches[-1].measures
+            excess = {name: {m: value.excess for m, value in measures.items()} for name, measures in last.items()}
+            self._on_verdict(excess, {name: verdict.column_status(name) == "skew" for name in last})
 
     def _message(self, verdict: Verdict) -> tuple[list[str], dict[str, Any]]:
         columns = sorted(name for name in verdict.since if verdict.column_status(name) == "skew")
         said = verdict.said
-        text = "; ".join(said) if said else "what arrives looks like the training data again"
+        text = "; ".join(said) if said else "the skew is over"
         message = {
             "text": f"{self._name} version {self._version}: {text}",
             "model": self._name,

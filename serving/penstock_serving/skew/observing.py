@@ -18,8 +18,10 @@ from penstock_serving.skew.training import cut
 from penstock_serving.skew.windows import Window
 from penstock_trainer.statistics import CategoryStatistics, NumberStatistics
 
-BLOCK_ROWS = 1024
-"""Rows that are counted at a time: fewer cost more each, more keep the interpreter from the requests for longer."""
+BLOCK_ROWS = 256
+"""Rows that are copied at a time."""
+SUM_ROWS = 4096
+"""Rows that are counted at a time."""
 BLOCK_BYTES = 4 * 1024 * 1024
 WAITING_ROWS = 64 * 1024
 WAITING_BYTES = 32 * 1024 * 1024
@@ -59,6 +61,13 @@ class Observer:
         self._added_rows = self._added_bytes = self._taken_rows = self._taken_bytes = 0
         self._wake = threading.Event()
         self._closed = False
+        self._numbers = [place for place, column in enumerate(columns) if column.type is not ColumnType.CATEGORY]
+        self._counts: dict[int, Counter[Any]] = {
+            place: Counter() for place, column in enumerate(columns) if column.type is ColumnType.CATEGORY
+        }
+        self._values = np.empty((len(self._numbers) + 1, SUM_ROWS), np.float32)
+        """Of the rows held, not counted yet: the numbers, column by column, and the predictions."""
+        self._held = self._held_bytes = 0
         self._window = self._fresh()
         self._thread = threading.Thread(target=self._work, name="observe", daemon=True)
 
@@ -80,7 +89,7 @@ class Observer:
         self._added_rows += len(rows)
         self._added_bytes += size
         self._waiting.append((rows, predictions, size))
-        if waiting_rows > BLOCK_ROWS or waiting_bytes > BLOCK_BYTES:
+        if (waiting_rows > BLOCK_ROWS or waiting_bytes > BLOCK_BYTES) and not self._wake.is_set():
             self._wake.set()
 
     def close(self) -> None:
@@ -112,26 +121,48 @@ class Observer:
             rows += more
             predictions += answers
             size += bytes_
-        self._guarded(lambda: self._count(rows, predictions))
+        self._guarded(lambda: self._hold(rows, predictions))
+        self._held_bytes += size
+        if self._held_bytes > BLOCK_BYTES:  # long texts are cut when they are counted
+            self._guarded(self._sum)
         self._taken_rows += len(rows)
         self._taken_bytes += size
 
-    def _count(self, rows: Rows, predictions: Sequence[float]) -> None:
-        window = self._window
-        for column, values in zip(self._columns, zip(*rows, strict=True), strict=True):
-            own = window.columns[column.name]
-            if isinstance(own, CategoryStatistics):
-                own.merge(_categories(values))
-                own.bound(MOST_CATEGORIES)
-            else:
-                own.merge(NumberStatistics.of(np.array(values, np.float32)))
+    def _hold(self, rows: Rows, predictions: Sequence[float]) -> None:
+        """Copy what is counted out of the rows, while they are still in the processor's cache."""
+        for start in range(0, len(rows), SUM_ROWS):
+            part = rows[start : start + SUM_ROWS]
+            if self._held + len(part) > SUM_ROWS:
+                self._sum()
+            places = slice(self._held, self._held + len(part))
+            columns = list(zip(*part, strict=True))
+            for index, place in enumerate(self._numbers):
+                self._values[index, places] = columns[place]
+            self._values[-1, places] = predictions[start : start + SUM_ROWS]
+            for place, counts in self._counts.items():
+                counts.update(columns[place])
+            self._held += len(part)
+
+    def _sum(self) -> None:
+        """Add what is held to the window."""
+        window, held = self._window, self._values[:, : self._held]
+        held[-1][np.isinf(held[-1])] = np.nan
+        for index, place in enumerate(self._numbers):
+            window.columns[self._columns[place].name].merge(NumberStatistics.of(held[index]))  # pyright: ignore[reportArgumentType]
             time.sleep(0)  # the event loop may have the interpreter between two columns
-        answers = np.array(predictions, np.float32)
-        answers[np.isinf(answers)] = np.nan
-        window.predictions.merge(NumberStatistics.of(answers))
-        window.rows += len(rows)
+        for place, counts in self._counts.items():
+            column = window.columns[self._columns[place].name]
+            assert isinstance(column, CategoryStatistics)
+            column.merge(_categories(counts))
+            column.bound(MOST_CATEGORIES)
+            counts.clear()
+            time.sleep(0)
+        window.predictions.merge(NumberStatistics.of(held[-1]))
+        window.rows += self._held
+        self._held = self._held_bytes = 0
 
     def _finish_window(self) -> None:
+        self._guarded(self._sum)
         finished, self._window = self._window, self._fresh()
         if finished.rows:
             finished.end = min(finished.end, self._clock())
@@ -152,8 +183,7 @@ class Observer:
         return Window(self._model, now, (now // self._seconds + 1) * self._seconds, columns=columns)
 
 
-def _categories(values: Sequence[str | None]) -> CategoryStatistics:
-    counts: Counter[Any] = Counter(values)
+def _categories(counts: "Counter[Any]") -> CategoryStatistics:
     missing = counts.pop(None, 0) + counts.pop("", 0)
     # `of` adds up what becomes equal by being cut.
     return CategoryStatistics.of(map(cut, counts), counts.values(), missing)

@@ -1,0 +1,260 @@
+"""What watching for skew costs, how soon it finds what changed, and how often it is wrong.
+
+After `make up`: `make bench-skew` (8 minutes). Detection runs on the real flights: two thirds of the rows, drawn at
+random, are the training rows, and windows of 1,000 rows are drawn from the others. Drawn at random, not by date:
+flights of one week truly differ from those of a year, and such a difference is no false alarm.
+
+The cost is the server's own CPU time a request (user and system), with windows of 30 seconds and without any, on the
+newest model of the local stack; two servers, in turn, the same distinct rows, a row a request.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from _report import report
+from quality import newest_model
+
+from penstock_trainer.problems.nycflights import joined
+from penstock_trainer.statistics import CategoryStatistics, ColumnStatistics, NumberStatistics
+
+PROJECT = Path(__file__).resolve().parent.parent
+sys.path.append(str(PROJECT / "serving"))  # its comparison needs no more than the trainer's light core
+
+from penstock_serving.skew.comparison import Rules  # noqa: E402
+from penstock_serving.skew.watching import HORIZON, Watch  # noqa: E402
+from penstock_serving.skew.windows import Window  # noqa: E402
+
+OUTCOMES = {"dep_time", "dep_delay", "arr_time", "arr_delay", "air_time", "time_hour"}
+WINDOW_ROWS = 1000
+QUIET_WINDOWS = 1000
+REPEATS = 20
+LONGEST = 60
+CONNECTIONS = 32
+GOAL_CPU = 0.03
+
+Columns = dict[str, np.ndarray]
+
+
+def main() -> None:
+    """Print a line for each measure."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--artifacts", type=Path, default=Path(".penstock/local/artifacts"))
+    parser.add_argument("--windows", type=int, default=QUIET_WINDOWS, help="unchanged windows to judge")
+    parser.add_argument("--requests", type=int, default=8000, help="of a round")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--only", choices=["detection", "cost"])
+    arguments = parser.parse_args()
+    if arguments.only != "cost":
+        detection(arguments.windows)
+    if arguments.only != "detection":
+        cost(newest_model(arguments.artifacts), arguments.requests, arguments.rounds)
+
+
+def detection(windows: int) -> None:
+    """False alarms in unchanged windows, and the windows that pass before each change is found."""
+    flights, random = columns(), np.random.default_rng(2013)
+    order = random.permutation(len(flights["distance"]))
+    training, rest = np.split(order, [2 * len(order) // 3])
+    watch = Watch({name: statistics_of(values[training]) for name, values in flights.items()}, None, Rules())
+
+    def drawn() -> Columns:
+        chosen = random.choice(rest, WINDOW_ROWS, replace=False)
+        return {name: values[chosen] for name, values in flights.items()}
+
+    states = Counter(status for status, _ in judged(watch, (drawn() for _ in range(windows))))
+    rate = states["skew"] / windows
+    report("skew", "false_alarm_rate", rate, "of windows", goal=0.01, met=rate <= 0.01, repeats=windows)
+    report("skew", "windows_beyond_a_threshold_once", states["moved"] / windows, "of windows", repeats=windows)
+
+    steps: list[int] = []
+    for name, column, change in CHANGES:
+        delays: list[int] = []
+        for _ in range(REPEATS):
+            stream = (change(drawn(), max(0, place - 2), random) for place in range(LONGEST))
+            found = (p for p, (_, skewed) in enumerate(judged(watch, stream)) if column in skewed)
+            delays.append(next(found, LONGEST) - 2)
+        report(
+            "skew", f"detection_delay_windows_median ({name})", statistics.median(delays), "windows", repeats=REPEATS
+        )
+        report("skew", f"detection_delay_windows_largest ({name})", max(delays), "windows", repeats=REPEATS)
+        steps += delays if name != DRIFT else []
+    worst = max(steps)
+    report("skew", "detection_delay_windows", worst, "windows at most", goal=3, met=worst <= 3, repeats=len(steps))
+
+
+def judged(watch: Watch, stream: Iterable[Columns]) -> Iterator[tuple[str, set[str]]]:
+    """(status, skewed columns) after each window."""
+    kept: dict[str, Window] = {}
+    for place, rows in enumerate(stream):
+        window = Window("flights", 300.0 * place, 300.0 * place + 300, WINDOW_ROWS)
+        window.columns = {name: statistics_of(values) for name, values in rows.items()}
+        kept[f"{place:05d}"] = window
+        kept.pop(f"{place - HORIZON:05d}", None)
+        verdict = watch.judge(kept)
+        yield verdict.status, {name for name in verdict.since if verdict.column_status(name) == "skew"}
+
+
+DRIFT = "temp drifts by 0.05 deviations a window"
+
+
+def _kilometres(rows: Columns, place: int, _random: np.random.Generator) -> Columns:
+    return {**rows, "distance": rows["distance"] * np.float32(1.609)} if place else rows
+
+
+def _gone(rows: Columns, place: int, _random: np.random.Generator) -> Columns:
+    return {**rows, "temp": np.full_like(rows["temp"], np.nan)} if place else rows
+
+
+def _new(rows: Columns, place: int, random: np.random.Generator) -> Columns:
+    new = np.where(random.random(WINDOW_ROWS) < 0.03, "HPN", rows["origin"])
+    return {**rows, "origin": new.astype(object)} if place else rows
+
+
+def _drift(rows: Columns, place: int, _random: np.random.Generator) -> Columns:
+    return {**rows, "temp": rows["temp"] + np.float32(0.05 * 17.9 * place)}
+
+
+CHANGES: tuple[tuple[str, str, Callable[[Columns, int, np.random.Generator], Columns]], ...] = (
+    ("miles become kilometres", "distance", _kilometres),
+    ("a column goes missing", "temp", _gone),
+    ("a new category in 3 % of the rows", "origin", _new),
+    (DRIFT, "temp", _drift),
+)
+
+
+def columns() -> Columns:
+    """The flights' columns that are known before departure: float32, or text in which "" is missing."""
+    table, found = joined(), {}
+    for name in table.column_names:
+        values = table[name].combine_chunks()
+        if name in OUTCOMES:
+            continue
+        if pa.types.is_string(values.type):
+            found[name] = np.array([value or "" for value in values.to_pylist()], object)
+        else:
+            found[name] = np.array(values.to_numpy(zero_copy_only=False), np.float32)
+    return found
+
+
+def statistics_of(values: np.ndarray) -> ColumnStatistics:
+    """As the trainer and the server count them."""
+    if values.dtype != object:
+        return NumberStatistics.of(values)
+    counts = Counter(values.tolist())
+    missing = counts.pop("", 0)
+    return CategoryStatistics.of(counts.keys(), counts.values(), missing)
+
+
+class Server:
+    """One server process of the model."""
+
+    def __init__(self, model: Path, *arguments: str) -> None:
+        python = PROJECT / "serving/.venv/bin/python"
+        command = [python, "-m", "penstock_serving", "--model", model, "--name", "flights", "--port", "0", *arguments]
+        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 (open as long as the process lives)
+        self.process = subprocess.Popen(command, stderr=self._log)
+        while '"event": "ready"' not in (text := self._text()):
+            assert self.process.poll() is None, text
+            time.sleep(0.1)
+        self.port = int(re.findall(r'"port": (\d+)', text)[0])
+        self.cpu_seconds: list[float] = []
+
+    def _text(self) -> str:
+        self._log.seek(0)
+        return self._log.read()
+
+    def cpu(self) -> float:
+        """Seconds of user and system time so far."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def end(self) -> None:
+        self.process.terminate()
+        self.process.wait()
+
+
+def cost(model: Path, requests: int, rounds: int) -> None:
+    """CPU microseconds a request with and without watching."""
+    bodies = _bodies(model, requests)
+    with tempfile.TemporaryDirectory() as folder:
+        servers = {
+            "watched": Server(model, "--window-seconds", "30", "--observations", folder),
+            "unwatched": Server(model, "--window-seconds", "0"),
+        }
+        try:
+            for server in servers.values():
+                asyncio.run(_load(server.port, bodies))
+            for turn in range(rounds):
+                for server in sorted(servers.values(), key=lambda s: s.port, reverse=bool(turn % 2)):
+                    before = server.cpu()
+                    asyncio.run(_load(server.port, bodies))
+                    time.sleep(2)  # the observer looks once a second at what waits
+                    server.cpu_seconds.append(server.cpu() - before)
+            windows = len(list(Path(folder).iterdir()))
+        finally:
+            for server in servers.values():
+                server.end()
+    watched, unwatched = (
+        [1e6 * seconds / requests for seconds in servers[name].cpu_seconds] for name in ("watched", "unwatched")
+    )
+    with_, without = statistics.mean(watched), statistics.mean(unwatched)
+    report("skew", "cpu_per_request_watched", with_, "us", peer="the same without watching", peer_value=without,
+           ratio=without / with_, repeats=rounds)  # fmt: skip
+    share = with_ / without - 1
+    report("skew", "collection_share_of_cpu", share, "of the CPU", goal=GOAL_CPU, met=share < GOAL_CPU, repeats=rounds)
+    spread = statistics.stdev(w - u for w, u in zip(watched, unwatched, strict=True)) / rounds**0.5
+    report("skew", "collection_cpu_per_request", with_ - without, "us", repeats=rounds)
+    report("skew", "collection_cpu_per_request_standard_error", spread, "us", repeats=rounds)
+    report("skew", "windows_written_meanwhile", windows, "windows")
+
+
+def _bodies(model: Path, count: int) -> list[bytes]:
+    """As many distinct requests of one row each, whole with their headers."""
+    schema = json.loads((model / "schema.json").read_text())
+    types = {column["name"]: column["type"] for column in schema["columns"]}
+    table = joined()
+    chosen = np.random.default_rng(1).choice(table.num_rows, count, replace=False)
+    made: list[bytes] = []
+    for row in table.select([name for name in types if name in table.column_names]).take(pa.array(chosen)).to_pylist():
+        present = {n: v for n, v in row.items() if v is not None and v != "" and v == v}
+        values = {n: int(v) if types[n] == "integer" else v for n, v in present.items()}
+        body = json.dumps({"instances": [values]}).encode()
+        head = f"POST /v1/models/flights:predict HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n"
+        made.append(head.encode() + body)
+    return made
+
+
+async def _load(port: int, bodies: list[bytes]) -> None:
+    """Post them all over a few connections, the next one of each as soon as the last is answered."""
+    waiting = iter(bodies)
+
+    async def connection() -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for body in waiting:
+            writer.write(body)
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200"), head + await reader.read(1000)
+            length = re.search(rb"content-length: (\d+)", head)
+            assert length
+            await reader.readexactly(int(length[1]))
+        writer.close()
+        await writer.wait_closed()
+
+    await asyncio.gather(*(connection() for _ in range(CONNECTIONS)))
+
+
+if __name__ == "__main__":
+    main()
