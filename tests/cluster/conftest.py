@@ -15,12 +15,14 @@ import pytest
 from cluster import nodes
 from cluster.control_plane import ControlPlane
 
+from penstock.kubernetes import workspace as workspaces
 from penstock.kubernetes.api import MERGE, Api, Object
 from tests.conftest import Project, remove
 
 HERE = Path(__file__).resolve().parent
 ROLE, INDEX = "jobset.sigs.k8s.io/replicatedjob-name", "batch.kubernetes.io/job-completion-index"
 PODS = "/api/v1/namespaces/{}/pods"
+JOB_SETS = "/apis/jobset.x-k8s.io/v1alpha2/namespaces/{}/jobsets"
 
 
 @pytest.fixture(scope="session")
@@ -54,6 +56,25 @@ def namespace(api: Api, request: pytest.FixtureRequest) -> Iterator[str]:
     eventually(lambda: api.get(f"/api/v1/namespaces/{name}/serviceaccounts/default"), "its service account")
     yield name
     api.request("DELETE", f"/api/v1/namespaces/{name}")
+
+
+@pytest.fixture
+def workspace(api: Api, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A namespace as a stack has it, restricted and with a quota."""
+    name = f"jobs-{abs(hash(request.node.nodeid)) % 10**8}"
+    args = workspaces.WorkspaceArgs("stack", name, storage_class="shared")
+    volume = {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name}}
+    spec = {"capacity": {"storage": "50Gi"}, "accessModes": ["ReadWriteMany"], "hostPath": {"path": "/volume"}}
+    spec |= {"storageClassName": "shared", "claimRef": {"namespace": name, "name": "artifacts"}}
+    api.request("POST", "/api/v1/persistentvolumes", body={**volume, "spec": spec})
+    api.request("POST", "/api/v1/namespaces", body=workspaces.namespace(args))
+    for each in [*workspaces.objects(args).values(), workspaces.claim(args)]:
+        kind = api.kind(each["apiVersion"], each["kind"])
+        assert kind is not None
+        api.request("POST", kind.collection(name), body=each)
+    yield name
+    api.request("DELETE", f"/api/v1/namespaces/{name}")
+    api.request("DELETE", f"/api/v1/persistentvolumes/{name}")
 
 
 @pytest.fixture(scope="session")

@@ -8,35 +8,13 @@ from penstock import Job, Program, Role
 from penstock.kubernetes import Machine, verdict
 from penstock.kubernetes.api import ApiError
 from penstock.kubernetes.job_set import JobSetArgs, job_set
-from penstock.kubernetes.workspace import WorkspaceArgs, claim
-from penstock.kubernetes.workspace import namespace as namespace_of
-from penstock.kubernetes.workspace import objects as workspace_objects
-from tests.cluster.conftest import PODS, end, eventually, image, replicas
+from tests.cluster.conftest import JOB_SETS, PODS, end, eventually, image, replicas
 
-JOB_SETS = "/apis/jobset.x-k8s.io/v1alpha2/namespaces/{}/jobsets"
 TRAINING = {
     "chief": Role(["train"]),
     "ps": Role(["train"], replicas=2, restarts=2),
     "worker": Role(["train"], replicas=3, restarts=1),
 }
-
-
-@pytest.fixture
-def workspace(api, request):
-    """A namespace as a stack has it, restricted and with a quota."""
-    name = f"jobs-{abs(hash(request.node.nodeid)) % 10**8}"
-    args = WorkspaceArgs("stack", name, storage_class="shared")
-    volume = {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name}}
-    spec = {"capacity": {"storage": "50Gi"}, "accessModes": ["ReadWriteMany"], "hostPath": {"path": "/volume"}}
-    spec |= {"storageClassName": "shared", "claimRef": {"namespace": name, "name": "artifacts"}}
-    api.request("POST", "/api/v1/persistentvolumes", body={**volume, "spec": spec})
-    api.request("POST", "/api/v1/namespaces", body=namespace_of(args))
-    for each in [*workspace_objects(args).values(), claim(args)]:
-        kind = api.kind(each["apiVersion"], each["kind"])
-        api.request("POST", kind.collection(name), body=each)
-    yield name
-    api.request("DELETE", f"/api/v1/namespaces/{name}")
-    api.request("DELETE", f"/api/v1/persistentvolumes/{name}")
 
 
 @pytest.fixture

@@ -48,8 +48,9 @@ class ControlPlane:
             self._controllers()
             jobset.install(self, binaries.jobset)
             self._kwok(binaries.kwok)
-            self.apply(nodes)
-            self.kubectl("wait", "--for=condition=Ready", "nodes", "--all", "--timeout=120s")
+            if nodes:
+                self.apply(nodes)
+                self.kubectl("wait", "--for=condition=Ready", "nodes", "--all", "--timeout=120s")
         except BaseException:
             self.processes.end()
             raise
@@ -123,6 +124,10 @@ class ControlPlane:
             {f"service-account-{flag}": at("service-accounts.key") for flag in ("key-file", "signing-key-file")},
         )
         self.processes.wait("kube-apiserver", self._server_is_ready)
+
+    def stop_server(self) -> None:
+        """Kills the API server."""
+        self.processes.kill("kube-apiserver")
 
     def _server_is_ready(self) -> bool:
         try:

@@ -65,10 +65,13 @@ class Processes:
         """The processes by name."""
         return {name: int(pid) for name, (pid, _) in self._recorded().items()}
 
-    def signal(self, name: str, number: signal.Signals) -> None:
-        """Sends a signal to one of them."""
-        if self._identity(name).alive():
-            os.kill(self.pids()[name], number)
+    def kill(self, name: str) -> None:
+        """Kills one of them, and returns when its port is free again."""
+        pid = self.pids()[name]
+        os.kill(pid, signal.SIGKILL)
+        for child in self._children:
+            if child.pid == pid:
+                child.wait()
 
     def end(self) -> None:
         """Ends them, the first one last: it is the store that all others write to."""

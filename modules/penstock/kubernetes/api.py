@@ -14,10 +14,15 @@ Object = dict[str, Any]
 """An object as the API server writes it."""
 MERGE = "application/merge-patch+json"
 APPLY = "application/apply-patch+yaml"
+BUSY = (429, 502, 503, 504)
 
 
 class ClusterError(PenstockError):
     """The cluster cannot be used as it was asked for; the message says what to change."""
+
+
+class Unreachable(ClusterError):
+    """The API server does not answer, or not now."""
 
 
 class ApiError(ClusterError):
@@ -92,7 +97,9 @@ class Api:
             answer.read()
         except urllib3.exceptions.HTTPError as exc:
             reason = getattr(exc, "reason", exc)
-            raise ClusterError(f"the API server {self.server} does not answer: {reason}") from exc
+            raise Unreachable(f"the API server {self.server} does not answer: {reason}") from exc
+        if answer.status in BUSY:
+            raise Unreachable(f"the API server {self.server} does not answer now: HTTP status {answer.status}")
         return _content(int(answer.status), bytes(answer.data or b""))
 
     def kind(self, api_version: str, kind: str) -> Kind | None:

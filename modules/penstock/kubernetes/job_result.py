@@ -12,7 +12,7 @@ from pulumi.dynamic import ConfigureRequest, CreateResult, DiffResult, Resource,
 
 from penstock.errors import StageFailed, StageInterrupted
 from penstock.kubernetes import verdict
-from penstock.kubernetes.api import MERGE, Api, Object
+from penstock.kubernetes.api import MERGE, Api, Object, Unreachable
 from penstock.local import engine
 from penstock.local import urn as resource_urn
 
@@ -20,6 +20,8 @@ JOB_SETS = "/apis/jobset.x-k8s.io/v1alpha2/namespaces/{namespace}/jobsets"
 TOLD = "penstock.dev/failure-told"
 """Set on a JobSet whose failure a person has been told: the next `up` starts it again."""
 POLL_SECONDS = 1.0
+AWAY_SECONDS = 300.0
+"""For so long the API server may be away."""
 WATCHED = ("namespace", "job_set", "uid")
 OUTPUTS = ("path", "digest", "counts", "metrics")
 
@@ -64,38 +66,71 @@ class JobResult(Resource, module="penstock", name="JobResult"):
 
 
 def _result(props: dict[str, Any]) -> dict[str, Any]:
-    api = Api(props["kubeconfig"], props["context"])
-    namespace, name = props["namespace"], props["job_set"]
-    path = f"{JOB_SETS.format(namespace=namespace)}/{name}"
-    relay = engine.Relay(props["urn"])
-    deadline = time.monotonic() + float(props["timeout_seconds"])
-    last_startable = time.monotonic()
-    _start_again(api, path)
+    waiting = _Waiting(props)
+    begin = answered = time.monotonic()
+    said = "nothing is known of it"
     while True:
-        live = api.get(path)
+        outcome = None
+        try:
+            outcome, said = waiting.look()
+            answered = time.monotonic()
+        except Unreachable as exc:
+            # An API server may be restarted; the job goes on without it.
+            if time.monotonic() - answered > AWAY_SECONDS:
+                raise StageFailed(f"{props['name']}: {exc}") from exc
+        if outcome is not None:
+            return {**props, **outcome}
+        if engine.is_cancelled():
+            raise StageInterrupted(
+                f"{props['name']} is still running in the cluster as {props['job_set']}; `up` goes on with it"
+            )
+        seconds = float(props["timeout_seconds"])
+        if time.monotonic() - begin > seconds:
+            raise StageFailed(f"{props['name']} was not done after {seconds:.0f} seconds: {said}")
+        time.sleep(POLL_SECONDS)
+
+
+class _Waiting:
+    """What is remembered between one look at a JobSet and the next."""
+
+    def __init__(self, props: Mapping[str, Any]) -> None:
+        self._props = props
+        self._api = Api(props["kubeconfig"], props["context"])
+        self._path = f"{JOB_SETS.format(namespace=props['namespace'])}/{props['job_set']}"
+        self._relay = engine.Relay(props["urn"])
+        self._startable = time.monotonic()
+        self._looked = False
+
+    def look(self) -> tuple[dict[str, Any] | None, str]:
+        """The outcome, if there is one, and what is being waited for; a job that failed is a StageFailed."""
+        props, api, namespace = self._props, self._api, self._props["namespace"]
+        if not self._looked:
+            _start_again(api, self._path)
+            self._looked = True
+        live = api.get(self._path)
         if live is None:
-            raise StageFailed(f"{props['name']}: the JobSet {name} is gone; `pulumi refresh` and `up` make it again")
+            raise StageFailed(
+                f"{props['name']}: the JobSet {props['job_set']} is gone; `pulumi refresh` and `up` make it again"
+            )
+        pods = verdict.pods(api, namespace, props["job_set"])
         state = live.get("status", {}).get("terminalState")
-        pods = verdict.pods(api, namespace, name)
         if state == "Completed":
-            return {**props, **_left(props, pods)}
+            return _left(props, pods), ""
         if state == "Failed":
-            _tell(api, path)
-            raise StageFailed(f"{props['name']} failed: {verdict.failure(api, namespace, live, pods)}")
+            self._give_up(verdict.failure(api, namespace, live, pods))
         hopeless = verdict.hopeless(pods)
         if not hopeless:
-            last_startable = time.monotonic()
-        elif time.monotonic() - last_startable > float(props["start_seconds"]):
-            _tell(api, path)
-            raise StageFailed(f"{props['name']} failed: {hopeless}")
-        if engine.is_cancelled():
-            raise StageInterrupted(f"{props['name']} is still running in the cluster as {name}; `up` goes on with it")
-        waiting = verdict.waiting(api, namespace, live, pods)
-        if time.monotonic() > deadline:
-            seconds = float(props["timeout_seconds"])
-            raise StageFailed(f"{props['name']} was not done after {seconds:.0f} seconds: {waiting}")
-        relay.progress(waiting)
-        time.sleep(POLL_SECONDS)
+            self._startable = time.monotonic()
+        elif time.monotonic() - self._startable > float(props["start_seconds"]):
+            self._give_up(hopeless)
+        said = verdict.waiting(api, namespace, live, pods)
+        self._relay.progress(said)
+        return None, said
+
+    def _give_up(self, why: str) -> None:
+        told = {"metadata": {"annotations": {TOLD: "true"}}}
+        self._api.request("PATCH", self._path, body=told, content_type=MERGE)
+        raise StageFailed(f"{self._props['name']} failed: {why}")
 
 
 def _left(props: Mapping[str, Any], pods: list[Object]) -> dict[str, Any]:
@@ -106,10 +141,6 @@ def _left(props: Mapping[str, Any], pods: list[Object]) -> dict[str, Any]:
             "program wrote none to PENSTOCK_RESULT"
         )
     return {key: result[key] for key in OUTPUTS}
-
-
-def _tell(api: Api, path: str) -> None:
-    api.request("PATCH", path, body={"metadata": {"annotations": {TOLD: "true"}}}, content_type=MERGE)
 
 
 def _start_again(api: Api, path: str) -> None:
