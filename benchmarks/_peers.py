@@ -13,20 +13,20 @@ import uv  # noqa: E402
 from common import digest, run, say  # noqa: E402
 
 
-def python() -> Path:
-    """The environment's Python 3.11, for which alone tfx-bsl has wheels."""
-    stamp, state = VENV / "penstock.txt", digest(LOCK, str(VENV))
+def python(lock: Path = LOCK, venv: Path = VENV) -> Path:
+    """The Python 3.11 of the environment of a lock; for it alone tfx-bsl has wheels."""
+    stamp, state = venv / "penstock.txt", digest(lock, str(venv))
     if not stamp.exists() or stamp.read_text() != state:
         say("preparing the peers' environment (up to 4 min the first time)")
         tool = uv.find()
-        run([tool, "venv", "--quiet", "--clear", "--python", "3.11", VENV], "making the peers' environment")
+        run([tool, "venv", "--quiet", "--clear", "--python", "3.11", venv], "making the peers' environment")
         # Compiled once, else start-up would be mostly that wherever Python may not keep what it compiles.
         run(
-            [tool, "pip", "sync", "--quiet", "--compile-bytecode", "--python", VENV / "bin" / "python", LOCK],
+            [tool, "pip", "sync", "--quiet", "--compile-bytecode", "--python", venv / "bin" / "python", lock],
             "filling it",
         )
         stamp.write_text(state)
-    return VENV / "bin" / "python"
+    return venv / "bin" / "python"
 
 
 if __name__ == "__main__":

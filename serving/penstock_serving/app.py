@@ -92,7 +92,7 @@ class Application:
         if route == "predict" and "x-model-digest" not in response.headers:
             response.headers |= self.versions.main.headers
         self.versions.metrics.count(route, response.status)
-        await response.send(send, self.draining or self._leaves())
+        await response.send(scope, send, self.draining or self._leaves())
 
     def _leaves(self) -> bool:
         """Whether this answer is one of those that send their client elsewhere."""

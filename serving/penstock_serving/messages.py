@@ -12,6 +12,10 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
+Headers = list[tuple[bytes, bytes]]
+
+WHOLE = "penstock.answer"
+"""In a request's scope: what writes a whole answer at once, given status, headers and body, and says whether it did."""
 BODY_LIMIT = 8 * 1024 * 1024
 JSON = "application/json"
 encode = msgspec.json.Encoder().encode
@@ -40,15 +44,17 @@ class Response:
         """`{"error": message}` with the error's status and headers."""
         return cls(encode({"error": str(error)}), status=error.status, headers=error.headers)
 
-    async def send(self, send: Send, closing: bool) -> None:
+    async def send(self, scope: Scope, send: Send, closing: bool) -> None:
         """Hand the answer to the server; `closing` tells the client to open another connection for its next request."""
-        headers = [
+        headers: Headers = [
             (b"content-type", self.content_type.encode()),
             (b"content-length", str(len(self.body)).encode()),
             *((name.encode(), value.encode()) for name, value in self.headers.items()),
         ]
         if closing:
             headers.append((b"connection", b"close"))
+        if WHOLE in scope and scope[WHOLE](self.status, headers, self.body):
+            return
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
         await send({"type": "http.response.body", "body": self.body})
 

@@ -3,12 +3,13 @@
 import asyncio
 import http
 import re
+from functools import partial
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from penstock_serving.errors import HeadersTooLargeError, RequestError, TooSlowError
-from penstock_serving.messages import Response
+from penstock_serving.messages import WHOLE, Headers, Response
 
 REQUEST_SECONDS = 30.0
 """From the connection, or the first byte of a later request, to the last byte of its body."""
@@ -75,7 +76,25 @@ class PatientProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         self._answering = cycle
+        cycle.scope[WHOLE] = partial(self._answer, cycle)
         super()._start_asgi_task(cycle, app)
+
+    def _answer(self, cycle: Any, status: int, headers: Headers, body: bytes) -> bool:
+        """Write an answer as one piece, at half the cost of uvicorn's two messages; False where those are needed."""
+        if cycle.disconnected or cycle.response_started or self.flow.write_paused or cycle.scope["method"] == "HEAD":
+            return False
+        if (b"connection", b"close") in headers:
+            cycle.keep_alive = False
+        elif not cycle.keep_alive:
+            headers.append((b"connection", b"close"))
+        lines = [b"%b: %b\r\n" % header for header in (*cycle.default_headers, *headers)]
+        self.transport.write(b"".join((STATUS_LINE[status], *lines, b"\r\n", body)))
+        cycle.response_started = cycle.response_complete = True
+        cycle.message_event.set()
+        if not cycle.keep_alive:
+            self.transport.close()
+        cycle.on_response()
+        return True
 
     def _stop_clock(self) -> None:
         if self._clock is not None:

@@ -1,0 +1,105 @@
+"""Load from compiled generators: wrk in a closed loop, vegeta at a fixed rate; both post distinct bodies in turn."""
+
+import base64
+import json
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+CONNECTIONS = 32
+VEGETA = "v12.12.0"
+SCRIPT = """
+local bodies, next = {}, 0
+for line in io.lines(os.getenv("BODIES")) do bodies[#bodies + 1] = line end
+wrk.headers["Content-Type"] = "application/json"
+request = function() next = next % #bodies + 1 return wrk.format("POST", nil, nil, bodies[next]) end
+"""
+SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
+
+
+@dataclass(frozen=True)
+class Load:
+    """What one run of a generator saw: requests answered and failed, requests/s, latencies in seconds."""
+
+    requests: int
+    failed: int
+    rate: float
+    p50: float
+    p99: float
+
+
+class Target:
+    """A URL and the bodies that are posted to it."""
+
+    def __init__(self, url: str, bodies: Sequence[bytes]) -> None:
+        self.url, self.bodies = url, bodies
+        self._folder = Path(tempfile.mkdtemp())
+        (self._folder / "bodies").write_bytes(b"\n".join(bodies) + b"\n")
+        (self._folder / "post.lua").write_text(SCRIPT)
+        lines = [
+            {"method": "POST", "url": url, "body": base64.b64encode(body).decode()}
+            | {"header": {"Content-Type": ["application/json"]}}
+            for body in bodies
+        ]
+        (self._folder / "targets").write_text("\n".join(map(json.dumps, lines)) + "\n")
+
+    def closed_loop(self, seconds: int) -> Load:
+        """Each connection posts its next request when it has the answer to the last."""
+        command = [_wrk(), "-t1", f"-c{CONNECTIONS}", f"-d{seconds}", "--latency", "--timeout", "30s"]
+        done = subprocess.run(
+            [*command, "-s", self._folder / "post.lua", self.url],
+            env={**os.environ, "BODIES": str(self._folder / "bodies")},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        failed = sum(int(count) for count in re.findall(r"Non-2xx or 3xx responses: (\d+)", done))
+        failed += sum(int(n) for line in re.findall(r"Socket errors:(.*)", done) for n in re.findall(r"\d+", line))
+        requests = int(_find(r"(\d+) requests in", done))
+        rate = float(_find(r"Requests/sec:\s+([\d.]+)", done))
+        return Load(requests, failed, rate, _latency("50", done), _latency("99", done))
+
+    def fixed_rate(self, rate: int, seconds: int) -> Load:
+        """Requests leave at their time, whether or not the ones before are answered: nothing is omitted."""
+        attack = [_vegeta(), "attack", "-format=json", f"-targets={self._folder / 'targets'}", f"-rate={rate}/1s"]
+        attack += [f"-duration={seconds}s", "-workers=32", "-max-workers=2000", "-connections=2000", "-timeout=30s"]
+        results = subprocess.run(attack, capture_output=True, check=True).stdout
+        report = [_vegeta(), "report", "-type=json"]
+        found = json.loads(subprocess.run(report, input=results, capture_output=True, check=True).stdout)
+        answered = int(found["status_codes"].get("200", 0))
+        latencies = found["latencies"]
+        failed = found["requests"] - answered
+        return Load(answered, failed, found["throughput"], latencies["50th"] / 1e9, latencies["99th"] / 1e9)
+
+
+def _find(pattern: str, text: str) -> str:
+    found = re.search(pattern, text)
+    if not found:
+        raise SystemExit(f"wrk's output has no {pattern!r}:\n{text}")
+    return found.group(1)
+
+
+def _latency(quantile: str, text: str) -> float:
+    number, unit = re.findall(rf" {quantile}%\s+([\d.]+)(us|ms|s|m)", text)[0]
+    return float(number) * SECONDS[unit]
+
+
+def _wrk() -> str:
+    found = shutil.which("wrk")
+    if found is None:
+        raise SystemExit("wrk is missing: install your system's package `wrk` (Debian: apt-get install wrk)")
+    return found
+
+
+def _vegeta() -> Path:
+    """Built from its Go module once, into the user's cache folder."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "penstock" / f"vegeta-{VEGETA}"
+    if not (cache / "vegeta").exists():
+        environment = {**os.environ, "GOBIN": str(cache)}
+        subprocess.run(["go", "install", f"github.com/tsenart/vegeta/v12@{VEGETA}"], env=environment, check=True)
+    return cache / "vegeta"
