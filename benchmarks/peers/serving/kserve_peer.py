@@ -22,6 +22,5 @@ class Flights(Model):
 if __name__ == "__main__":
     flights = Flights("flights")
     flights.load()
-    ModelServer(http_port=int(os.environ["PORT"]), enable_grpc=False, workers=1, access_log_format=None).start(
-        [flights]
-    )
+    settings: dict[str, Any] = {"enable_grpc": False, "workers": 1, "enable_latency_logging": False}
+    ModelServer(http_port=int(os.environ["PORT"]), **settings).start([flights])
