@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 
 from common import ToolError, say
-from settings import Settings
+from settings_check import Settings
 
 from penstock.errors import PenstockError
 from penstock.gcp import pins, sweep, verdict
