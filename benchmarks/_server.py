@@ -103,8 +103,12 @@ class Server:
         return sum(_cpu(pid) for pid in self._pids()) / os.sysconf("SC_CLK_TCK")
 
     def mebibytes(self) -> float:
-        """Resident memory of its largest process."""
-        return max(_resident(pid) for pid in self._pids()) / 2**20
+        """Resident memory of all its processes: each page of their own once, of files those of the process with most.
+
+        Not the proportional share: servers that run beside it map the same libraries.
+        """
+        found = [_resident(pid) for pid in self._pids()]
+        return (sum(own for own, _ in found) + max(files for _, files in found)) / 1024
 
     def batches(self) -> tuple[int, int]:
         """Calls of the model so far, and rows in them."""
@@ -135,5 +139,8 @@ def _cpu(pid: int) -> int:
     return int(fields[11]) + int(fields[12])
 
 
-def _resident(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+def _resident(pid: int) -> tuple[int, int]:
+    """KiB of a process: of its own, pages that a fork shares divided; and of files."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
+    fields = {name: int(value.split()[0]) for name, value in (line.split(":") for line in lines)}
+    return fields["Pss_Anon"], fields["Rss"] - fields["Anonymous"]
