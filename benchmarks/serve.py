@@ -138,8 +138,9 @@ def main() -> None:
             for server in running:
                 server.measure(targets[server.name], options.seconds)
         say(running, started, options.repeats)
-        open_loop(running, targets, options.seconds)
+        # Before the open loop, which may open many more connections to the one than to the other.
         memory = {server.name: server.mebibytes() for server in running}
+        open_loop(running, targets, options.seconds)
     finally:
         for server in running:
             server.stop()

@@ -90,6 +90,7 @@ class PatientProtocol(HttpToolsProtocol):
         lines = [b"%b: %b\r\n" % header for header in (*cycle.default_headers, *headers)]
         self.transport.write(b"".join((STATUS_LINE[status], *lines, b"\r\n", body)))
         cycle.response_started = cycle.response_complete = True
+        cycle.waiting_for_100_continue = False
         cycle.message_event.set()
         if not cycle.keep_alive:
             self.transport.close()
