@@ -4,6 +4,7 @@ import os
 from collections import defaultdict
 from pathlib import Path
 
+import control_plane
 import pytest
 
 INVENTORIES = Path(__file__).parent / "inventories"
@@ -29,3 +30,35 @@ def test_the_inventory_of_an_environment_is_the_one_recorded(name, make_environm
     if os.environ.get("PENSTOCK_INVENTORIES") == "write":
         file.write_text(found)
     assert found == file.read_text(), f"if this is what is wanted: {REGENERATE}"
+
+
+def test_an_environment_that_fails_half_way_goes_on_where_it_was(make_environment):
+    """No quota, then a job at fault, then all is well; then nothing is left to do, and nothing is left."""
+    dev = make_environment("dev", notebook=False)
+    control_plane.auth_plugin(dev.folder / "plugins")
+    with control_plane.serving(dev.cloud, dev.folder) as plane:
+        around = {"PENSTOCK_STANDIN_KUBERNETES": plane.address, "SSL_CERT_FILE": str(plane.certificate)}
+        quota = "googleapi: Error 403: Quota 'PREEMPTIBLE_CPUS' exceeded., quotaExceeded"
+        dev.cloud.script({"operation": "create", "type": "NodePool", "error": quota})
+        assert quota in dev.up(expected=1, **around)
+
+        plane.failing = "train-model"
+        told = dev.up(expected=1, **around)
+        assert "flow-train-model-result failed" in told, told
+        assert "column 'orign' is not in the dataset" in told
+        assert "chief" in told
+
+        plane.failing = ""
+        dev.up(**around)
+        outputs = dev.outputs()
+        assert outputs["model_digest"].startswith("sha256:flow-train-model-")
+        made = [id_ for operation, _, id_ in dev.cloud.calls("create")]
+        jobs = [id_ for id_ in made if "JobSet:" in id_]
+        assert len(jobs) == len(set(jobs)) == 4, "no job was launched twice"
+        assert made.count(next(id_ for id_ in made if "Cluster/" in id_)) == 1
+
+        count = len(dev.cloud.calls())
+        assert "unchanged" in dev.up(**around)
+        assert len(dev.cloud.calls()) == count
+        dev.run("destroy", "--yes", "--stack", "dev", **around)
+    assert dev.cloud.existing() == {}

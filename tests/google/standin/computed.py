@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -81,6 +82,7 @@ def outputs(token: str, id_: str, inputs: Mapping[str, Any], known: Mapping[str,
     special: dict[str, dict[str, Any]] = {
         "gcp:container/cluster:Cluster": {
             "endpoint": "127.0.0.1",
+            "controlPlaneEndpointsConfig": _with_name(inputs.get("controlPlaneEndpointsConfig")),
             "masterVersion": "1.34.1-gke.1",
             "masterAuth": {"clusterCaCertificate": base64.b64encode(b"certificate").decode()},
             # Computed defaults, which a careless program sees as a change.
@@ -112,3 +114,10 @@ def outputs(token: str, id_: str, inputs: Mapping[str, Any], known: Mapping[str,
     if "name" in declared and "name" not in inputs:
         found = {"name": id_, **found}
     return {"project": project, **found} if "project" in declared else found
+
+
+def _with_name(given: Any) -> dict[str, Any]:
+    """The control plane's endpoints, with the name under which a test serves it."""
+    found = dict(given or {})
+    name = os.environ.get("PENSTOCK_STANDIN_KUBERNETES", "gke-control-plane.example")
+    return {**found, "dnsEndpointConfig": {**found.get("dnsEndpointConfig", {}), "endpoint": name}}
