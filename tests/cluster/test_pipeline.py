@@ -20,3 +20,13 @@ def test_up_runs_each_stage_as_a_job_set_and_serves_the_model_it_left(deployed, 
 
     deployed.run("down")
     assert api.get(f"/api/v1/namespaces/{deployed.namespace}") is None
+
+
+def test_what_is_to_be_kept_stays(deployed, programs, api):
+    space = f"/api/v1/namespaces/{deployed.namespace}"
+    deployed.configure(keep=["models"])
+    deployed.run("up")
+    claim = api.get(f"{space}/persistentvolumeclaims/artifacts")["metadata"]["uid"]
+    deployed.run("down")
+    assert api.get(f"{space}/persistentvolumeclaims/artifacts")["metadata"]["uid"] == claim
+    assert api.items(f"{space}/pods") == []

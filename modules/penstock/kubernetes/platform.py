@@ -79,8 +79,9 @@ class KubernetesPlatform:
         )
         preflight.check(Api(args.kubeconfig, args.context), needs)
         self._provider = self._made_provider("cluster", upsert=False)
-        # A run that was killed may have made the job already: then it is gone on with.
-        self._job_provider = self._made_provider("cluster-jobs", upsert=True)
+        # A run that was killed may have made the job already, and what was kept of an earlier stack is there: both are
+        # gone on with.
+        self._adopting = self._made_provider("cluster-adopting", upsert=True)
         self._claim = pulumi.Output.from_input("artifacts")
         self._namespace: pulumi.Output[str] = pulumi.Output.from_input(args.namespace)
 
@@ -94,7 +95,7 @@ class KubernetesPlatform:
             self._args.access_mode,
             self._args.quota,
         )
-        kept = pulumi.ResourceOptions(retain_on_delete=bool(keep))
+        kept = pulumi.ResourceOptions(retain_on_delete=bool(keep), provider=self._adopting)
         made = manifest.resource(f"{name}-namespace", workspace.namespace(args), self._options(opts, kept))
         self._namespace = _metadata(made, "name")
         for part, content in workspace.objects(args).items():
@@ -123,7 +124,7 @@ class KubernetesPlatform:
             )
         )
         # Its pods must not run before the policy that lets them reach each other.
-        merged = self._options(opts, pulumi.ResourceOptions(depends_on=first, provider=self._job_provider))
+        merged = self._options(opts, pulumi.ResourceOptions(depends_on=first, provider=self._adopting))
         resource = manifest.later(name, *preflight.JOB_SET, made.apply(self._placed_later), merged)
         result = JobResult(
             f"{name}-result",
