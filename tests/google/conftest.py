@@ -63,7 +63,7 @@ class Stack:
     def run(self, *arguments: str, expected: int = 0, **environment: str) -> str:
         """Runs the CLI to its end; what it said."""
         process = self.start(*arguments, **environment)
-        said, _ = process.communicate(timeout=240)
+        said, _ = process.communicate(timeout=600)
         assert (process.returncode == 0) == (expected == 0), f"exit code {process.returncode}\n{said}"
         return said
 
