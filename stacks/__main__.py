@@ -27,8 +27,9 @@ def build(s: Settings) -> None:
         "preprocessing": {"raw": s.raw, "rows": s.rows, "bad_rows_allowed": s.bad_rows_allowed},
         "tuning": {"trials": s.trials, "processes": s.trial_processes, "epochs": s.tuning_epochs},
         "training": {"epochs": s.epochs, "parameter_servers": s.parameter_servers, "workers": s.workers},
+        "endpoint": s.endpoint(),
     }
-    args = PipelineArgs(platform=platform, problem=s.problem, port=s.port, keep=s.keep, **stages)
+    args = PipelineArgs(platform=platform, problem=s.problem, keep=s.keep, **stages)
     pipeline = Pipeline("flow", args)
     for output in OUTPUTS:
         pulumi.export(output, getattr(pipeline, output))

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from cluster_settings import ClusterSettings
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails
+from rollout_settings import Rollout
 
 from penstock.gcp.environment import Environment
 
 NAMESPACE = "penstock:"
-OBJECTS = ("cluster", "gcp")
+OBJECTS = ("cluster", "gcp", "rollout", "traffic")
 Name = Annotated[str, Field(min_length=1)]
 
 
@@ -43,6 +44,12 @@ class Settings(BaseModel):
     workers: Annotated[int, Field(ge=1, le=1024)] = 2
     epochs: Annotated[int, Field(ge=1, le=10_000)] = 2
     port: Annotated[int, Field(ge=1024, le=65_535)] = 8501
+    traffic: dict[Name, Annotated[float, Field(ge=0)]] | None = None
+    """Weights by version; None: all to the latest, by the rollout if there is one."""
+    rollout: Rollout | None = None
+    min_replicas: Annotated[int, Field(ge=0, le=64)] = 1
+    max_replicas: Annotated[int, Field(ge=1, le=64, validate_default=True)] = 1
+    idle_seconds: Annotated[float, Field(ge=1)] = 300
     keep: tuple[Literal["raw", "dataset", "study", "models"], ...] = ()
 
     @classmethod
@@ -53,6 +60,28 @@ class Settings(BaseModel):
             return cls(**{key: _parsed(key, value) for key, value in own.items()})._checked()
         except ValidationError as exc:
             raise SettingsError("\n".join(dict.fromkeys(_sentence(error, own) for error in exc.errors()))) from exc
+
+    @field_validator("traffic")
+    @classmethod
+    def _answers(cls, traffic: dict[str, float] | None) -> dict[str, float] | None:
+        if traffic is not None and not any(traffic.values()):
+            raise ValueError("no version has a weight above 0")
+        if traffic is not None and list(traffic.values()).count(0) > 1:
+            raise ValueError("one version at most has the weight 0, which is the shadow's")
+        return traffic
+
+    @field_validator("max_replicas")
+    @classmethod
+    def _ranges(cls, highest: int, info: ValidationInfo) -> int:
+        if highest < info.data.get("min_replicas", 0):
+            raise ValueError(f"less than min_replicas, which is {info.data['min_replicas']}")
+        return highest
+
+    def endpoint(self) -> dict[str, Any]:
+        """The endpoint's own settings."""
+        rollout = self.rollout.model_dump(mode="json") if self.rollout else None
+        names = ("port", "traffic", "min_replicas", "max_replicas", "idle_seconds")
+        return {name: getattr(self, name) for name in names} | {"rollout": rollout}
 
     @property
     def promoted(self) -> bool:
@@ -70,11 +99,19 @@ class Settings(BaseModel):
                 "the platform is 'gcp' and no setting says which project; "
                 "for example `pulumi config set --path gcp.project PROJECT`"
             )
+        if self.platform != "local" and (self.traffic or self.rollout):
+            raise SettingsError(
+                "settings 'traffic' and 'rollout' are for the platform 'local', where versions share a URL"
+            )
         return self
 
 
 def _parsed(key: str, value: str) -> Any:
-    """Lists and objects are JSON; a single value does for a list of one."""
+    """Lists and objects are JSON; a single value does for a list of one, and a version for all traffic to it."""
+    if key == "rollout" and value in ("true", "false"):
+        return {} if value == "true" else None
+    if key == "traffic" and not value.lstrip().startswith("{"):
+        return {value: 100}
     if key in OBJECTS:
         try:
             return json.loads(value)
@@ -98,7 +135,8 @@ def _sentence(error: ErrorDetails, given: Mapping[str, str]) -> str:
         close = difflib.get_close_matches(key, Settings.model_fields, n=1, cutoff=0.5)
         advice = f"did you mean {close[0]!r}? " if close else f"known settings: {', '.join(Settings.model_fields)}. "
         return f"unknown setting {key!r} (value {value!r}): {advice}Remove it with `pulumi config rm {key}`"
-    problem = error["msg"][0].lower() + error["msg"][1:]
+    problem = error["msg"].removeprefix("Value error, ")
+    problem = problem[0].lower() + problem[1:]
     default = Settings.model_fields[key].default
     if default is None:
         advice = f"use `pulumi config rm {key}` for the default"

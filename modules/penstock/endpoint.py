@@ -1,5 +1,8 @@
 """A sealed model to a REST endpoint."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import pulumi
 from typing_extensions import NotRequired, TypedDict
 
@@ -17,6 +20,17 @@ class EndpointArgs(TypedDict):
     """The model's name in URLs."""
     port: NotRequired[int]
     """Port of the endpoint. Default: 8501."""
+    traffic: NotRequired[Mapping[str, float] | None]
+    """Weights by version: `latest`, `previous`, a number or the beginning of a digest; 0 answers in the shadow.
+    Default: all to `latest`, by the rollout if there is one."""
+    rollout: NotRequired[Mapping[str, Any] | None]
+    """Steps and gates by which a new version takes over. Default: none, it takes over at once."""
+    min_replicas: NotRequired[int]
+    """Server processes at least; with 0 the first request after a pause waits for one to start. Default: 1."""
+    max_replicas: NotRequired[int]
+    """Server processes at most. Default: 1."""
+    idle_seconds: NotRequired[float]
+    """After so long without a request the last one goes, where `min_replicas` is 0. Default: 300."""
 
 
 class Endpoint(pulumi.ComponentResource):
@@ -34,6 +48,13 @@ class Endpoint(pulumi.ComponentResource):
             Program.SERVER,
             ["--model", model["path"], "--name", args["model_name"], "--expect-digest", model["digest"]],
             port=args.get("port", 8501),
+            min_replicas=args.get("min_replicas", 1),
+            max_replicas=args.get("max_replicas", 1),
+            idle_seconds=args.get("idle_seconds", 300),
+            model=model,
+            model_name=args["model_name"],
+            traffic=args.get("traffic"),
+            rollout=args.get("rollout"),
         )
         self.url = args["platform"].service(f"{name}-server", service, pulumi.ResourceOptions(parent=self))
         self.model_url = pulumi.Output.concat(self.url, "/v1/models/", args["model_name"])

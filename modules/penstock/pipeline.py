@@ -27,8 +27,8 @@ class PipelineArgs(TypedDict):
     """Further arguments of `Tuning`: trials, processes, epochs."""
     training: NotRequired[dict[str, Any]]
     """Further arguments of `Training`: epochs, parameter_servers, workers."""
-    port: NotRequired[int]
-    """Port of the endpoint. Default: 8501."""
+    endpoint: NotRequired[dict[str, Any]]
+    """Further arguments of `Endpoint`: port, traffic, rollout, min_replicas, max_replicas, idle_seconds."""
     keep: NotRequired[Sequence[str]]
     """Kinds of artifacts that survive the stack: raw, dataset, study, models. Default: none."""
 
@@ -78,7 +78,7 @@ class Pipeline(pulumi.ComponentResource):
                 platform=platform,
                 model=_sealed(model),
                 model_name=model_name(problem),
-                port=args.get("port", 8501),
+                **args.get("endpoint", {}),
             ),
             child,
         )

@@ -81,6 +81,16 @@ class Service:
     """Path that answers 200 when a replica may be given requests."""
     min_replicas: int = 1
     max_replicas: int = 1
+    idle_seconds: float = 300
+    """After so long without a request the last replica goes, where `min_replicas` is 0."""
+    model: ArtifactArgs | None = None
+    """The sealed model that the command names, for a platform that keeps several versions behind one URL."""
+    model_name: str = ""
+    """Its name in URLs."""
+    traffic: Mapping[str, float] | None = None
+    """Weights by version: `latest`, `previous`, a number or the beginning of a digest; 0 answers in the shadow."""
+    rollout: Mapping[str, Any] | None = None
+    """Steps and gates by which a new version takes over where `traffic` is not given; None: at once."""
 
 
 class Platform(Protocol):

@@ -12,10 +12,12 @@ from typing import NoReturn
 from penstock_serving.app import Application
 from penstock_serving.backends.choosing import BACKENDS, choose_backend
 from penstock_serving.logs import set_up_logs
+from penstock_serving.metrics import Metrics
 from penstock_serving.seal import SealedModel
-from penstock_serving.served import ServedModel
+from penstock_serving.served import FIRST_VERSION, ServedModel
 from penstock_serving.server import Server, bind
 from penstock_serving.skew.arguments import add_monitoring, monitoring_of
+from penstock_serving.skew.monitor import Monitoring
 from penstock_serving.versions import Versions
 from penstock_trainer.errors import InputError
 
@@ -65,23 +67,47 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return arguments
 
 
+def load_version(
+    name: str,
+    directory: Path,
+    digest: str | None,
+    monitoring: Monitoring | None,
+    version: str = FIRST_VERSION,
+    metrics: Metrics | None = None,
+    backend: str = "auto",
+) -> ServedModel:
+    """The sealed model in `directory`, ready to be loaded.
+
+    Raises:
+        InputError: its seal does not hold, it is not the model of this digest, or the backend is not to be had.
+    """
+    sealed = SealedModel.open(directory, digest)
+    return ServedModel(name, sealed, choose_backend(sealed, backend), version, metrics, monitoring)
+
+
 def _serve(arguments: argparse.Namespace) -> int:
-    sealed = SealedModel.open(arguments.model, arguments.expect_digest)
     monitoring = monitoring_of(arguments, os.environ)
-    served = ServedModel(arguments.name, sealed, choose_backend(sealed, arguments.backend), monitoring=monitoring)
+    served = load_version(
+        arguments.name, arguments.model, arguments.expect_digest, monitoring, backend=arguments.backend
+    )
     listener = bind(arguments.host, arguments.port)
     set_up_logs()
     host, port = listener.socket.getsockname()[:2]
-    fields = {"model": served.name, "digest": sealed.digest, "host": host, "port": port, "pid": os.getpid()}
+    fields = {"model": served.name, "digest": served.sealed.digest, "host": host, "port": port, "pid": os.getpid()}
     logger.info("starting", extra={"fields": fields | {"succeeds": listener.shared}})
     server = Server(Application(Versions([served])), succeeds=listener.shared)
     server.run(sockets=[listener.socket])
-    if server.failure is not None:
-        code = _fail(server.failure)
+    return end(server.failure, served.available)
+
+
+def end(failure: Exception | None, available: bool) -> int:
+    """The exit code of a server that has stopped, because its model could not be loaded or because it was told to."""
+    if failure is not None:
+        code = _fail(failure)
     else:
         logger.info("stopped")
         code = 0
-    if not served.available:
+    if not available:
         # TensorFlow may still be loading in its thread, which an orderly end of the interpreter would crash into.
         sys.stderr.flush()
         os._exit(code)

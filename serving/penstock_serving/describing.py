@@ -35,7 +35,7 @@ def traffic(versions: Versions, beyond: Mapping[str, Any]) -> dict[str, Any]:
             }
             for each in versions
         },
-        "comparison": versions.shadow.summary() if versions.shadow else None,
+        "comparison": versions.shadow.comparison.summary() if versions.shadow else None,
         **beyond,
     }
 

@@ -88,6 +88,7 @@ class Server(uvicorn.Server):
         )
         self._application = application
         self._succeeds = succeeds
+        self.quiet_seconds = QUIET_SECONDS
         self.failure: Exception | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -111,7 +112,7 @@ class Server(uvicorn.Server):
         self._application.draining = True
         self._application.versions.give_up()
         await self._stop_listening(sockets or [])
-        quiet = time.monotonic() + QUIET_SECONDS
+        quiet = time.monotonic() + self.quiet_seconds
         while self.server_state.connections and time.monotonic() < quiet:
             await asyncio.sleep(0.01)
         await super().shutdown(sockets)

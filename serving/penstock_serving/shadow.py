@@ -1,15 +1,12 @@
 """A version that answers in the shadow: its answers are compared and counted, never returned."""
 
 import asyncio
-import math
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
-from typing import Any
 
+from penstock_serving.comparison import Comparison
 from penstock_serving.served import ServedModel
-from penstock_serving.tally import Tally
 
 WAITING = 256
 """Requests that wait to be compared, at most; what comes when so many wait is skipped, and counted."""
@@ -29,11 +26,7 @@ class Shadow:
     def __init__(self, candidate: ServedModel) -> None:
         """Called in the event loop."""
         self.candidate = candidate
-        self.skipped = 0
-        self.answered, self.asked = Tally(), Tally()
-        """Of the candidate, and of the version that answered the same requests."""
-        self.differences, self.largest = 0.0, 0.0
-        """The sum of the absolute differences, row by row, and the largest of them."""
+        self.comparison = Comparison(candidate.version)
         self._waiting: deque[tuple[bytes, list[float]]] = deque()
         self._wake = threading.Event()
         self._stopped = False
@@ -44,7 +37,7 @@ class Shadow:
     def offer(self, body: bytes, predictions: list[float]) -> None:
         """A request and what its client has got: compared later, or skipped."""
         if len(self._waiting) >= WAITING or len(body) > LARGEST:
-            self.skipped += 1
+            self.comparison.skipped += 1
             return
         self._waiting.append((body, predictions))
         self._wake.set()
@@ -53,21 +46,6 @@ class Shadow:
         """Compare no more."""
         self._stopped = True
         self._wake.set()
-
-    def summary(self) -> dict[str, Any]:
-        """What the comparison has found so far, for people."""
-        return summary(self.as_json())
-
-    def as_json(self) -> dict[str, Any]:
-        """The counts, for people and for the rollout's gates."""
-        return {
-            "version": self.candidate.version,
-            "skipped": self.skipped,
-            "differences": self.differences,
-            "largest": self.largest,
-            "answered": self.answered.as_json(),
-            "asked": self.asked.as_json(),
-        }
 
     def _work(self) -> None:
         while not self._stopped:
@@ -87,26 +65,6 @@ class Shadow:
             answer = asyncio.run_coroutine_threadsafe(self.candidate.batcher.submit(rows), self._loop)
             predictions = answer.result(PATIENCE_SECONDS)
         except Exception:  # noqa: BLE001 (whatever it is, the candidate had no answer where another version had one)
-            self.answered.answered(500, 0.0, None)
-            return
-        self.answered.answered(200, time.perf_counter() - began, predictions)
-        self.asked.scored(expected)
-        for mine, its in zip(predictions, expected, strict=True):
-            difference = abs(mine - its)
-            if math.isfinite(difference):
-                self.differences += difference
-                self.largest = max(self.largest, difference)
-
-
-def summary(counts: Mapping[str, Any]) -> dict[str, Any]:
-    """The counts of a comparison, of one process or added up over several, in words for people."""
-    answered = Tally.of(counts["answered"])
-    return {
-        "version": counts["version"],
-        "compared": answered.requests,
-        "skipped": counts["skipped"],
-        "failed": answered.failed,
-        "mean_difference": answered.mean - Tally.of(counts["asked"]).mean,
-        "mean_absolute_difference": counts["differences"] / max(1, answered.rows),
-        "largest_difference": counts["largest"],
-    }
+            self.comparison.answered.answered(500, 0.0, None)
+        else:
+            self.comparison.compare(time.perf_counter() - began, predictions, expected)

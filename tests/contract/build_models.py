@@ -73,12 +73,16 @@ class Flights(tf.Module):
         return self(**columns)["predictions"]
 
 
-class HalfPlusThree(tf.Module):
-    """The model of TensorFlow Serving's REST documentation."""
+class HalfPlus(tf.Module):
+    """With three, the model of TensorFlow Serving's REST documentation."""
+
+    def __init__(self, more: float) -> None:
+        super().__init__()
+        self.more = tf.Variable(tf.constant(more))
 
     @tf.function
     def __call__(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"predictions": x / 2.0 + 3.0}
+        return {"predictions": x / 2.0 + self.more}
 
 
 def build(directory: Path, module: Any, schema: dict[str, Any], samples: list[dict[str, Any]]) -> None:
@@ -163,7 +167,8 @@ def main(root: Path) -> None:
     build(root / "flights", Flights(), flights, FLIGHTS)
     x = [{"name": "x", "type": "number", "required": True}]
     half = {"name": "half_plus_three", "head": "regression", "label": "y", "columns": x, "ignored": []}
-    build(root / "half_plus_three", HalfPlusThree(), half, [{"x": 1.0}, {"x": 5.0}])
+    build(root / "half_plus_three", HalfPlus(3.0), half, [{"x": 1.0}, {"x": 5.0}])
+    build(root / "half_plus_four", HalfPlus(4.0), half, [{"x": 1.0}, {"x": 5.0}])
 
 
 if __name__ == "__main__":

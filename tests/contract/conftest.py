@@ -1,16 +1,19 @@
 """Real server processes on loopback ports, serving real sealed models."""
 
 import contextlib
+import json
 import os
 import re
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx
 import pytest
@@ -63,6 +66,70 @@ class RunningServer:
         return int(found.group(1))
 
 
+class Load(threading.Thread):
+    """A client that posts over one keep-alive connection, opening another when told to, until no one listens.
+
+    It must never lose one.
+    """
+
+    BODY: ClassVar = {"instances": [1.0, 2.0, 5.0]}
+    ANSWER: ClassVar = {"predictions": [3.5, 4.0, 5.5]}
+    OTHER: ClassVar = {"predictions": [4.5, 5.0, 6.5]}
+    """The model `half_plus_four`'s."""
+    PATH = "/v1/models/half_plus_three:predict"
+
+    def __init__(self, port: int, pause_seconds: float = 0.0) -> None:
+        super().__init__()
+        self.port = port
+        self.pause_seconds = pause_seconds
+        self.answered = 0
+        self.by: Counter[str] = Counter()
+        """Answers by the digest of the model that gave them."""
+        self.leaving = False
+        self.lost: list[str] = []
+        self.start()
+
+    def run(self) -> None:
+        body = json.dumps(self.BODY).encode()
+        head = f"POST {self.PATH} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\nx-request-key: "
+        while not self.leaving:
+            try:
+                connection = socket.create_connection(("127.0.0.1", self.port), timeout=30)
+            except ConnectionRefusedError:
+                return
+            with connection, connection.makefile("rb") as answers:
+                closing = False
+                while not closing and not self.leaving:
+                    try:
+                        connection.sendall(f"{head}{self.answered}\r\n\r\n".encode() + body)
+                        closing = self.read(answers)
+                        time.sleep(self.pause_seconds)
+                    except OSError as exc:
+                        self.lost.append(repr(exc))
+                        return
+
+    def end(self) -> "Load":
+        """Ask no more."""
+        self.leaving = True
+        self.join()
+        return self
+
+    def read(self, answers) -> bool:
+        """Take one answer; whether the server asked for this connection to be closed."""
+        status = answers.readline()
+        if not status:
+            raise OSError("closed without an answer")
+        headers = dict(line.strip().lower().split(b": ", 1) for line in iter(answers.readline, b"\r\n"))
+        if b" 200 " not in status or json.loads(answers.read(int(headers[b"content-length"]))) not in (
+            self.ANSWER,
+            self.OTHER,
+        ):
+            raise OSError(f"answered {status!r}")
+        self.answered += 1
+        self.by[headers[b"x-model-digest"].decode()] += 1
+        return headers.get(b"connection") == b"close"
+
+
 def command(model: Path, name: str, port: int, *arguments: str) -> list[str]:
     """The server's argv, in this environment."""
     server = [sys.executable, "-m", "penstock_serving", "--model", str(model), "--name", name, "--port", str(port)]
@@ -71,13 +138,19 @@ def command(model: Path, name: str, port: int, *arguments: str) -> list[str]:
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with the sealed models `flights` and `half_plus_three`."""
+    """A directory with the sealed models `flights`, `half_plus_three` and `half_plus_four`."""
     root = tmp_path_factory.mktemp("models")
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0"}
     builder = [sys.executable, str(Path(__file__).with_name("build_models.py")), str(root)]
     built = subprocess.run(builder, env=environment, capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stderr
     return root
+
+
+@pytest.fixture(scope="session")
+def load() -> type[Load]:
+    """Makes clients of the models `half_plus_three` and `half_plus_four`."""
+    return Load
 
 
 @pytest.fixture(scope="session")

@@ -22,11 +22,14 @@ def server(served, host):
     return host.process.get(pid=int(served.deployment()["flow-serve-server"]["outputs"]["pid"]))
 
 
-def test_one_server_runs_for_the_stack_and_no_stage_is_left(served, server):
+def test_a_supervisor_and_one_worker_run_for_the_stack_and_no_stage_is_left(served, server, host):
     assert f"--port {served.port}" in server.args
-    assert "-m penstock_serving" in server.args
+    assert "-m penstock_serving.supervisor" in server.args
     assert served.strays() == {}
-    assert list(served.processes()) == [server.pid]
+    (worker,) = served.processes().keys() - {server.pid}
+    assert "-m penstock_serving.worker" in host.process.get(pid=worker).args
+    assert host.process.get(pid=worker).ppid == server.pid
+    assert server.rss < 32_000, "the supervisor has grown: it imports only the standard library"
 
 
 def test_the_port_is_open_on_the_loopback_address_only(served, host):

@@ -64,10 +64,20 @@ class LocalPlatform:
         return platform.Artifact(resource.path, resource.digest, resource.counts, resource.metrics)
 
     def service(self, name: str, service: platform.Service, opts: pulumi.ResourceOptions) -> pulumi.Output[str]:
-        """Keeps one server running, whatever the range of replicas: there is one machine."""
+        """Keeps one supervisor running, and by it as many servers as the load asks for within the range."""
+        if service.model is None:
+            raise PenstockError(f"service {name} has no model: the local platform serves sealed models")
+        observations = self._folder / "observations" / name
         props = {
-            "program": self._program(service.program),
-            "command": list(service.command),
+            "program": [*self._program(service.program, ".supervisor"), "--observations", str(observations)],
+            "path": service.model["path"],
+            "digest": service.model["digest"],
+            "model_name": service.model_name,
+            "traffic": dict(service.traffic) if service.traffic else None,
+            "rollout": dict(service.rollout) if service.rollout else None,
+            "min_replicas": service.min_replicas,
+            "max_replicas": service.max_replicas,
+            "idle_seconds": service.idle_seconds,
             "host": HOST,
             "port": service.port,
             "probe": service.probe,
@@ -75,6 +85,7 @@ class LocalPlatform:
             "cwd": str(self._project),
             "log": str(self._folder / "logs" / name / "server.log"),
             "record": str(self._folder / "services" / f"{name}.json"),
+            "folder": str(self._folder / "services" / name),
         }
         return LocalService(name, props, opts).url
 
@@ -82,11 +93,11 @@ class LocalPlatform:
         """Nothing is rented."""
         return {"usd_per_hour": 0, "note": "runs on this machine; nothing is rented"}
 
-    def _program(self, program: platform.Program) -> list[str]:
+    def _program(self, program: platform.Program, module: str = "") -> list[str]:
         python = self._project / program.value / ".venv" / "bin" / "python"
         if not os.access(python, os.X_OK):
             raise PenstockError(f"the {program.value} environment is not there ({python}); `make up` makes it")
-        return [str(python), "-m", MODULES[program]]
+        return [str(python), "-m", MODULES[program] + module]
 
     def _fingerprint(self, program: platform.Program) -> str:
         if program not in self._fingerprints:

@@ -49,15 +49,6 @@ def holder(port: int) -> str:
     return "another process"
 
 
-def listens(pid: int, port: int) -> bool:
-    """Whether this process listens on the port."""
-    try:
-        connections = psutil.Process(pid).net_connections(kind="tcp")
-    except (psutil.AccessDenied, psutil.NoSuchProcess):
-        return False
-    return any(c.status == psutil.CONN_LISTEN and c.laddr and c.laddr.port == port for c in connections)
-
-
 def _shuffled() -> Iterator[int]:
     ports = list(range(LOWEST, HIGHEST + 1))
     random.shuffle(ports)

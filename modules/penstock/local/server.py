@@ -1,12 +1,14 @@
-"""Starting a server that outlives the command, and knowing when it is ready."""
+"""Starting an endpoint's supervisor, which outlives the command, and knowing what has become of what it was told."""
 
 import http.client
 import os
+import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from penstock.errors import ServiceFailed
 from penstock.local import engine, ports
@@ -15,13 +17,11 @@ from penstock.local.identity import ProcessIdentity
 from penstock.local.spec import read_json, write_json
 
 READY_SECONDS = 180.0
-SHARED_PORT_PROBES = 24
-"""While a port is shared, the kernel gives a connection to either server: so many answers in a row come from both."""
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where a server answers, and the path that says whether it is ready."""
+    """Where an endpoint answers, and the path that says whether it is ready."""
 
     host: str
     port: int
@@ -44,28 +44,49 @@ class Address:
             connection.close()
 
 
+@dataclass(frozen=True)
+class Endpoint:
+    """One endpoint's address and files."""
+
+    address: Address
+    folder: Path
+    """Its plan, its status, and the state of its rollout."""
+    log: Path
+    record: Path
+    cwd: Path
+
+    def status(self, supervisor: ProcessIdentity) -> dict[str, Any] | None:
+        """What the supervisor says of itself; None before its first model is loaded."""
+        return read_json(self.folder / f"status.{supervisor.pid}.json")
+
+    def answers(self, supervisor: ProcessIdentity) -> bool:
+        """Whether it is there and its workers answer; without a worker, whether it would start one."""
+        status = self.status(supervisor) if supervisor.alive() else None
+        return status is not None and (not status["ready"] or self.address.ready(timeout_seconds=3))
+
+
 def start(
-    command: Sequence[str],
-    address: Address,
-    log: Path,
-    record: Path,
-    cwd: Path,
-    replaced: ProcessIdentity | None,
+    endpoint: Endpoint, program: Sequence[str], revision: str, replaced: ProcessIdentity | None
 ) -> ProcessIdentity:
-    """Starts a server and returns once it is ready; a server that does not get there is ended again."""
-    shares_port = replaced is not None and ports.listens(replaced.pid, address.port)
-    if not shares_port and not ports.is_free(address.host, address.port):
+    """Starts a supervisor and returns once it serves the plan; one that does not get there is ended again.
+
+    It is handed the socket of the one it replaces, which goes on until it is ended.
+    """
+    address, before = endpoint.address, endpoint.status(replaced) if replaced else None
+    if before is None and not ports.is_free(address.host, address.port):
         raise ServiceFailed(
             f"port {address.port} on {address.host} is used by {ports.holder(address.port)}; end that process, "
             f"or choose another port with `pulumi config set port {address.port + 1}`"
         )
-    for file in (log, record):
+    for file in (endpoint.log, endpoint.record):
         file.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as output:
+    files = ["--plan", str(endpoint.folder / "plan.json"), "--folder", str(endpoint.folder)]
+    succeeds = ["--succeed", before["handover"]] if before else []
+    with endpoint.log.open("ab") as output:
         begins = output.tell()
         process = subprocess.Popen(
-            [*command, "--host", address.host, "--port", str(address.port)],
-            cwd=cwd,
+            [*program, *files, "--host", address.host, "--port", str(address.port), *succeeds],
+            cwd=endpoint.cwd,
             env=without_pulumi(os.environ),
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -75,19 +96,33 @@ def start(
         )
     identity = ProcessIdentity.of(process.pid)
     if identity is None:
-        raise ServiceFailed(_last_words(log, begins, f"the server ended at once with exit code {process.wait()}"))
-    write_json(record, [identity.pid, identity.started])
+        raise ServiceFailed(_last_words(endpoint.log, begins, f"the server ended at once with code {process.wait()}"))
+    write_json(endpoint.record, [identity.pid, identity.started])
     forget = engine.on_death(lambda: identity.end(grace_seconds=5))
+
+    def ended() -> str | None:
+        code = process.poll()
+        return None if code is None else _last_words(endpoint.log, begins, f"the server ended with exit code {code}")
+
     try:
         with engine.interruptible(process.terminate):
-            _wait_until_ready(process, address, SHARED_PORT_PROBES if shares_port else 1, log, begins)
+            _wait(endpoint, identity, revision, ended)
     except BaseException:
         identity.end(grace_seconds=5)
-        record.unlink()
+        if replaced is None:
+            endpoint.record.unlink()
+        else:
+            write_json(endpoint.record, [replaced.pid, replaced.started])
         raise
     finally:
         forget()
     return identity
+
+
+def direct(endpoint: Endpoint, supervisor: ProcessIdentity, revision: str) -> None:
+    """Has a running supervisor read its plan again, and returns once it serves that."""
+    os.kill(supervisor.pid, signal.SIGHUP)
+    _wait(endpoint, supervisor, revision, lambda: None if supervisor.alive() else "the server has ended")
 
 
 def recorded(record: Path) -> ProcessIdentity | None:
@@ -96,20 +131,23 @@ def recorded(record: Path) -> ProcessIdentity | None:
     return ProcessIdentity(int(content[0]), float(content[1])) if content else None
 
 
-def _wait_until_ready(
-    process: "subprocess.Popen[bytes]", address: Address, probes: int, log: Path, begins: int
-) -> None:
+def _wait(endpoint: Endpoint, supervisor: ProcessIdentity, revision: str, ended: Callable[[], str | None]) -> None:
     deadline = time.monotonic() + READY_SECONDS
     while time.monotonic() < deadline:
-        code = process.poll()
         if engine.is_cancelled():
-            raise ServiceFailed("interrupted while the server was loading the model; `make up` starts it again")
-        if code is not None:
-            raise ServiceFailed(_last_words(log, begins, f"the server ended with exit code {code}"))
-        if ports.listens(process.pid, address.port) and all(address.ready(timeout_seconds=5) for _ in range(probes)):
+            raise ServiceFailed("interrupted while the server was loading the model; `make up` goes on with it")
+        if (words := ended()) is not None:
+            raise ServiceFailed(words)
+        status = endpoint.status(supervisor)
+        if status and status["revision"] == revision:
             return
-        time.sleep(0.1)
-    raise ServiceFailed(_last_words(log, begins, f"the server was not ready after {READY_SECONDS:.0f} seconds"))
+        if status and status["refused"] and status["refused"]["revision"] == revision:
+            raise ServiceFailed(
+                f"version {status['refused']['version']} was refused, and what was served before goes on: "
+                f"{status['refused']['error']}\nlog: {endpoint.log}"
+            )
+        time.sleep(0.05)
+    raise ServiceFailed(f"the server did not serve the plan within {READY_SECONDS:.0f} seconds\nlog: {endpoint.log}")
 
 
 def _last_words(log: Path, begins: int, otherwise: str) -> str:

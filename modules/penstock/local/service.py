@@ -1,22 +1,28 @@
-"""A server on this machine: a dynamic resource whose process outlives the command that started it."""
+"""An endpoint on this machine: a dynamic resource whose processes outlive the command that started them."""
 
+import os
+import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
 import pulumi
 from pulumi.dynamic import ConfigureRequest, CreateResult, DiffResult, Resource, ResourceProvider, UpdateResult
 
-from penstock.local import engine, server
+from penstock.errors import ServiceFailed
+from penstock.local import engine, plan, server
 from penstock.local import urn as resource_urn
 from penstock.local.identity import ProcessIdentity
 
-WATCHED = ("command", "host", "port", "fingerprint")
-"""Inputs whose change starts a new server."""
+RESTARTS = ("program", "host", "port", "fingerprint")
+"""Inputs whose change starts a new supervisor."""
+PLANNED = ("path", "digest", "model_name", "traffic", "rollout", "min_replicas", "max_replicas", "idle_seconds")
+"""Inputs whose change the running one follows."""
 DRAIN_SECONDS = 15.0
 
 
 class LocalServiceProvider(ResourceProvider):
-    """Keeps one server running; pickled by reference, so it keeps no attributes of its own."""
+    """Keeps one endpoint running; pickled by reference, so it keeps no attributes of its own."""
 
     serialize_as_secret_always = False
 
@@ -25,9 +31,12 @@ class LocalServiceProvider(ResourceProvider):
         engine.adopt_provider_host()
 
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
-        """Changed when an input is, or when the server does not answer; `refresh` would never ask."""
-        changed = any(_olds.get(key) != _news.get(key) for key in WATCHED)
-        return DiffResult(changes=changed or not _answers(_olds))
+        """Changed when an input is, or when the server does not answer; `refresh` would never ask.
+
+        How far a rollout has got is the server's own: it is no input, and no `up` undoes it.
+        """
+        changed = any(_olds.get(key) != _news.get(key) for key in (*RESTARTS, *PLANNED))
+        return DiffResult(changes=changed or not _endpoint(_olds).answers(_identity(_olds)))
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         """Starts the server and waits until it is ready."""
@@ -38,9 +47,14 @@ class LocalServiceProvider(ResourceProvider):
         return CreateResult(props["name"], _start(props, replaced=None))
 
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
-        """Starts a new server beside the old one, then lets the old one finish what it is answering."""
-        old = _identity(_olds)
-        outs = _start(_news, replaced=old if old.alive() else None)
+        """Has the server follow a changed plan; for anything else starts a new one, then lets the old one finish."""
+        old, endpoint = _identity(_olds), _endpoint(_olds)
+        if not endpoint.answers(old):
+            old.end(DRAIN_SECONDS)
+            return UpdateResult(_start(_news, replaced=None))
+        if all(_olds.get(key) == _news.get(key) for key in RESTARTS):
+            return UpdateResult(_direct(_news, old))
+        outs = _start(_news, replaced=old if _olds["port"] == _news["port"] else None)
         old.end(DRAIN_SECONDS)
         return UpdateResult(outs)
 
@@ -48,10 +62,11 @@ class LocalServiceProvider(ResourceProvider):
         """Ends the server; its port is free afterwards."""
         _identity(_props).end(DRAIN_SECONDS)
         Path(_props["record"]).unlink(missing_ok=True)
+        shutil.rmtree(_props["folder"], ignore_errors=True)
 
 
 class LocalService(Resource, module="penstock", name="LocalService"):
-    """One server process."""
+    """One endpoint: its supervisor, which starts the workers."""
 
     url: pulumi.Output[str]
     """Base URL at which it answers."""
@@ -63,25 +78,36 @@ class LocalService(Resource, module="penstock", name="LocalService"):
 
 
 def _start(props: dict[str, Any], replaced: ProcessIdentity | None) -> dict[str, Any]:
-    relay = engine.Relay(props["urn"])
+    relay, endpoint = engine.Relay(props["urn"]), _endpoint(props)
     relay.progress(f"loading the model, log in {props['log']}")
-    address = server.Address(props["host"], int(props["port"]), props["probe"])
-    identity = server.start(
-        [*props["program"], *props["command"]],
-        address,
+    with plan.written(endpoint.folder, props) as revision:
+        identity = server.start(endpoint, props["program"], revision, replaced)
+    relay.progress(f"ready at {endpoint.address.url}")
+    return {**props, "pid": identity.pid, "started": identity.started, "url": endpoint.address.url}
+
+
+def _direct(props: dict[str, Any], running: ProcessIdentity) -> dict[str, Any]:
+    relay, endpoint = engine.Relay(props["urn"]), _endpoint(props)
+    relay.progress(f"directing the traffic, log in {props['log']}")
+    try:
+        with plan.written(endpoint.folder, props) as revision:
+            server.direct(endpoint, running, revision)
+    except ServiceFailed:
+        if engine.is_cancelled() and running.alive():
+            os.kill(running.pid, signal.SIGHUP)
+        raise
+    return {**props, "pid": running.pid, "started": running.started, "url": endpoint.address.url}
+
+
+def _endpoint(props: dict[str, Any]) -> server.Endpoint:
+    return server.Endpoint(
+        server.Address(props["host"], int(props["port"]), props["probe"]),
+        folder=Path(props["folder"]),
         log=Path(props["log"]),
         record=Path(props["record"]),
         cwd=Path(props["cwd"]),
-        replaced=replaced,
     )
-    relay.progress(f"ready at {address.url}")
-    return {**props, "pid": identity.pid, "started": identity.started, "url": address.url}
 
 
 def _identity(outs: dict[str, Any]) -> ProcessIdentity:
     return ProcessIdentity(int(outs["pid"]), float(outs["started"]))
-
-
-def _answers(outs: dict[str, Any]) -> bool:
-    address = server.Address(outs["host"], int(outs["port"]), outs["probe"])
-    return _identity(outs).alive() and address.ready(timeout_seconds=3)

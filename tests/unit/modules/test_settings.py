@@ -22,7 +22,7 @@ def test_the_defaults_that_pulumi_knows_are_the_ones_that_the_program_takes():
     declared = yaml.safe_load((PROJECT / "Pulumi.yaml").read_text())["config"]
     config = {f"penstock:{key}": json.dumps(entry["default"]).strip('"') for key, entry in declared.items()}
     assert Settings.from_config(config) == Settings()
-    assert set(declared) == set(KNOWN) - {"raw", "rows", "cluster", "gcp"}
+    assert set(declared) == set(KNOWN) - {"raw", "rows", "cluster", "gcp", "traffic", "rollout"}
 
 
 def test_the_local_stacks_own_configuration_is_accepted():
@@ -77,3 +77,66 @@ def test_a_single_pattern_needs_no_brackets():
 
 def test_other_namespaces_are_not_ours_to_judge():
     assert Settings.from_config({"gcp:project": "x"}) == Settings()
+
+
+def test_traffic_is_weights_by_version_or_one_version_for_everything():
+    def traffic(value):
+        return Settings.from_config({"penstock:traffic": value}).endpoint()["traffic"]
+
+    assert traffic('{"latest": 10, "previous": 90}') == {"latest": 10, "previous": 90}
+    assert traffic("previous") == {"previous": 100}
+    assert traffic("3") == {"3": 100}
+    assert Settings().endpoint()["traffic"] is None
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("traffic", '{"latest": 0}', "setting 'traffic' is '{\"latest\": 0}': no version has a weight above 0"),
+        ("traffic", '{"1": 0, "2": 0, "3": 1}', "one version at most has the weight 0"),
+        ("traffic", '{"latest": -1}', "setting 'traffic.latest' is -1: input should be greater than or equal to 0"),
+        ("rollout", '{"steps": [0, 50, 10, 100]}', "setting 'rollout.steps' is [0, 50, 10, 100]: steps ascend, and"),
+        ("rollout", '{"steps": [0, 50]}', "steps ascend, and the last one is 100"),
+        ("rollout", '{"stepps": [100]}', "unknown setting 'rollout.stepps' (value [100])"),
+        ("rollout", "yes", "setting 'rollout' is 'yes': input should be a valid dictionary"),
+    ],
+)
+def test_traffic_and_rollout_that_make_no_sense_are_told(key, value, told):
+    assert told in message({key: value})
+
+
+def test_traffic_is_told_to_be_for_the_platform_where_versions_share_a_url():
+    cluster = json.dumps({"trainer_image": "t@sha256:" + "0" * 64, "serving_image": "s@sha256:" + "0" * 64})
+    assert "'traffic'" in message({"platform": "cluster", "cluster": cluster, "traffic": "previous"})
+
+
+def test_a_rollout_is_declared_by_true_and_every_number_of_it_can_be_set():
+    plain = Settings.from_config({"penstock:rollout": "true"}).endpoint()["rollout"]
+    assert plain["steps"] == [0, 1, 10, 50, 100]
+    given = Settings.from_config({"penstock:rollout": '{"steps": [5, 100], "step_seconds": 1}'}).endpoint()["rollout"]
+    assert given == {**plain, "steps": [5, 100], "step_seconds": 1}
+    assert Settings.from_config({"penstock:rollout": "false"}).endpoint()["rollout"] is None
+
+
+def test_fewer_replicas_at_most_than_at_least_are_refused():
+    assert "less than min_replicas, which is 3" in message({"min_replicas": "3", "max_replicas": "2"})
+    assert "less than min_replicas, which is 3" in message({"min_replicas": "3"})
+
+
+PAGE = (PROJECT / "docs/rollout.md").read_text(encoding="utf-8")
+SNIPPETS = [*re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL), *re.findall(r"`(penstock:\w+: [^`]+)`", PAGE)]
+
+
+@pytest.mark.parametrize("snippet", SNIPPETS)
+def test_every_setting_that_the_page_on_rollouts_shows_is_accepted(snippet):
+    settings = Settings.from_config({key: text(value) for key, value in yaml.safe_load(snippet).items()})
+    assert settings != Settings()
+
+
+def test_the_page_on_rollouts_shows_the_defaults():
+    shown = next(yaml.safe_load(snippet) for snippet in SNIPPETS if "step_requests" in snippet)["penstock:rollout"]
+    assert shown == Settings.from_config({"penstock:rollout": "true"}).endpoint()["rollout"]
+
+
+def text(value):
+    return value if isinstance(value, str) else json.dumps(value)

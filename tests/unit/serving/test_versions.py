@@ -171,7 +171,7 @@ def test_a_shadow_is_compared_and_counted_but_never_answers(versions):
             _, headers, said = await ask(app, PREDICT, body)
             assert said == {"predictions": [0.1]}
             assert headers["x-model-digest"] == app.versions.main.sealed.digest
-        while (shadow := shadow_of(app).summary())["compared"] < 20:
+        while (shadow := shadow_of(app).comparison.summary())["compared"] < 20:
             await asyncio.sleep(0.01)
         assert shadow["failed"] == shadow["skipped"] == 0
         assert shadow["mean_difference"] == pytest.approx(0.2)
@@ -191,7 +191,7 @@ def test_a_shadow_that_hangs_delays_no_answer_and_holds_a_bounded_number_of_requ
         try:
             for _ in range(400):
                 assert (await asyncio.wait_for(ask(app, PREDICT), 5))[0] == 200
-            assert 140 <= shadow_of(app).skipped <= 144
+            assert 140 <= shadow_of(app).comparison.skipped <= 144
         finally:
             slow.gate.set()
 
@@ -205,9 +205,9 @@ def test_a_shadow_that_fails_where_clients_are_answered_is_counted(versions):
         for distance in (16.5, 17.5):
             body = json.dumps({"instances": [{**ROW, "distance": distance}]}).encode()
             assert (await ask(app, PREDICT, body))[0] == 200
-        while shadow_of(app).summary()["compared"] < 2:
+        while shadow_of(app).comparison.summary()["compared"] < 2:
             await asyncio.sleep(0.01)
-        assert shadow_of(app).summary()["failed"] == 1
+        assert shadow_of(app).comparison.summary()["failed"] == 1
 
     running(versions, Routes({"1": 100}, shadow="3"), test)
 

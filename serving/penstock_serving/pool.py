@@ -1,0 +1,73 @@
+"""The worker processes of one endpoint, as the supervisor sees them. Standard library only."""
+
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from penstock_serving.link import Link
+from penstock_serving.plan import Plan, Version
+from penstock_serving.routing import Routes
+
+LEAVE_SECONDS = 5.0
+"""How long a worker that others take over from answers on its open connections before it closes the idle ones."""
+
+
+class WorkerProcess:
+    """One worker: loading, then ready, then draining; `generation` says which plan it was started for."""
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        arguments: Sequence[str],
+        plan: Plan,
+        routes: Routes,
+        generation: int,
+        *,
+        quietly: bool,
+    ) -> None:
+        self.generation = generation
+        self.versions = {number: plan.versions[number] for number in routes.versions}
+        self.state = "loading"
+        self.failure: dict[str, str] | None = None
+        """Why it did not become ready, and which version was at fault."""
+        self.report: dict[str, Any] = {"in_flight": 0, "predicted": 0, "connections": 0}
+        ours, its = socket.socketpair()
+        self.link = Link(ours)
+        with its:
+            fds = (listener.fileno(), its.fileno())
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "penstock_serving.worker", *map(str, fds), *arguments],
+                pass_fds=fds,
+                stdin=subprocess.DEVNULL,
+                # A session of its own: for its autogroup, and so that a signal to the supervisor's group is not its.
+                start_new_session=True,
+            )
+        versions = {number: {"path": v.path, "digest": v.digest} for number, v in self.versions.items()}
+        order = {"name": plan.name, "versions": versions, "quietly": quietly}
+        self.link.send({"serve": order | {"weights": dict(routes.weights), "shadow": routes.shadow}})
+
+    def holds(self, versions: Mapping[str, Version]) -> bool:
+        """Whether it has all of these loaded."""
+        return all(self.versions.get(number) == version for number, version in versions.items())
+
+    def direct(self, routes: Routes, deciding: bool) -> None:
+        """Have it send requests this way; versions that no route needs are unloaded."""
+        self.versions = {number: version for number, version in self.versions.items() if number in routes.versions}
+        self.link.send({"direct": {"weights": dict(routes.weights), "shadow": routes.shadow, "deciding": deciding}})
+
+    def drain(self) -> None:
+        """Have it answer what it has, then end; others accept what comes."""
+        self.state = "draining"
+        self.link.send({"drain": LEAVE_SECONDS})
+
+    def end(self) -> None:
+        """Have it end soon."""
+        self.state = "draining"
+        self.process.send_signal(signal.SIGTERM)
+
+    def gone(self) -> bool:
+        """Whether its process has ended."""
+        return self.process.poll() is not None

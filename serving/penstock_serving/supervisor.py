@@ -1,0 +1,332 @@
+"""Keeps an endpoint's socket and as many workers as the load asks for: none, one or several.
+
+    python -m penstock_serving.supervisor --plan FILE --folder DIR --host 127.0.0.1 --port PORT [--succeed SOCKET] ...
+
+Other arguments are the workers': what arrives is watched by them (`python -m penstock_serving.worker --help`).
+It holds the listening socket and never accepts: workers do, each for itself, so it costs a request nothing. While
+there is no worker, connections wait with the kernel, and the first one starts a worker. SIGHUP: read the plan again; a
+plan whose models do not load is refused, and what was served before goes on. SIGTERM: drain and end. One supervisor at
+a time decides on the rollout, by a lock on the folder; a successor is handed the socket itself: what waits is not lost.
+
+Standard library only: it is small, and starts at once.
+"""
+
+import argparse
+import fcntl
+import json
+import os
+import selectors
+import signal
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from penstock_serving.handover import Handover, listen
+from penstock_serving.plan import Plan, PlanError
+from penstock_serving.pool import WorkerProcess
+from penstock_serving.rollout import Progress
+from penstock_serving.routing import Routes
+from penstock_serving.scaling import Scaler
+from penstock_serving.watching import Watch
+
+TICK_SECONDS = 0.2
+END_SECONDS = 12.0
+"""After so long a worker that was told to end is killed."""
+LONGEST_PAUSE_SECONDS = 30.0
+INPUT_AT_FAULT = 2
+
+
+class Supervisor:
+    """One endpoint on this machine."""
+
+    def __init__(self, plan_file: Path, folder: Path, listener: socket.socket, arguments: Sequence[str]) -> None:
+        """`arguments` are the workers'."""
+        self._plan_file, self._folder, self._listener, self._arguments = plan_file, folder, listener, arguments
+        self._workers: list[WorkerProcess] = []
+        self._trial: WorkerProcess | None = None
+        self._plan: Plan | None = None
+        self._tried: tuple[Plan, Progress] | None = None
+        self._progress = self._followed = Progress()
+        self._refused: dict[str, str] | None = None
+        self._generation = 0
+        self._count = 1
+        self._scaler = Scaler()
+        self._watch = Watch()
+        self._failures, self._pause_until = 0, 0.0
+        self._reread, self._stopping, self._succeeded = True, False, False
+        self._lock = (folder / "lock").open("w")
+        self._deciding = False
+        self._said: dict[str, str] = {}
+        self._selector = selectors.DefaultSelector()
+        self._handover = Handover(listener)
+        self._selector.register(self._handover, selectors.EVENT_READ)
+        self._waits = False
+
+    def run(self) -> int:
+        """Serve until SIGTERM; the exit code."""
+        signal.signal(signal.SIGHUP, lambda *_: setattr(self, "_reread", True))
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: setattr(self, "_stopping", True))
+        try:
+            while not self._stopping:
+                self._wait()
+                self._decide_alone()
+                if self._reread:
+                    self._reread = False
+                    self._read_plan()
+                self._hear()
+                if self._plan is None and self._trial is None:
+                    return INPUT_AT_FAULT
+                if self._plan is not None:
+                    self._roll_out(self._plan)
+                    self._balance(self._plan)
+                self._tell()
+            return 0
+        finally:
+            self._end()
+
+    def _wait(self) -> None:
+        """Until something happens, but no longer than a tick."""
+        serving = [worker for worker in self._workers if worker.state != "draining"]
+        waits = self._plan is not None and not serving
+        if waits and not self._waits:
+            self._selector.register(self._listener, selectors.EVENT_READ)
+        elif self._waits and not waits:
+            self._selector.unregister(self._listener)
+        self._waits = waits
+        for key, _ in self._selector.select(TICK_SECONDS):
+            if key.fileobj is self._handover:
+                self._handover.give()
+                self._succeeded = True
+            elif key.fileobj is self._listener:
+                self._count = max(1, self._count)
+
+    def _decide_alone(self) -> None:
+        """Take the lock when it is free; until then follow what its holder has decided."""
+        if self._deciding:
+            return
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pass
+        else:
+            self._deciding = True
+        found = self._read_progress()
+        if self._plan is None:
+            self._progress = found
+        elif self._deciding or found != self._followed:
+            self._decided(found.aim(self._plan, time.time()))
+            self._direct(self._plan)
+        self._followed = found
+
+    def _read_plan(self) -> None:
+        """Serve what the plan says: at once if every worker has the models, else by a worker that loads them."""
+        if self._trial is not None:
+            self._trial.end()
+            self._trial = self._tried = None
+        try:
+            plan = Plan.read(self._plan_file)
+        except PlanError as exc:
+            print(f"error: {exc}", file=sys.stderr, flush=True)
+            self._refused = {"revision": "", "version": "", "error": str(exc)}
+            return
+        progress = self._progress.aim(plan, time.time())
+        routes = progress.routes(plan)
+        needed = {number: plan.versions[number] for number in routes.versions}
+        current = [worker for worker in self._workers if worker.state == "ready"]
+        if current and all(worker.holds(needed) for worker in current):
+            self._accept(plan, progress)
+        else:
+            self._tried = plan, progress
+            self._trial = self._start(plan, routes, self._generation + 1)
+
+    def _accept(self, plan: Plan, progress: Progress) -> None:
+        self._plan, self._refused = plan, None
+        self._decided(progress)
+        self._count = min(max(self._count, plan.replicas.lowest, 1), max(1, plan.replicas.highest))
+        self._direct(plan)
+
+    def _decided(self, progress: Progress) -> None:
+        """Remember, also beyond this process."""
+        if self._deciding:
+            _write(self._folder / "rollout.json", progress.as_json())
+        self._progress = progress
+        self._watch.begin()
+
+    def _direct(self, plan: Plan) -> None:
+        routes = self._progress.routes(plan)
+        for worker in self._current("ready"):
+            worker.direct(routes, self._progress.candidate is not None)
+
+    def _hear(self) -> None:
+        """What the workers say, and which of them are gone."""
+        for worker in list(self._workers):
+            gone = worker.gone()
+            try:
+                for message in worker.link.receive():
+                    self._heard(worker, message)
+            except EOFError:
+                pass
+            if gone:
+                self._lost(worker)
+
+    def _heard(self, worker: WorkerProcess, message: dict[str, Any]) -> None:
+        if "report" in message:
+            self._watch.add(worker.process.pid, message["report"])
+            worker.report = message["report"]
+        elif "failed" in message:
+            worker.failure = {"version": message["version"], "error": message["failed"]}
+        elif "ready" in message and worker.state == "loading":
+            worker.state = "ready"
+            self._failures = 0
+            if self._refused is not None and not self._refused["revision"]:
+                self._refused = None
+            self._scaler.started(time.monotonic())
+            if worker is self._trial and self._tried is not None:
+                self._generation += 1
+                self._trial, (plan, progress) = None, self._tried
+                self._tried = None
+                self._accept(plan, progress)
+            elif self._plan is not None:
+                worker.direct(self._progress.routes(self._plan), self._progress.candidate is not None)
+                self._make_room(worker)
+
+    def _make_room(self, newcomer: WorkerProcess) -> None:
+        """Have the others send a fair part of their clients away, who stay with a connection otherwise."""
+        others = [worker for worker in self._current("ready") if worker is not newcomer]
+        for worker in others:
+            worker.link.send({"leave": worker.report["connections"] // (len(others) + 1)})
+
+    def _lost(self, worker: WorkerProcess) -> None:
+        self._workers.remove(worker)
+        self._selector.unregister(worker.link)
+        worker.link.close()
+        self._said.pop(str(worker.process.pid), None)
+        self._watch.forget(worker.process.pid)
+        if worker.state == "draining":
+            return
+        if worker is self._trial and self._tried is not None:
+            failure = worker.failure or {"version": "", "error": f"a worker ended with {worker.process.returncode}"}
+            self._refused = {"revision": self._tried[0].revision, **failure}
+            self._trial = self._tried = None
+            return
+        if worker.failure is not None:
+            self._refused = {"revision": "", **worker.failure}
+        self._failures += 1
+        self._pause_until = time.monotonic() + min(LONGEST_PAUSE_SECONDS, 2.0 ** (self._failures - 2))
+
+    def _roll_out(self, plan: Plan) -> None:
+        """Move the candidate on or back, if there is one."""
+        if plan.rollout is None or self._progress.candidate is None or not self._deciding:
+            return
+        seen = self._watch.seen(self._progress, self._progress.routes(plan))
+        progress, self._watch.gates = self._progress.judged(plan.rollout, time.time(), seen)
+        if progress != self._progress:
+            self._decided(progress)
+            self._direct(plan)
+
+    def _balance(self, plan: Plan) -> None:
+        """As many workers of this plan as the load asks for; those of an earlier plan go as these become ready."""
+        now = time.monotonic()
+        ready, loading = self._current("ready"), self._current("loading")
+        earlier = [w for w in self._workers if w.state == "ready" and w.generation < self._generation]
+        if (ready or earlier) and not loading:
+            in_flight = sum(worker.report["in_flight"] for worker in [*ready, *earlier])
+            self._count = self._scaler.wanted(now, self._count, in_flight, self._watch.active(), plan.replicas)
+        elif not ready:
+            self._count = max(self._count, plan.replicas.lowest)
+        excess = earlier + ready[::-1]
+        for worker in excess[: max(0, len(excess) - self._count)]:
+            worker.drain()
+        if len(ready) + len(loading) < self._count and now >= self._pause_until:
+            self._start(plan, self._progress.routes(plan), self._generation)
+
+    def _current(self, state: str) -> list[WorkerProcess]:
+        return [w for w in self._workers if w.state == state and w.generation == self._generation]
+
+    def _start(self, plan: Plan, routes: Routes, generation: int) -> WorkerProcess:
+        quietly = any(worker.state == "ready" for worker in self._workers)
+        worker = WorkerProcess(self._listener, self._arguments, plan, routes, generation, quietly=quietly)
+        self._workers.append(worker)
+        self._selector.register(worker.link, selectors.EVENT_READ)
+        return worker
+
+    def _tell(self) -> None:
+        """Whoever asks a worker about the traffic, and `pulumi up` by a file."""
+        if self._plan is None:
+            return
+        states = [worker.state for worker in self._workers]
+        replicas = {state: states.count(state) for state in ("ready", "loading", "draining")}
+        limits = {"lowest": self._plan.replicas.lowest, "highest": self._plan.replicas.highest}
+        traffic: dict[str, Any] = {"replicas": replicas | limits, "refused": self._refused}
+        traffic["rollout"] = self._watch.described(self._plan, self._progress)
+        if self._watch.shadow is not None:
+            traffic["comparison"] = self._watch.summary()
+        text = json.dumps(traffic)
+        for worker in self._current("ready"):
+            if self._said.get(str(worker.process.pid)) != text:
+                worker.link.send({"traffic": traffic})
+                self._said[str(worker.process.pid)] = text
+        status = {"revision": self._plan.revision, "handover": self._handover.path}
+        status |= {"refused": self._refused, "ready": replicas["ready"]}
+        if self._said.get("status") != json.dumps(status):
+            _write(self._status_file, status)
+            self._said["status"] = json.dumps(status)
+
+    @property
+    def _status_file(self) -> Path:
+        return self._folder / f"status.{os.getpid()}.json"
+
+    def _end(self) -> None:
+        """End every worker, let go of the socket and the lock, leave no file."""
+        for worker in self._workers:
+            if worker.state == "ready" and self._succeeded:
+                worker.drain()
+            else:
+                worker.end()
+        deadline = time.monotonic() + END_SECONDS
+        while self._workers and time.monotonic() < deadline:
+            time.sleep(0.02)
+            self._workers = [worker for worker in self._workers if not worker.gone()]
+        for worker in self._workers:
+            worker.process.kill()
+            worker.process.wait()
+        self._status_file.unlink(missing_ok=True)
+        self._handover.close()
+
+    def _read_progress(self) -> Progress:
+        try:
+            return Progress.of(json.loads((self._folder / "rollout.json").read_text()))
+        except FileNotFoundError:
+            return Progress()
+
+
+def _write(path: Path, content: Any) -> None:
+    """A JSON file that is either whole or not there."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(content, indent=1))
+    temporary.replace(path)
+
+
+def main() -> int:
+    """Supervise until SIGTERM; the exit code: 0 ended well, 2 the input is at fault."""
+    parser = argparse.ArgumentParser(prog="python -m penstock_serving.supervisor", description=__doc__)
+    parser.add_argument("--plan", type=Path, required=True, help="what to serve: see docs/contracts.md")
+    parser.add_argument("--folder", type=Path, required=True, help="where the rollout's state is kept")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--succeed", metavar="SOCKET", help="take over from the supervisor that hands over there")
+    arguments, others = parser.parse_known_args()
+    try:
+        listener = listen(arguments.host, arguments.port, arguments.succeed)
+    except OSError as exc:
+        print(f"error: cannot listen on {arguments.host}:{arguments.port}: {exc.strerror}", file=sys.stderr)
+        return INPUT_AT_FAULT
+    return Supervisor(arguments.plan, arguments.folder, listener, others).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,186 @@
+"""One of the server processes that share a listening socket: `python -m penstock_serving.worker LISTENER LINK ...`.
+
+The supervisor starts it with the file descriptors of both, and tells it over the link what to serve. It accepts no
+connection before it can answer: until then they wait with the kernel, or are answered by the workers before it.
+"""
+
+import argparse
+import asyncio
+import logging
+import os
+import select
+import socket
+import sys
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from penstock_serving import server
+from penstock_serving.app import Application
+from penstock_serving.cli import end, load_version
+from penstock_serving.link import Link
+from penstock_serving.logs import set_up_logs
+from penstock_serving.metrics import Metrics
+from penstock_serving.routing import Routes
+from penstock_serving.served import ServedModel
+from penstock_serving.skew.arguments import add_monitoring, monitoring_of
+from penstock_serving.versions import Versions
+from penstock_trainer.errors import InputError
+
+REPORT_SECONDS = 0.5
+AUTOGROUP = Path("/proc/self/autogroup")
+YIELDING, YIELDING_SECONDS = (19, 10, 5), 10.0
+"""A worker that loads while others answer has these priorities, each for so long."""
+
+logger = logging.getLogger("penstock_serving")
+
+
+class Worker(server.Server):
+    """Listens on a socket that others listen on too, and does what the supervisor says."""
+
+    def __init__(self, application: Application, listener: socket.socket, link: Link, yielding: "_Yielding") -> None:
+        super().__init__(application, succeeds=True)
+        self._yielding = yielding
+        self._listener = listener
+        self._link = link
+        self._connecting: set[asyncio.Future[Any]] = set()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Load, say so, accept."""
+        asyncio.get_running_loop().add_reader(self._link.fileno(), self._told)
+        await super().startup(sockets)
+        if not self.should_exit:
+            self._yielding.end()
+            self._link.send({"ready": {}})
+            self._report()
+
+    async def _start_listening(self, sockets: list[socket.socket] | None) -> None:  # noqa: ARG002 (the supervisor's)
+        await super()._start_listening([])
+        self._listener.setblocking(False)
+        asyncio.get_running_loop().add_reader(self._listener.fileno(), self._accept)
+
+    async def _stop_listening(self, listeners: list[socket.socket]) -> None:  # noqa: ARG002 (the supervisor's)
+        """What waits to be accepted is another worker's: the socket stays open with the supervisor."""
+        asyncio.get_running_loop().remove_reader(self._listener.fileno())
+        self._listener.close()
+
+    def _accept(self) -> None:
+        """One connection a turn of the loop, so that a burst of them is shared among the workers."""
+        with suppress(BlockingIOError, InterruptedError, ConnectionAbortedError):
+            connection, _ = self._listener.accept()
+            connection.setblocking(False)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            loop = asyncio.get_running_loop()
+            connecting = loop.create_task(loop.connect_accepted_socket(self._protocol, connection))
+            self._connecting.add(connecting)
+            connecting.add_done_callback(self._connecting.discard)
+
+    def _told(self) -> None:
+        try:
+            messages = self._link.receive()
+        except EOFError:
+            asyncio.get_running_loop().remove_reader(self._link.fileno())
+            logger.warning("the supervisor is gone")
+            self.should_exit = True
+            return
+        for message in messages:
+            if "direct" in message:
+                self._direct(message["direct"])
+            elif "traffic" in message:
+                self._application.traffic = message["traffic"]
+            elif "leave" in message:
+                self._application.leaving = message["leave"]
+            elif "drain" in message:
+                self.quiet_seconds = message["drain"]
+                self.should_exit = True
+
+    def _direct(self, told: Mapping[str, Any]) -> None:
+        self._application.direct(Routes(told["weights"], told["shadow"]), told["deciding"])
+
+    def _report(self) -> None:
+        application, versions = self._application, self._application.versions
+        report: dict[str, Any] = {
+            "in_flight": application.in_flight,
+            "predicted": application.predicted,
+            "connections": len(self.server_state.connections),
+        }
+        if versions.tallies is not None:
+            report["tallies"] = {version: tally.as_json() for version, tally in versions.tallies.items()}
+            report["skew"] = {each.version: each.skew.excess for each in versions if each.skew}
+        if versions.shadow is not None:
+            report["shadow"] = versions.shadow.comparison.as_json()
+        self._link.send({"report": report})
+        asyncio.get_running_loop().call_later(REPORT_SECONDS, self._report)
+
+
+def main() -> int:
+    """Serve until told to stop. The exit code: 0 drained, 2 a model is refused, 1 a failure of ours."""
+    parser = argparse.ArgumentParser(prog="python -m penstock_serving.worker", description=__doc__)
+    parser.add_argument("listener", type=int, help="file descriptor of the listening socket")
+    parser.add_argument("link", type=int, help="file descriptor of the link to the supervisor")
+    add_monitoring(parser)
+    arguments = parser.parse_args()
+    set_up_logs()
+    told = Link(socket.socket(fileno=arguments.link))
+    first = _first(told)
+    yielding = _Yielding()
+    if first["quietly"]:
+        yielding.begin()
+    metrics = Metrics()
+    served: list[ServedModel] = []
+    for number, version in first["versions"].items():
+        try:
+            path, digest = Path(version["path"]), version["digest"]
+            monitoring = monitoring_of(arguments, os.environ)
+            served.append(load_version(first["name"], path, digest, monitoring, number, metrics))
+        except InputError as exc:
+            told.send({"failed": str(exc), "version": number})
+            return end(exc, available=True)
+    versions = Versions(served, Routes(first["weights"], first["shadow"]))
+    application = Application(versions)
+    worker = Worker(application, socket.socket(fileno=arguments.listener), told, yielding)
+    worker.run(sockets=[])
+    if worker.failure is not None:
+        version = next((each.version for each in versions if not each.available), "")
+        told.send({"failed": str(worker.failure) or repr(worker.failure), "version": version})
+    return end(worker.failure, available=versions.available)
+
+
+def _first(link: Link) -> dict[str, Any]:
+    """What to serve: the first message."""
+    while True:
+        select.select([link], [], [])
+        for message in link.receive():
+            return message["serve"]
+
+
+class _Yielding:
+    """Loads in the time that others leave, who answer clients; but on a busy machine not for ever.
+
+    The autogroup's priority, where the kernel has it, is the only one that an ordinary user may raise again.
+    """
+
+    def __init__(self) -> None:
+        self._over = threading.Event()
+
+    def begin(self) -> None:
+        """Step back, and step by step forward again."""
+        threading.Thread(target=self._run, name="yield", daemon=True).start()
+
+    def end(self) -> None:
+        """Be like the others."""
+        self._over.set()
+
+    def _run(self) -> None:
+        with suppress(OSError):
+            for nice in YIELDING:
+                AUTOGROUP.write_text(str(nice))
+                if self._over.wait(YIELDING_SECONDS):
+                    break
+            AUTOGROUP.write_text("0")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,240 @@
+"""A supervisor and its real workers on a loopback port: none, one or several, and changes under load."""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from penstock_trainer.artifacts import Manifest
+
+PAGE = (Path(__file__).parents[2] / "docs" / "rollout.md").read_text(encoding="utf-8")
+NAME = "half_plus_three"
+STARTUP_SECONDS = 240
+PAUSE_SECONDS = 0.02
+"""Between a client's requests: what is asserted is that none is lost, not how many there are."""
+
+
+class Supervised:
+    """One endpoint: its folder, its plan, and whichever supervisor keeps it."""
+
+    def __init__(self, folder: Path, models: Path, port: int) -> None:
+        self.folder, self.port = folder, port
+        self.digests = {n: Manifest.read(models / name).digest for n, name in (("1", NAME), ("2", "half_plus_four"))}
+        self.versions = {
+            number: {"path": str(models / name), "digest": self.digests[number]}
+            for number, name in (("1", NAME), ("2", "half_plus_four"))
+        }
+        self.revision = 0
+        self.processes: list[subprocess.Popen[bytes]] = []
+        self.client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=STARTUP_SECONDS)
+
+    @property
+    def log(self) -> str:
+        """What supervisors and workers have written to standard error."""
+        return (self.folder / "log").read_text()
+
+    def plan(self, **changed: Any) -> None:
+        """Write a plan: version 1 alone, and what the test changes of it."""
+        self.revision += 1
+        plan = {"name": NAME, "versions": self.versions, "latest": "1", "traffic": None, "rollout": None}
+        plan |= {"replicas": {"lowest": 1, "highest": 1}, "revision": str(self.revision), **changed}
+        (self.folder / "plan.json").write_text(json.dumps(plan))
+
+    def start(self) -> "Supervised":
+        """Start a supervisor, the successor of the one that runs, and wait until it serves the plan."""
+        files = ["--plan", str(self.folder / "plan.json"), "--folder", str(self.folder)]
+        succeeds = ["--succeed", self.status()["handover"]] if self.processes else []
+        command = [sys.executable, "-m", "penstock_serving.supervisor", *files, "--port", str(self.port), *succeeds]
+        with (self.folder / "log").open("ab") as log:
+            self.processes.append(subprocess.Popen(command, stderr=log))
+        return self.until(lambda: self.status().get("revision") == str(self.revision))
+
+    def follow(self, **changed: Any) -> "Supervised":
+        """Change the plan and wait until it is served or refused."""
+        self.plan(**changed)
+        self.processes[-1].send_signal(signal.SIGHUP)
+        return self.until(
+            lambda: str(self.revision) in (self.status()["revision"], (self.status()["refused"] or {}).get("revision"))
+        )
+
+    def status(self) -> dict[str, Any]:
+        """What the supervisor says to whoever started it."""
+        try:
+            return json.loads((self.folder / f"status.{self.processes[-1].pid}.json").read_text())
+        except FileNotFoundError:
+            return {}
+
+    def until(self, reached: Callable[[], bool], seconds: float = STARTUP_SECONDS) -> "Supervised":
+        """Wait until something is so."""
+        deadline = time.monotonic() + seconds
+        while not reached():
+            assert self.processes[-1].poll() is None, self.log
+            assert time.monotonic() < deadline, self.log
+            time.sleep(0.02)
+        return self
+
+    def traffic(self) -> dict[str, Any]:
+        """What the endpoint says of its traffic."""
+        return self.client.get(f"/v1/models/{NAME}/traffic").json()
+
+    def predict(self, body: Any, **headers: str) -> httpx.Response:
+        """Ask for predictions."""
+        return self.client.post(f"/v1/models/{NAME}:predict", json=body, headers=headers)
+
+    def workers(self) -> list[int]:
+        """The processes that the supervisor has started and not yet seen the end of."""
+        found = Path(f"/proc/{self.processes[-1].pid}/task/{self.processes[-1].pid}/children")
+        return [int(pid) for pid in found.read_text().split()]
+
+
+@pytest.fixture
+def endpoint(models: Path, tmp_path: Path) -> Iterator[Supervised]:
+    """An endpoint without a plan; whatever runs of it at the end is ended."""
+    made = Supervised(tmp_path, models, port=21_000 + os.getpid() % 5000)
+    yield made
+    made.client.close()
+    for process in made.processes:
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        assert process.wait(30) is not None
+
+
+def test_from_zero_to_zero_the_first_request_is_held_and_answered(endpoint, load):
+    endpoint.plan(replicas={"lowest": 0, "highest": 1, "idle_seconds": 2.0})
+    endpoint.start().until(lambda: not endpoint.workers())
+    began = time.monotonic()
+    answer = endpoint.predict(load.BODY)
+    print(f"zero to answer: {time.monotonic() - began:.2f} s", file=sys.stderr)
+    assert (answer.status_code, answer.json()) == (200, load.ANSWER)
+    endpoint.until(lambda: not endpoint.workers())
+    endpoint.processes[-1].terminate()
+    assert endpoint.processes[-1].wait(10) == 0
+    assert sorted(path.name for path in endpoint.folder.iterdir()) == ["lock", "log", "plan.json", "rollout.json"]
+
+
+def test_a_version_is_loaded_split_shadowed_and_rolled_back_under_load_without_a_lost_request(endpoint, load):
+    endpoint.plan()
+    endpoint.start()
+    clients = [load(endpoint.port, PAUSE_SECONDS) for _ in range(4)]
+    (first,) = endpoint.workers()
+    endpoint.follow(latest="2", traffic={"1": 100, "2": 0})
+    endpoint.until(lambda: (endpoint.traffic().get("comparison") or {}).get("compared", 0) > 20)
+    comparison = endpoint.traffic()["comparison"]
+    assert (comparison["version"], comparison["failed"]) == ("2", 0)
+    assert comparison["mean_difference"] == pytest.approx(1.0)
+    assert all(set(client.by) == {endpoint.digests["1"]} for client in clients), "a shadow has answered"
+    endpoint.until(lambda: first not in endpoint.workers())
+
+    (loaded,) = endpoint.workers()
+    endpoint.follow(latest="2", traffic={"1": 50, "2": 50})
+    for key in map(str, range(20)):
+        answers = {endpoint.predict(load.BODY, **{"x-request-key": key}).headers["x-model-digest"] for _ in range(3)}
+        assert len(answers) == 1
+    endpoint.follow(latest="2", traffic={"2": 100})
+    endpoint.follow(latest="2", traffic={"2": 60, "1": 40})
+    endpoint.until(lambda: set(endpoint.traffic()["versions"]) == {"1", "2"})  # a kept connection may meet the last one
+    endpoint.follow(latest="2", traffic={"1": 100})
+    assert endpoint.predict(load.BODY).headers["x-model-digest"] == endpoint.digests["1"]
+    assert loaded != endpoint.workers()[0], "version 1 had left the worker that answered by version 2 alone"
+    ended = [client.end() for client in clients]
+    assert [client.lost for client in ended] == [[]] * 4
+    assert min(client.answered for client in ended) > 10
+
+
+def test_a_forged_version_is_refused_by_its_file_and_the_one_before_it_goes_on(endpoint, load, models, tmp_path):
+    endpoint.plan()
+    endpoint.start()
+    forged = tmp_path / "forged"
+    forged.mkdir()
+    for file in (models / "half_plus_four").rglob("*"):
+        if file.is_file():
+            copy = forged / file.relative_to(models / "half_plus_four")
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(file.read_bytes() + (b" " if file.name == "schema.json" else b""))
+    endpoint.versions["2"]["path"] = str(forged)
+    endpoint.follow(latest="2")
+    assert endpoint.status()["refused"]["error"].startswith(f"{forged / 'schema.json'} has digest sha256:")
+    assert endpoint.predict(load.BODY).json() == load.ANSWER
+    endpoint.until(lambda: bool(endpoint.traffic()["refused"]))
+    first, second = endpoint.client.get(f"/v1/models/{NAME}").json()["model_version_status"]
+    assert (first["version"], first["state"]) == ("1", "AVAILABLE")
+    assert (second["version"], second["state"]) == ("2", "END")
+    assert "schema.json has digest" in second["status"]["error_message"]
+
+
+def test_workers_come_with_the_load_and_a_killed_one_is_replaced(endpoint, load):
+    endpoint.plan(replicas={"lowest": 1, "highest": 2})
+    endpoint.start()
+    (first,) = endpoint.workers()
+    clients = [load(endpoint.port) for _ in range(40)]
+    endpoint.until(lambda: endpoint.status()["ready"] == 2)
+    endpoint.until(lambda: endpoint.traffic()["replicas"]["ready"] == 2)
+    assert [client.end().lost for client in clients] == [[]] * 40
+    os.kill(first, signal.SIGKILL)
+    endpoint.until(lambda: endpoint.status()["ready"] == 2 and first not in endpoint.workers())
+    assert endpoint.predict(load.BODY).json() == load.ANSWER
+
+
+def test_a_successor_is_handed_the_socket_and_goes_on_with_the_rollout_without_a_lost_request(endpoint, load):
+    rollout = {"steps": [0, 50, 100], "step_seconds": 0.5, "step_requests": 20, "score_shift": 100.0, "latency": 1e6}
+    endpoint.plan(latest="1", rollout=rollout)
+    endpoint.start()
+    clients = [load(endpoint.port, PAUSE_SECONDS) for _ in range(4)]
+    slow = {**rollout, "step_seconds": 3600}
+    endpoint.follow(latest="2", rollout=slow)
+    endpoint.until(lambda: endpoint.traffic()["rollout"]["candidate"] == "2")
+    endpoint.start()
+    before, after = endpoint.processes
+    assert endpoint.traffic()["rollout"]["percent"] == 0
+    before.terminate()
+    assert before.wait(20) == 0
+    endpoint.follow(latest="2", rollout=rollout)
+    endpoint.until(lambda: endpoint.traffic()["rollout"]["stable"] == "2")
+    assert after.poll() is None
+    events = [event["event"] for event in endpoint.traffic()["rollout"]["events"]]
+    assert events == ["serves", "begun", "advanced", "promoted"]
+    ended = [client.end() for client in clients]
+    assert [client.lost for client in ended] == [[]] * 4
+    assert endpoint.predict(load.BODY).json() == load.OTHER
+
+
+def test_a_version_that_answers_otherwise_is_rolled_back_by_itself_and_stays_away(endpoint, load):
+    rollout = {"steps": [50, 100], "step_seconds": 3600, "step_requests": 20}
+    endpoint.plan(latest="1", rollout=rollout)
+    endpoint.start()
+    endpoint.follow(latest="2", rollout=rollout)
+    for number in range(200):
+        endpoint.predict({"instances": [number % 7 / 7]}, **{"x-request-key": str(number)})
+    endpoint.until(lambda: endpoint.traffic()["rollout"]["rejected"] == ["2"])
+    event = endpoint.traffic()["rollout"]["events"][-1]
+    assert (event["event"], event["version"]) == ("rolled back", "2")
+    assert event["why"].startswith("score_shift ")
+    endpoint.follow(latest="2", rollout=rollout)
+    assert endpoint.predict(load.BODY).json() == load.ANSWER
+    (example,) = re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)
+    assert json.loads(example).keys() == endpoint.traffic().keys()
+    assert json.loads(example)["rollout"].keys() == endpoint.traffic()["rollout"].keys()
+    assert json.loads(example)["replicas"].keys() == endpoint.traffic()["replicas"].keys()
+
+
+def test_workers_without_their_supervisor_leave_and_free_the_port(endpoint):
+    endpoint.plan()
+    endpoint.start()
+    (worker,) = endpoint.workers()
+    endpoint.processes[-1].kill()
+    deadline = time.monotonic() + 20
+    while Path(f"/proc/{worker}/cmdline").exists() and Path(f"/proc/{worker}/cmdline").read_bytes():
+        assert time.monotonic() < deadline, endpoint.log
+        time.sleep(0.05)
+    with pytest.raises(httpx.ConnectError):
+        endpoint.client.get("/healthz")
