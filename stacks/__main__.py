@@ -9,7 +9,17 @@ from settings import Settings, SettingsError
 from penstock import PenstockError, Pipeline, PipelineArgs
 from penstock.naming import model_name
 
-OUTPUTS = ("endpoint", "console", "model_digest", "dataset_digest", "study_digest", "rows", "report", "metrics")
+OUTPUTS = (
+    "endpoint",
+    "console",
+    "model_digest",
+    "dataset_digest",
+    "study_digest",
+    "rows",
+    "report",
+    "metrics",
+    "tensorboard",
+)
 ALREADY_REPORTED = 32  # tells Pulumi's language host that the person has seen the message
 
 
@@ -26,7 +36,7 @@ def build(s: Settings) -> None:
     stages = {
         "preprocessing": {"raw": s.raw, "rows": s.rows, "bad_rows_allowed": s.bad_rows_allowed},
         "tuning": {"trials": s.trials, "processes": s.trial_processes, "epochs": s.tuning_epochs},
-        "training": {"epochs": s.epochs, "parameter_servers": s.parameter_servers, "workers": s.workers},
+        "training": s.training,
         "endpoint": s.endpoint(),
     }
     args = PipelineArgs(platform=platform, problem=s.problem, keep=s.keep, **stages)

@@ -40,8 +40,15 @@ class Settings(BaseModel):
     trials: Annotated[int, Field(ge=1, le=10_000)] = 8
     trial_processes: Annotated[int, Field(ge=1, le=256)] = 2
     tuning_epochs: Annotated[int, Field(ge=1, le=10_000)] = 1
-    parameter_servers: Annotated[int, Field(ge=0, le=256)] = 2
-    workers: Annotated[int, Field(ge=1, le=1024)] = 2
+    strategy: Literal["local", "mirrored", "multiworker", "parameter-server", "tpu"] = "parameter-server"
+    parameter_servers: Annotated[int, Field(ge=0, le=256)] | None = None
+    """None: as many as the strategy needs."""
+    workers: Annotated[int, Field(ge=1, le=1024)] | None = None
+    """None: as many as the strategy needs."""
+    restarts: Annotated[int, Field(ge=0, le=1000)] = 3
+    evaluator: bool = False
+    tensorboard_port: Annotated[int, Field(ge=0, le=65_535)] = 6006
+    """0: no such page; on this machine only."""
     epochs: Annotated[int, Field(ge=1, le=10_000)] = 2
     port: Annotated[int, Field(ge=1024, le=65_535)] = 8501
     traffic: dict[Name, Annotated[float, Field(ge=0)]] | None = None
@@ -82,6 +89,13 @@ class Settings(BaseModel):
         rollout = self.rollout.model_dump(mode="json") if self.rollout else None
         names = ("port", "traffic", "min_replicas", "max_replicas", "idle_seconds")
         return {name: getattr(self, name) for name in names} | {"rollout": rollout}
+
+    @property
+    def training(self) -> dict[str, Any]:
+        """What `Training` takes of them."""
+        names = ("epochs", "strategy", "parameter_servers", "workers", "restarts", "evaluator")
+        port = self.tensorboard_port if self.platform == "local" else 0
+        return {**{name: getattr(self, name) for name in names}, "tensorboard_port": port}
 
     @property
     def promoted(self) -> bool:

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-SMALL = {"rows": 6000, "trials": 2, "epochs": 1, "bad_rows_allowed": "0.001"}
+SMALL = {"rows": 6000, "trials": 2, "epochs": 1, "bad_rows_allowed": "0.001", "tensorboard_port": 0}
 
 
 class Project:

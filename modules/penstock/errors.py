@@ -1,6 +1,7 @@
 """What Penstock says to a person.
 
 PenstockError
+├── StrategyRefused  a training strategy and the processes asked for do not go together
 ├── StageFailed      a stage's process ended without its result
 ├── StageInterrupted the run was interrupted while a stage was running
 └── ServiceFailed    a server did not come up, or its port belongs to somebody else
@@ -9,6 +10,10 @@ PenstockError
 
 class PenstockError(Exception):
     """A message for the person running the command: shown as it is, without a traceback."""
+
+
+class StrategyRefused(PenstockError):
+    """A strategy and the parameter servers or workers asked for do not go together; the message says why."""
 
 
 class StageFailed(PenstockError):

@@ -26,7 +26,8 @@ class PipelineArgs(TypedDict):
     tuning: NotRequired[dict[str, Any]]
     """Further arguments of `Tuning`: trials, processes, epochs."""
     training: NotRequired[dict[str, Any]]
-    """Further arguments of `Training`: epochs, parameter_servers, workers."""
+    """Further arguments of `Training`: epochs, strategy, parameter_servers, workers, restarts, evaluator and
+    tensorboard_port."""
     endpoint: NotRequired[dict[str, Any]]
     """Further arguments of `Endpoint`: port, traffic, rollout, min_replicas, max_replicas, idle_seconds."""
     keep: NotRequired[Sequence[str]]
@@ -52,6 +53,8 @@ class Pipeline(pulumi.ComponentResource):
     """Page for people of the dataset's statistics."""
     metrics: pulumi.Output[dict[str, Any]]
     """The model's values on validation and test rows."""
+    tensorboard: pulumi.Output[str]
+    """URL of the training's curves, live; empty where there is no such page."""
 
     def __init__(self, name: str, args: PipelineArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("penstock:index:Pipeline", name, None, opts)
@@ -85,6 +88,7 @@ class Pipeline(pulumi.ComponentResource):
         self.endpoint, self.console = served.model_url, pulumi.Output.concat(served.url, "/")
         self.model_digest, self.dataset_digest, self.study_digest = model.digest, dataset.digest, study.digest
         self.rows, self.report, self.metrics = dataset.counts, dataset.report, model.metrics
+        self.tensorboard = model.tensorboard
         self.register_outputs({key: getattr(self, key) for key in Pipeline.__annotations__})
 
 

@@ -34,16 +34,24 @@ class Role:
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
     resources: Resources = field(default_factory=Resources)
     restarts: int = 0
-    """How often a replica that failed is started again before the job is given up."""
+    """How often a replica that failed is started again alone, in its place (a Job's backoffLimit). Beyond that, its
+    failure is the job's."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """A set of roles; the job is done when the success role's first replica exits 0."""
+    """A set of roles; the job is done when the success role's first replica exits 0.
+
+    Exit code 2 says that the input is at fault: nothing is started again then. Before a replica is taken away it gets
+    SIGTERM and `PENSTOCK_GRACE_SECONDS`.
+    """
 
     program: Program
     roles: Mapping[str, Role]
     success_role: str = "chief"
+    restarts: int = 0
+    """How often all roles are started again, together and with the same addresses, after the failure of a replica that
+    is not started again alone (a JobSet's failurePolicy.maxRestarts); each replica's own count begins anew."""
     files: Sequence[str] = ()
     """Files and patterns outside the artifact store that the result depends on."""
     digests: Mapping[str, pulumi.Input[str]] = field(default_factory=dict[str, pulumi.Input[str]])

@@ -5,8 +5,12 @@ from typing import Any
 import pulumi
 from typing_extensions import NotRequired, TypedDict
 
+from penstock import cluster_spec
 from penstock.naming import is_file
-from penstock.platform import ArtifactArgs, Job, Platform, Program, Role
+from penstock.platform import ArtifactArgs, Job, Platform, Program, Role, Service
+
+MANY = 1000
+"""Restarts of a replica whose loss is to stop nobody."""
 
 
 class TrainingArgs(TypedDict):
@@ -24,14 +28,22 @@ class TrainingArgs(TypedDict):
     """The study whose best hyperparameters it takes. Default: the middle of every range."""
     epochs: NotRequired[int]
     """Passes over all training rows. Default: 2."""
-    parameter_servers: NotRequired[int]
-    """Processes that hold the variables; 0 trains in one process. Default: 2."""
-    workers: NotRequired[int]
-    """Processes that compute. Default: 2."""
+    strategy: NotRequired[str]
+    """local, mirrored, multiworker, parameter-server or tpu. Default: parameter-server."""
+    parameter_servers: NotRequired[int | None]
+    """Processes that hold the variables. Default with strategy parameter-server: 2."""
+    workers: NotRequired[int | None]
+    """Processes that compute. Default with strategies parameter-server and multiworker: 2."""
+    restarts: NotRequired[int]
+    """How often a lost worker is started again, and how often all roles are when another is lost. Default: 3."""
+    evaluator: NotRequired[bool]
+    """Whether a process beside the training evaluates every checkpoint. Default: no."""
+    tensorboard_port: NotRequired[int]
+    """Port of the page with the training's curves; 0: no such page. Default: 0."""
 
 
 class Training(pulumi.ComponentResource):
-    """One chief, parameter servers and workers over all examples; ends with the exported, sealed model."""
+    """All examples, by as many processes as the strategy has; ends with the exported, sealed model."""
 
     path: pulumi.Output[str]
     """Folder of the model artifact."""
@@ -39,30 +51,41 @@ class Training(pulumi.ComponentResource):
     """Digest of the model artifact."""
     metrics: pulumi.Output[dict[str, Any]]
     """The model's values on validation and test rows."""
+    tensorboard: pulumi.Output[str]
+    """URL of the training's curves, live; empty where there is no such page."""
 
     def __init__(self, name: str, args: TrainingArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("penstock:index:Training", name, None, opts)
-        problem, servers, workers = args["problem"], args.get("parameter_servers", 2), args.get("workers", 2)
+        problem, strategy = args["problem"], args.get("strategy", "parameter-server")
+        replicas = cluster_spec.roles(strategy, args.get("parameter_servers"), args.get("workers"))
         command: list[pulumi.Input[str]] = ["train", "--problem", problem, "--artifacts", args["store"]]
         inputs = {"dataset": args["dataset"]}
         if "study" in args:
             inputs["study"] = args["study"]
         for kind, artifact in inputs.items():
             command += [f"--{kind}", artifact["path"]]
-        command += ["--strategy", "parameter-server" if servers else "local", "--epochs", str(args.get("epochs", 2))]
-        roles = {"chief": Role(command)}
-        if servers:
-            roles["ps"] = Role(command, replicas=servers, restarts=3)
-            roles["worker"] = Role(command, replicas=workers, restarts=3)
+        command += ["--strategy", strategy, "--epochs", str(args.get("epochs", 2))]
+        restarts = args.get("restarts", 3)
+        # A parameter server's worker is missed by nobody; any other member's loss stops all.
+        alone = {"worker": restarts} if "ps" in replicas else {}
+        if args.get("evaluator", False):
+            replicas["evaluator"] = 1
+            alone["evaluator"] = MANY
+        child = pulumi.ResourceOptions(parent=self)
+        self.tensorboard = pulumi.Output.from_input("")
+        if port := args.get("tensorboard_port", 0):
+            curves = Service(Program.TRAINER, ["curves", "--artifacts", args["store"]], port=port, probe="/")
+            self.tensorboard = args["platform"].service(f"{name}-tensorboard", curves, child)
         model = args["platform"].job(
             f"{name}-model",
             Job(
                 Program.TRAINER,
-                roles,
+                {role: Role(command, replicas=n, restarts=alone.get(role, 0)) for role, n in replicas.items()},
+                restarts=restarts,
                 files=[problem] if is_file(problem) else [],
                 digests={kind: artifact["digest"] for kind, artifact in inputs.items()},
             ),
-            pulumi.ResourceOptions(parent=self),
+            child,
         )
         self.path, self.digest, self.metrics = model.path, model.digest, model.metrics
-        self.register_outputs({"path": self.path, "digest": self.digest, "metrics": self.metrics})
+        self.register_outputs({key: getattr(self, key) for key in Training.__annotations__})

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from penstock_trainer.errors import InputError
+from penstock_trainer.membership import EVALUATOR, STRATEGIES, Member
+from penstock_trainer.notices import ENDED, Notices, Preempted
 
 BUNDLED = "a bundled problem (flights), a module (my_package.my_problem) or a .py file; it defines `problem`"
 
@@ -20,12 +22,13 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
     options = parser().parse_args(arguments)
-    if options.stage != "train":  # a parameter server or worker handles its end itself
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(ENDED))
     try:
         options.run(options)
     except KeyboardInterrupt:
         return _error("interrupted; finished stages are kept", 130)
+    except Preempted as exc:
+        return _error(str(exc), ENDED)
     except Exception as exc:  # noqa: BLE001 - the process's boundary
         cause = _at_fault(exc)
         if cause is None:
@@ -40,11 +43,15 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="python -m penstock_trainer", description=__doc__)
     stages = top.add_subparsers(dest="stage", required=True, metavar="STAGE")
 
-    def stage(name: str, help_: str, run: Callable[[argparse.Namespace], None]) -> argparse.ArgumentParser:
+    def top_level(name: str, help_: str, run: Callable[[argparse.Namespace], None]) -> argparse.ArgumentParser:
         sub = stages.add_parser(name, help=help_, description=help_)
         sub.set_defaults(run=run)
-        sub.add_argument("--problem", required=True, help=BUNDLED)
         sub.add_argument("--artifacts", type=Path, required=True, help="folder that holds all artifacts")
+        return sub
+
+    def stage(name: str, help_: str, run: Callable[[argparse.Namespace], None]) -> argparse.ArgumentParser:
+        sub = top_level(name, help_, run)
+        sub.add_argument("--problem", required=True, help=BUNDLED)
         return sub
 
     raw = stage("raw", "write the bundled problem's raw files", run_raw)
@@ -69,7 +76,10 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--study", type=Path, help="sealed study to take the hyperparameters from (default: the ranges' middles)"
     )
-    train.add_argument("--strategy", choices=["local", "parameter-server"], default="local", help="default: local")
+    train.add_argument("--strategy", choices=STRATEGIES, default="local", help="default: local")
+    curves = top_level("curves", "serve the curves of all trainings, live, by TensorBoard", run_curves)
+    curves.add_argument("--host", default="127.0.0.1", help="address to bind (default: 127.0.0.1)")
+    curves.add_argument("--port", type=_positive, default=6006, help="port (default: 6006)")
     for sub in (tune, train):
         sub.add_argument("--dataset", type=Path, required=True, help="sealed dataset")
         sub.add_argument("--epochs", type=_positive, default=3, help="passes over all training rows (default: 3)")
@@ -98,13 +108,29 @@ def run_tune(options: argparse.Namespace) -> None:
 
 
 def run_train(options: argparse.Namespace) -> None:
-    """Stage `train`."""
-    from penstock_trainer import clusters, train
+    """Stage `train`: this process's part in it."""
+    member = Member.of_this_process()
+    if member.serves:
+        from penstock_trainer import clusters
 
-    clusters.serve_if_server()
-    train.run_stage(
+        clusters.check(options.strategy, member.cluster)
+        clusters.serve(member, Notices(options.artifacts, member))
+    from penstock_trainer import evaluator, train
+
+    (evaluator if member.role == EVALUATOR else train).run_stage(
         options.problem, options.dataset, options.study, options.artifacts, options.strategy, options.epochs
     )
+
+
+def run_curves(options: argparse.Namespace) -> None:
+    """Become TensorBoard."""
+    folder = options.artifacts / "curves"
+    folder.mkdir(parents=True, exist_ok=True)
+    address = ["--host", options.host, "--port", str(options.port)]
+    # The port is shared while a successor takes over.
+    behaviour = ["--reuse_port", "true", "--load_fast", "false", "--reload_interval", "2", "--reload_multifile", "true"]
+    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(folder), *address, *behaviour]
+    os.execv(sys.executable, command)
 
 
 def _positive(text: str) -> int:

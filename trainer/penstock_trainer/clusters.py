@@ -1,41 +1,77 @@
-"""Where the blocks of an epoch are worked on: in this process, or by workers with the variables on parameter servers.
+"""Where the blocks of an epoch are worked on: the five strategies behind one small interface.
 
-Both take the same functions of a block and hand back what each returned. A block is a unit of work: scheduled once an
-epoch, done again if its worker is lost.
+`local`, `mirrored` (the accelerators of this host), `multiworker` (many hosts in lockstep) and `tpu` run a function of
+a block in this process, each replica on its share of every batch, so that they take the same steps as one process.
+`parameter-server` has workers run it, each on blocks of its own, with the variables on parameter servers. A block is a
+unit of work: scheduled once an epoch, done again if its worker is lost.
 """
 
-import json
 import os
 import signal
-import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import tensorflow as tf
 
 from penstock_trainer.errors import InputError
+from penstock_trainer.membership import STRATEGIES, Member
+from penstock_trainer.notices import Notices
 
 BYTES_PER_SHARD = 256 << 10
+SILENCE_SECONDS = 10.0
+FETCH_ATTEMPTS = 20
+LOST = (
+    tf.errors.UnavailableError,
+    tf.errors.AbortedError,
+    tf.errors.CancelledError,
+    tf.errors.InvalidArgumentError,
+    tf.errors.NotFoundError,
+    tf.errors.InternalError,
+)
+"""What fetching from a worker that is gone, or has come back without what it had, raises."""
 
 
 class Cluster(Protocol):
     """Makes variables where they belong and runs functions over blocks."""
 
     strategy: tf.distribute.Strategy  # networks are made in its scope
+    width: int  # how many blocks are worked on at the same time
+    leads: bool  # whether this process evaluates, writes checkpoints and seals
+
+    def counter(self, dtype: tf.DType) -> tf.Variable:
+        """A variable of zero that whoever runs a function over a block may add to."""
+        ...
+
+    def each(self, function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> list[str]:
+        """`function` of each of `arguments`, in no order of execution; returns when all are done: who did each."""
+        ...
 
     def map(self, function: Callable[..., Any], arguments: Iterable[tuple[Any, ...]]) -> list[Any]:
-        """`function` of each of `arguments`, in no order of execution; returns when all are done, as numpy, in
-        order.
-        """
+        """`function` of each of `arguments`; returns when all are done, as numpy, in order."""
         ...
 
 
 class Local:
-    """Everything in this process."""
+    """Everything in this process, whatever the strategy does within it."""
 
-    def __init__(self) -> None:
-        self.strategy = tf.distribute.get_strategy()
+    width = 1
+
+    def __init__(self, strategy: tf.distribute.Strategy | None = None, member: Member | None = None) -> None:
+        self.strategy = strategy or tf.distribute.get_strategy()
+        self.leads = member is None or member.leads
+        self._name = member.name if member else "chief-0"
+
+    def counter(self, dtype: tf.DType) -> tf.Variable:
+        """In this process alone: a step's sums are the same in all."""
+        return tf.Variable(tf.zeros([], dtype), trainable=False)
+
+    def each(self, function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> list[str]:
+        """One after another."""
+        for one in arguments:
+            function(*one)
+        return [self._name] * len(arguments)
 
     def map(self, function: Callable[..., Any], arguments: Iterable[tuple[Any, ...]]) -> list[Any]:
         """One after another."""
@@ -43,72 +79,160 @@ class Local:
 
 
 class ParameterServers:
-    """The chief's view of a cluster of parameter servers and workers, named by TF_CONFIG.
+    """The chief's view of a cluster of parameter servers and workers.
 
     Variables go to the parameter servers, round robin; those above `BYTES_PER_SHARD` in shards.
     """
 
-    def __init__(self) -> None:
+    leads = True
+
+    def __init__(self, member: Member) -> None:
+        self._member = member
+        self.width = len(member.cluster["worker"])
         resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
         self.strategy = tf.distribute.ParameterServerStrategy(
             resolver,
             variable_partitioner=tf.distribute.experimental.partitioners.MinSizePartitioner(
-                min_shard_bytes=BYTES_PER_SHARD, max_shards=resolver.cluster_spec().num_tasks("ps")
+                min_shard_bytes=BYTES_PER_SHARD, max_shards=len(member.cluster["ps"])
             ),
         )
         self.coordinator = tf.distribute.coordinator.ClusterCoordinator(self.strategy)
 
-    def map(self, function: Callable[..., Any], arguments: Iterable[tuple[Any, ...]]) -> list[Any]:
+    def counter(self, dtype: tf.DType) -> tf.Variable:
+        """On a parameter server."""
+        with self.strategy.scope():
+            return tf.Variable(tf.zeros([], dtype), trainable=False)
+
+    def each(self, function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> list[str]:
         """By whichever worker is free."""
-        pending = [self.coordinator.schedule(function, args=each) for each in arguments]
-        self.coordinator.join()
-        return [self.coordinator.fetch(value) for value in pending]
+        with self._watched():
+            done = [self.coordinator.schedule(function, args=each) for each in arguments]
+            self.coordinator.join()
+        # The answer stays where it is (its worker may be gone by now); only its place is looked at.
+        return [_worker(value) for value in done]
+
+    def map(self, function: Callable[..., Any], arguments: Iterable[tuple[Any, ...]]) -> list[Any]:
+        """By whichever worker is free; what a worker took with it is computed again."""
+        answers: dict[int, Any] = {}
+        waiting = dict(enumerate(arguments))
+        for attempt in range(FETCH_ATTEMPTS):
+            with self._watched():
+                done = {place: self.coordinator.schedule(function, args=each) for place, each in waiting.items()}
+                self.coordinator.join()
+            for place, value in done.items():
+                try:
+                    answers[place] = value.fetch()
+                    del waiting[place]
+                except LOST:
+                    if attempt == FETCH_ATTEMPTS - 1:
+                        raise
+            if not waiting:
+                break
+        return [answers[place] for place in sorted(answers)]
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        """Says who does not answer while the block takes long."""
+        done = threading.Event()
+
+        def watch() -> None:
+            while not done.wait(SILENCE_SECONDS):
+                if missing := self._member.unreachable(("ps", "worker")):
+                    print(f"{self._member.name} waits for {', '.join(missing)}", flush=True)
+
+        threading.Thread(target=watch, daemon=True).start()
+        try:
+            yield
+        finally:
+            done.set()
 
 
-def connect(strategy: str) -> Cluster:
-    """The cluster for a strategy's name; with parameter servers, waits until all of TF_CONFIG's addresses answer.
+def check(strategy: str, cluster: Mapping[str, Sequence[str]]) -> None:
+    """Raise InputError, with the reason, where a strategy and a cluster's roles do not go together."""
+    roles = sorted(role for role, addresses in cluster.items() if addresses)
+    if strategy not in STRATEGIES:
+        raise InputError(f"strategy is {strategy!r}; use one of {', '.join(STRATEGIES)}")
+    if strategy == "parameter-server":
+        missing = [role for role in ("chief", "ps", "worker") if role not in roles]
+        if missing:
+            raise InputError(
+                f"strategy 'parameter-server' needs a TF_CONFIG whose cluster has chief, ps and worker; it has "
+                f"{', '.join(roles) or 'none of them'}"
+            )
+    elif "ps" in roles:
+        raise InputError(
+            f"strategy {strategy!r} keeps a copy of the variables in every process, so parameter servers (TF_CONFIG's "
+            "ps) would have nothing to do; use 'parameter-server', or leave them out"
+        )
+    elif strategy == "multiworker":
+        if sum(len(cluster[role]) for role in roles) < 2 or not {*roles} <= {"chief", "worker"}:
+            raise InputError(
+                "strategy 'multiworker' needs a TF_CONFIG whose cluster has at least two members, a chief and workers "
+                f"or workers alone; it has {', '.join(roles) or 'none'}"
+            )
+    elif strategy != "tpu" and roles:
+        raise InputError(
+            f"strategy {strategy!r} trains in one process; TF_CONFIG names a cluster of {', '.join(roles)}: use "
+            "'multiworker' or 'parameter-server', or unset TF_CONFIG"
+        )
+    elif strategy == "tpu" and "worker" in roles:
+        raise InputError(
+            "strategy 'tpu' is driven by one process, which reaches all hosts of its slice itself; TF_CONFIG's workers "
+            "would each start it anew: leave them out, or use 'multiworker'"
+        )
+
+
+def connect(strategy: str, member: Member) -> Cluster:
+    """The cluster for a strategy's name; waits until all of its members answer.
 
     Raises:
-        InputError: the strategy is unknown, or TF_CONFIG names no cluster that fits it.
+        InputError: the strategy is unknown, does not go with the cluster, or needs hardware that is not there.
+        Unreachable: a member does not answer.
     """
-    if strategy == "local":
-        return Local()
-    if strategy != "parameter-server":
-        raise InputError(f"strategy is {strategy!r}; use 'local' or 'parameter-server'")
-    cluster = _tf_config().get("cluster", {})
-    for role in ("chief", "ps", "worker"):
-        if not cluster.get(role):
-            raise InputError(
-                f"strategy 'parameter-server' needs a TF_CONFIG whose cluster has a {role}; it has {sorted(cluster)}"
-            )
-    print(f"waiting for {len(cluster['ps'])} parameter servers and {len(cluster['worker'])} workers", flush=True)
-    return ParameterServers()
-
-
-def serve_if_server() -> None:
-    """A parameter server or worker serves here until it is ended by a signal; any other role returns at once."""
-    role = _tf_config().get("task", {}).get("type")
-    if role not in ("ps", "worker"):
-        return
-    # A worker that lost its parameter server reports it instead of waiting for ever.
+    check(strategy, member.cluster)
+    # A member that lost another reports it instead of waiting for ever.
     os.environ["GRPC_FAIL_FAST"] = "use_caller"
-    resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
+    if strategy == "parameter-server":
+        member.wait_for(("ps", "worker"))
+        return ParameterServers(member)
+    if strategy == "mirrored":
+        devices = [device.name.removeprefix("/physical_device:") for device in tf.config.list_physical_devices("GPU")]
+        logical = len(tf.config.list_logical_devices("CPU"))
+        return Local(tf.distribute.MirroredStrategy(devices or [f"CPU:{index}" for index in range(logical)]))
+    if strategy == "multiworker":
+        return Local(tf.distribute.MultiWorkerMirroredStrategy(), member)
+    if strategy == "tpu":
+        return Local(_tpu())
+    return Local()
+
+
+def serve(member: Member, notices: Notices) -> None:
+    """Be a parameter server or worker that a chief drives, until ended by a signal."""
+    os.environ["GRPC_FAIL_FAST"] = "use_caller"
     server = tf.distribute.Server(
-        resolver.cluster_spec(), job_name=resolver.task_type, task_index=resolver.task_id, protocol="grpc", start=True
+        tf.train.ClusterSpec(dict(member.cluster)),
+        job_name=member.role,
+        task_index=member.index,
+        protocol="grpc",
+        start=True,
     )
-    print(f"{role} {resolver.task_id} listens on {server.target}", flush=True)
-    # Server.join() never returns to Python, so a signal's handler would not run.
-    ended = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: ended.set())
-    while not ended.wait(1):
-        pass
-    sys.stdout.flush()
-    os._exit(0)  # the server has no stop; its threads would keep the process
+    notices.listen()
+    print(f"{member.name} listens on {server.target}; the chief is at {member.cluster['chief'][0]}", flush=True)
+    while True:
+        signal.pause()  # Server.join() never returns to Python, so a signal's handler would not run
 
 
-def _tf_config() -> dict[str, Any]:
-    text = os.environ.get("TF_CONFIG", "{}")
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as exc:
-        raise InputError(f"TF_CONFIG is not JSON: {exc}: {text[:200]}") from exc
+def _tpu() -> tf.distribute.Strategy:
+    if "TPU_NAME" not in os.environ and not tf.config.list_physical_devices("TPU"):
+        raise InputError("strategy 'tpu': this host has no TPU, and TPU_NAME names none; use 'local' or 'mirrored'")
+    resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=os.environ.get("TPU_NAME", "local"))
+    tf.config.experimental_connect_to_cluster(resolver)
+    tf.tpu.experimental.initialize_tpu_system(resolver)
+    return tf.distribute.TPUStrategy(resolver)
+
+
+def _worker(value: Any) -> str:
+    """`worker-1`, from the device of the value it left behind."""
+    device = tf.nest.flatten(value._values)[0].device
+    task = tf.DeviceSpec.from_string(device)
+    return f"{task.job}-{task.task}"

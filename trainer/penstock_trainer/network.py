@@ -1,7 +1,8 @@
 """A problem's trainable network: featurizer, model function and head, with the step that trains it on one block."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -72,32 +73,92 @@ class Network(tf.Module):
             np.concatenate([shard.numpy() for shard in variable.variables])
             if hasattr(variable, "variables")
             else variable.numpy()
-            for variable in self.keras_model.weights
+            for variable in whole(self.keras_model.weights)
         ]
 
-    def train_step(self, cells: tf.Tensor) -> tf.Tensor:
-        """One step of gradient descent on `cells`, [rows, width]; returns the sum of the rows' losses."""
-        cells = tf.transpose(cells)
+    def train_step(self, batch: tf.Tensor) -> tf.Tensor:
+        """One step of gradient descent on `batch`, [rows, width], of which each replica takes a share; returns the
+        sum of the rows' losses, which is NaN where a loss or gradient is no number.
+        """
+        context = tf.distribute.get_replica_context()
+        replicas = context.num_replicas_in_sync
+        cells = tf.transpose(batch[context.replica_id_in_sync_group :: replicas] if replicas > 1 else batch)
         variables = self.keras_model.trainable_variables
         with tf.GradientTape() as tape:
             losses = self.loss(self.logits(self.columns(cells), training=True), cells[-1])
-            mean = tf.reduce_mean(losses)
-        self.optimizer.apply_gradients(zip(tape.gradient(mean, variables), variables, strict=True))
-        return tf.reduce_sum(losses)
+            # The replicas' gradients are added up: divided by all rows, they are those of one process.
+            mean = tf.reduce_sum(losses) / tf.cast(tf.shape(batch)[0], tf.float32)
+        gradients, total = tape.gradient(mean, variables), tf.reduce_sum(losses)
+        if replicas > 1:
+            # Dense: gathering rows of different numbers from each replica breaks within a loop of steps.
+            dense = [tf.convert_to_tensor(gradient) for gradient in gradients]
+            *gradients, total = context.all_reduce(tf.distribute.ReduceOp.SUM, [*dense, total])
+        self.optimizer.apply_gradients(
+            zip(gradients, variables, strict=True), experimental_aggregate_gradients=replicas == 1
+        )
+        # A rectifier makes 0 of what is no number, so that the loss alone would hide it; the gradients do not.
+        return total + 0.0 * tf.linalg.global_norm(gradients)
 
-    def train_block(self, path: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """One pass over a block in random order, `batch_size` rows a step; (rows trained on, sum of their losses)."""
-        cells = shuffle(tf.transpose(self.read(path)), seed)
+    def train_block(
+        self, path: tf.Tensor, seed: tf.Tensor, begun: tf.Variable
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """One pass over a block in random order, `batch_size` rows a step; its rows are added to `begun`, int64, first.
+
+        Returns (rows, sum of their losses, the first row of the batch where that was no number and it stopped,
+        or -1).
+        """
+        cells = self.shuffled(path, seed)
         rows = tf.shape(cells)[0]
-        total = tf.constant(0.0)
+        begun.assign_add(tf.cast(rows, tf.int64))
+        total, bad = tf.constant(0.0), tf.constant(-1)
+        # Steps that overlap would mix up their collective operations; one replica alone is faster when they do.
+        overlapping = 1 if self.strategy.num_replicas_in_sync > 1 else 10
         for start in tf.range(0, rows, self.batch_size):
-            total += self.strategy.run(self.train_step, args=(cells[start : start + self.batch_size],))
-        return rows, total
+            tf.autograph.experimental.set_loop_options(parallel_iterations=overlapping)
+            loss = self.strategy.run(self.train_step, args=(cells[start : start + self.batch_size],))
+            total += self.strategy.experimental_local_results(loss)[0]
+            if not tf.math.is_finite(total):
+                bad = start
+                break
+        return rows, total, bad
+
+    def shuffled(self, path: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        """A block's rows in the order that `seed`, int32 of shape [2], gives them; [rows, width]."""
+        return shuffle(tf.transpose(self.read(path)), seed)
+
+    def state(self) -> list[Any]:
+        """All that a training goes on from: the model's variables, the optimizer's slots and its count of steps.
+
+        Slots of a variable in shards are put together as it is, so that any other number of shards can take them.
+        """
+        slots: list[Any] = []
+        for variable in whole(self.keras_model.trainable_variables):
+            for name in self.optimizer.get_slot_names():
+                if hasattr(variable, "variables"):
+                    shards = [self.optimizer.get_slot(shard, name) for shard in variable.variables]
+                    slots.append(type(variable)(shards, name=f"{variable.name}_{name}"))
+                else:
+                    slots.append(self.optimizer.get_slot(variable, name))
+        return [*self.model_state(), *slots, self.optimizer.iterations]
+
+    def model_state(self) -> list[Any]:
+        """The first of `state`: what is needed to predict."""
+        return whole(self.keras_model.weights)
 
     def predict_block(self, path: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """(labels, predictions) of a block's rows, float32 of shape [rows]."""
         cells = self.read(path)
         return cells[-1], self.predict(self.columns(cells))
+
+
+def whole(variables: Sequence[Any]) -> list[Any]:
+    """The variables, with those that are shards of one, which Keras lists one by one, as that one."""
+    found: dict[int, Any] = {}
+    for variable in variables:
+        container = getattr(variable, "_sharded_container", None)
+        one = container() if container else variable
+        found[id(one)] = one
+    return list(found.values())
 
 
 def block_paths(dataset: Path, examples: Examples, split: str) -> list[str]:

@@ -1,169 +1,180 @@
-"""Training: every example of every epoch, in this process or by workers with the variables on parameter servers.
+"""Training: every example of every epoch at least once, whatever is lost on the way.
 
     python -m penstock_trainer train --problem flights --dataset artifacts/dataset/<key> --strategy local --epochs 3 \\
         --artifacts artifacts
 
 About 150,000 examples a second on two cores; the flights reach a test AUC of about 0.70 in three epochs.
+
+A run that was interrupted, however it was, goes on from its newest checkpoint that holds.
 """
 
 import json
-import math
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
-import tensorflow as tf
+from typing import Any
 
 from penstock_trainer import artifacts, clusters, export, metrics
-from penstock_trainer.artifacts import verify
-from penstock_trainer.clusters import Cluster
+from penstock_trainer.artifacts import Manifest, verify
+from penstock_trainer.checkpoints import Checkpoints
+from penstock_trainer.curves import Curves
 from penstock_trainer.dataset import Dataset
-from penstock_trainer.errors import InputError
-from penstock_trainer.network import Network, block_paths
+from penstock_trainer.loop import Epoch, Trainer, describe
+from penstock_trainer.membership import Member
+from penstock_trainer.network import Network
+from penstock_trainer.notices import Notices, Preempted
 from penstock_trainer.problem import Problem, load_problem
+from penstock_trainer.progress import Progress
 from penstock_trainer.ranges import Hyperparameters
 from penstock_trainer.stages import Stage, code_digest, fingerprint, write_lineage
 
 SEED = 1
+CHECKPOINT_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
-class Epoch:
-    """What one epoch did: its number from 1, the examples it trained on, their mean loss, its seconds, and
-    `validation` metrics.
-    """
+class Order:
+    """What is to be trained: the same for every member of the cluster, and for the evaluator beside it."""
 
-    number: int
-    examples: int
-    steps: int
-    loss: float
-    seconds: float
-    validation: dict[str, float]
+    problem: Problem
+    dataset: Dataset
+    hyperparameters: Hyperparameters
+    lineage: dict[str, Manifest]
+    stage: Stage
+    epochs: int
+
+    @classmethod
+    def read(
+        cls, reference: str, dataset_path: Path, study: Path | None, root: Path, strategy: str, epochs: int
+    ) -> "Order":
+        """Open and verify all that the training starts from."""
+        problem = load_problem(reference)
+        dataset = Dataset.open(dataset_path, problem)
+        lineage, hyperparameters = {"dataset": dataset.manifest}, {}
+        if study:
+            lineage["study"] = verify(study)
+            hyperparameters = best_hyperparameters(study)
+        inputs = {kind: manifest.digest for kind, manifest in lineage.items()}
+        parameters = {"strategy": strategy, "epochs": epochs, "seed": SEED, "problem": fingerprint(problem)}
+        functions = (problem.model, problem.derive, problem.label.of)
+        stage = Stage("model", root, inputs, parameters, code_digest("train", problem, *functions))
+        return cls(problem, dataset, hyperparameters, lineage, stage, epochs)
+
+    @property
+    def examples_due(self) -> int:
+        """Every training example once an epoch."""
+        return self.epochs * self.dataset.examples.rows("training")
+
+    def checkpoints(self, variables: list[Any]) -> Checkpoints:
+        """The run's checkpoints of these variables."""
+        run = {"problem": self.problem.name, "key": self.stage.key}
+        return Checkpoints(self.stage.scratch / "checkpoints", variables, run)
 
 
-class Trainer:
-    """One network in training on a dataset, on a cluster."""
+class Run:
+    """A training that is resumed: its checkpoints, its curves, and what it says and writes between rounds."""
 
-    def __init__(
-        self, problem: Problem, dataset: Dataset, cluster: Cluster, hyperparameters: Hyperparameters, seed: int
-    ):
-        self.dataset, self.cluster, self.seed = dataset, cluster, seed
-        self.head = problem.label.head
-        tf.keras.utils.set_random_seed(seed)
-        with cluster.strategy.scope():
-            self.network = Network(problem, dataset.statistics, dataset.examples, hyperparameters)
-            self.epoch = tf.Variable(tf.constant(0, tf.int64), trainable=False)
-        path = tf.TensorSpec([], tf.string)
-        self._train = tf.function(self.network.train_block, input_signature=[path, tf.TensorSpec([2], tf.int32)])
-        self._predict = tf.function(self.network.predict_block, input_signature=[path])
+    def __init__(self, trainer: Trainer, order: Order, notices: Notices, curves: Curves):
+        self.trainer, self.notices, self.curves = trainer, notices, curves
+        self.checkpoints = order.checkpoints(trainer.network.state())
+        self.leads = trainer.cluster.leads
+        self._said = order.stage.scratch / "progress.json"
+        self._saved = time.monotonic()
+        self._before = 0.0  # when the last round before an interruption was done
 
-    def epochs(self, count: int, first: int = 1) -> Iterator[Epoch]:
-        """Train for the epochs `first` to `count`, every training example in each, and yield after each.
+    def resume(self) -> None:
+        """Go on from the newest checkpoint, where there is one."""
+        self._said.parent.mkdir(parents=True, exist_ok=True)
+        manifest = self.checkpoints.restore()
+        progress = Progress.of(manifest.counts, manifest.metrics) if manifest else Progress()
+        if self._said.exists():  # an earlier start got so far
+            trained = json.loads(self._said.read_text())["trained"]
+            self._before = self._said.stat().st_mtime
+            progress.discarded += max(0, trained - progress.trained)
+            progress.resumes += 1
+            where = f"epoch {progress.epoch + 1}, block {progress.blocks + 1}" if manifest else "the beginning"
+            print(f"goes on from {where}: {progress.trained:,} examples are in the checkpoint", flush=True)
+        self.trainer.progress = progress
+
+    def after_round(self) -> None:
+        """Write a checkpoint when one is due; where this process or one it needs is told to end, then end.
 
         Raises:
-            InputError: the loss is no longer a number, or an epoch did not see every example.
+            Preempted: the checkpoint is written.
         """
-        expected = self.dataset.examples.rows("training")
-        paths = block_paths(self.dataset.path, self.dataset.examples, "training")
-        for number in range(first, count + 1):
-            began = time.monotonic()
-            order = np.random.default_rng([self.seed, number]).permutation(len(paths))
-            done = self.cluster.map(
-                self._train, [(tf.constant(paths[i]), tf.constant([number, i], tf.int32)) for i in order]
-            )
-            examples = int(sum(rows for rows, _ in done))
-            loss = float(sum(total for _, total in done)) / examples
-            if not math.isfinite(loss):
-                raise InputError(
-                    f"epoch {number}: the loss is {loss}; lower the learning rate's range or scale the features"
-                )
-            if examples != expected:
-                raise RuntimeError(f"epoch {number} trained on {examples} examples of {expected}")
-            steps = sum(
-                math.ceil(block.rows / self.network.batch_size) for block in self.dataset.examples.blocks["training"]
-            )
-            seconds = time.monotonic() - began
-            yield Epoch(number, examples, steps, loss, seconds, self.evaluate("validation"))
+        told = self.notices.to_heed()
+        if not self.leads:
+            return
+        progress = self.trainer.progress
+        if self._before:
+            print(f"trains again, {time.time() - self._before:.1f} s after the last steps before", flush=True)
+            self._before = 0.0
+        artifacts.write_atomically(self._said, json.dumps({"trained": progress.trained}).encode())
+        self.curves.round(progress)
+        if told:
+            self.save()
+            self.notices.answer()
+            raise Preempted(f"{', '.join(told)} was told to end; the checkpoint is written")
+        if time.monotonic() - self._saved > CHECKPOINT_SECONDS:
+            self.save()
 
-    def restore(self, folder: Path) -> int:
-        """Keep checkpoints in `folder` from now on; returns the number of the last epoch that is in one, 0 when none
-        is.
-        """
-        checkpoint = tf.train.Checkpoint(
-            model=self.network.keras_model, optimizer=self.network.optimizer, epoch=self.epoch
-        )
-        self.checkpoints = tf.train.CheckpointManager(checkpoint, str(folder), max_to_keep=2)
-        if self.checkpoints.restore_or_initialize():
-            print(f"goes on after epoch {self.epoch.numpy()}, from {self.checkpoints.latest_checkpoint}", flush=True)
-        return int(self.epoch.numpy())
+    def say(self, epoch: Epoch, of: int) -> None:
+        """Tell people of an epoch that is done."""
+        if self.leads:
+            print(describe(epoch, of), flush=True)
+            self.curves.evaluated(self.trainer.progress, epoch.validation)
 
-    def save(self, epoch: int) -> None:
-        """Write a checkpoint after an epoch."""
-        self.epoch.assign(epoch)
-        self.checkpoints.save(epoch)
-
-    def predictions(self, split: str) -> tuple[np.ndarray, np.ndarray]:
-        """(labels, predictions) of all rows of a split, in the order of its blocks."""
-        paths = block_paths(self.dataset.path, self.dataset.examples, split)
-        answers = self.cluster.map(self._predict, [(tf.constant(path),) for path in paths])
-        return np.concatenate([labels for labels, _ in answers]), np.concatenate([found for _, found in answers])
-
-    def evaluate(self, split: str) -> dict[str, float]:
-        """The head's metrics over all rows of a split."""
-        return metrics.evaluate(self.head, *self.predictions(split))
-
-
-def describe(epoch: Epoch, of: int) -> str:
-    """An epoch in one line for a person who watches."""
-    scores = ", ".join(f"{name} {value:.4f}" for name, value in epoch.validation.items() if name != "base_rate")
-    return (
-        f"epoch {epoch.number} of {of}: {epoch.examples:,} examples, {epoch.steps / epoch.seconds:,.0f} steps/s, "
-        f"loss {epoch.loss:.4f}, validation {scores}"
-    )
+    def save(self) -> None:
+        """Write a checkpoint."""
+        if self.leads:
+            progress = self.trainer.progress
+            self.checkpoints.save(progress.counts(), progress.metrics())
+            self._saved = time.monotonic()
 
 
 def run_stage(reference: str, dataset_path: Path, study: Path | None, root: Path, strategy: str, epochs: int) -> None:
-    """Train, evaluate, export and seal; resumes from the last checkpoint of a run with the same key."""
-    problem = load_problem(reference)
-    dataset = Dataset.open(dataset_path, problem)
-    inputs = {"dataset": dataset.manifest.digest}
-    hyperparameters: Hyperparameters = {}
-    lineage = {"dataset": dataset.manifest}
-    if study:
-        lineage["study"] = verify(study)
-        inputs["study"] = lineage["study"].digest
-        hyperparameters = best_hyperparameters(study)
-    parameters = {"strategy": strategy, "epochs": epochs, "seed": SEED, "problem": fingerprint(problem)}
-    functions = (problem.model, problem.derive, problem.label.of)
-    stage = Stage("model", root, inputs, parameters, code_digest("train", problem, *functions))
-    manifest = stage.finished()
-    if manifest:
-        stage.report(manifest, reused=True)
-        return
-    trainer = Trainer(problem, dataset, clusters.connect(strategy), hyperparameters, SEED)
-    with artifacts.building(root, stage.kind, stage.key) as directory:
-        first = trainer.restore(stage.scratch)
-        trained = first * dataset.examples.rows("training")
-        for epoch in trainer.epochs(epochs, first + 1):
-            print(describe(epoch, epochs), flush=True)
-            trained += epoch.examples
-            trainer.save(epoch.number)
-        found = {split: trainer.evaluate(split) for split in ("validation", "test")}
-        _, expected = trainer.predictions("test")
-        network = Network(problem, dataset.statistics, dataset.examples, hyperparameters)
+    """Train, and, where this process leads, evaluate, export and seal."""
+    member = Member.of_this_process()
+    clusters.check(strategy, member.cluster)
+    notices = Notices(root, member)
+    notices.listen()
+    order = Order.read(reference, dataset_path, study, root, strategy, epochs)
+    manifest = order.stage.finished()
+    reused = manifest is not None
+    if manifest is None:
+        trainer = Trainer(order.problem, order.dataset, clusters.connect(strategy, member), order.hyperparameters, SEED)
+        run = Run(trainer, order, notices, Curves(root, order.stage.key, member.role))
+        with notices.heeded():
+            run.resume()
+            for epoch in trainer.epochs(epochs, run.after_round):
+                run.say(epoch, epochs)
+                run.save()
+        if member.leads:
+            manifest = finish(trainer, order)
+    if manifest and member.leads:
+        order.stage.report(manifest, reused=reused)
+
+
+def finish(trainer: Trainer, order: Order) -> Manifest:
+    """Evaluate, export, prove and seal the trained network."""
+    problem, dataset, stage, progress = order.problem, order.dataset, order.stage, trainer.progress
+    print(progress.sentence(order.examples_due), flush=True)
+    found: dict[str, Any] = {"validation": trainer.evaluate("validation")}
+    labels, expected = trainer.predictions("test")
+    found["test"] = metrics.evaluate(problem.label.head, labels, expected)
+    print("test: " + ", ".join(f"{name} {value:.4f}" for name, value in found["test"].items()), flush=True)
+    with artifacts.building(stage.root, stage.kind, stage.key) as directory:
+        network = Network(problem, dataset.statistics, dataset.examples, order.hyperparameters)
         network.keras_model.set_weights(trainer.network.values())
         export.export(problem, dataset, network, directory)
         found["export"] = export.prove(problem, dataset, expected, directory)
         found["slim"] = export.slim_form(problem, dataset, network, expected, directory)
         if "reason" in found["slim"]:
             print(f"no slim form: {found['slim']['reason']}", flush=True)
-        print("test: " + ", ".join(f"{name} {value:.4f}" for name, value in found["test"].items()), flush=True)
-        write_lineage(directory, lineage, dataset_path)
-        counts = {**dataset.manifest.counts, "examples_seen": trained, "epochs": epochs}
-        manifest = stage.seal(directory, counts=counts, metrics=found)
-    stage.report(manifest, reused=False)
+        found["training"] = {"steps": dict(progress.steps)}
+        write_lineage(directory, order.lineage, dataset.path)
+        counts = {**dataset.manifest.counts, **progress.account(order.examples_due), "epochs": order.epochs}
+        return stage.seal(directory, counts=counts, metrics=found)
 
 
 def best_hyperparameters(study: Path) -> Hyperparameters:

@@ -27,10 +27,10 @@ from penstock_trainer import artifacts, metrics
 from penstock_trainer.clusters import Local
 from penstock_trainer.dataset import Dataset
 from penstock_trainer.errors import InputError
+from penstock_trainer.loop import Trainer
 from penstock_trainer.problem import Problem, load_problem
 from penstock_trainer.ranges import FloatRange, IntRange, Range
 from penstock_trainer.stages import Stage, code_digest, fingerprint, is_deciding_role, write_lineage
-from penstock_trainer.train import Trainer
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 HOLDER = "holder"  # a trial's attribute: the file that its process holds locked for as long as it lives

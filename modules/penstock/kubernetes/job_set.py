@@ -25,8 +25,9 @@ GRACE_SECONDS = 10
 DIGITS = 8
 LONGEST_NAME = 63
 """Of a DNS label, which every pod's host name is."""
-ALONE = ("worker", "trial")
-"""Roles whose replicas are started again one by one; the others hold state, and all start again together."""
+ALONE = ("worker", "trial", "evaluator")
+"""Roles whose replicas are started again one by one; the others hold state, and all start again together, as do workers
+without parameter servers, which are in lockstep."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class _Set:
     args: JobSetArgs
 
     def spec(self) -> dict[str, Any]:
-        alone = [role for role in self.roles if role in ALONE]
+        alone = [role for role in self.roles if self._is_alone(role)]
         # The rule of a role's own pods has decided that another attempt would end the same way.
         rules: list[dict[str, Any]] = [
             {"name": "input", "action": "FailJobSet", "onJobFailureReasons": ["PodFailurePolicy"]}
@@ -88,11 +89,17 @@ class _Set:
             "network": {"enableDNSHostnames": True, "publishNotReadyAddresses": True},
             "successPolicy": {"operator": "All", "targetReplicatedJobs": [self.job.success_role]},
             "failurePolicy": {
-                "maxRestarts": max(details.restarts for role, details in self.roles.items() if role not in ALONE),
+                "maxRestarts": max(
+                    self.job.restarts,
+                    *(details.restarts for role, details in self.roles.items() if not self._is_alone(role)),
+                ),
                 "rules": rules,
             },
             "replicatedJobs": [self._replicated(role, details) for role, details in self.roles.items()],
         }
+
+    def _is_alone(self, role: str) -> bool:
+        return role in ALONE and (role != "worker" or "ps" in self.roles)
 
     def _replicated(self, role: str, details: Role) -> dict[str, Any]:
         alone = {"backoffLimitPerIndex": details.restarts, "maxFailedIndexes": 0}
@@ -105,7 +112,7 @@ class _Set:
             "completionMode": "Indexed",
             "completions": details.replicas,
             "parallelism": details.replicas,
-            **(alone if role in ALONE else {"backoffLimit": 0}),
+            **(alone if self._is_alone(role) else {"backoffLimit": 0}),
             "podFailurePolicy": {"rules": _failure_rules(self.job.program.value)},
             "template": {"metadata": {"labels": labels(self.args.stack, self.name, role)}, "spec": template},
         }

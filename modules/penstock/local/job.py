@@ -139,6 +139,7 @@ def _spec(props: dict[str, Any], folder: Path, logs: Path) -> JobSpec:
     return {
         "name": props["name"],
         "success_role": props["success_role"],
+        "restarts": int(props["restarts"]),
         "replicas": replicas,
         "cwd": props["cwd"],
         "result": str(folder / "result.json"),

@@ -51,6 +51,7 @@ class LocalPlatform:
             "program": self._program(job.program),
             "roles": roles,
             "success_role": job.success_role,
+            "restarts": job.restarts,
             "digests": dict(job.digests),
             "fingerprint": {
                 "code": self._fingerprint(job.program),

@@ -18,6 +18,7 @@ class ReplicaSpec(TypedDict):
     environment: dict[str, str]
     log: str
     restarts: int
+    """How often this replica alone is started again."""
 
 
 class JobSpec(TypedDict):
@@ -25,6 +26,8 @@ class JobSpec(TypedDict):
 
     name: str
     success_role: str
+    restarts: int
+    """How often all replicas are started again after the failure of one that is not."""
     replicas: list[ReplicaSpec]
     cwd: str
     result: str

@@ -19,7 +19,7 @@ from penstock.local.spec import Identity, JobSpec, Outcome, write_json
 
 GRACE_SECONDS = 5.0
 HOST = "127.0.0.1"
-RELAYED_ROLES = ("chief", "trial")
+RELAYED_ROLES = ("chief", "trial", "evaluator")
 
 
 class Supervisor:
@@ -28,6 +28,7 @@ class Supervisor:
     def __init__(self, spec: JobSpec) -> None:
         self.stop_reason: str | None = None
         self._spec = spec
+        self._restarts = 0
         self._watched = [ProcessIdentity(pid, started) for pid, started in spec["watch"]]
         self._environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
         self._identities: dict[str, Identity] = {}
@@ -52,7 +53,7 @@ class Supervisor:
                     continue
                 if code == 0:
                     return {"status": "succeeded", "message": "", "log": ""}
-                if self.stop_reason is None and not self._restarted(replica):
+                if self.stop_reason is None and not self._restarted(replica) and not self._all_restarted(replica):
                     return self._failure(replica, code)
             if time.monotonic() >= next_look:
                 next_look = time.monotonic() + 0.5
@@ -69,6 +70,20 @@ class Supervisor:
         total = replica.spec["restarts"]
         _say(f"{replica.name} {_ended(replica.exit_code)}; started again ({total - replica.restarts_left} of {total})")
         self._start(replica)
+        return True
+
+    def _all_restarted(self, failed: Replica) -> bool:
+        """Where the loss of one is the loss of all: every replica starts again, as a JobSet's would."""
+        if failed.exit_code == INPUT_AT_FAULT or self._restarts >= self._spec["restarts"]:
+            return False
+        self._restarts += 1
+        said = f"{failed.name} {_ended(failed.exit_code)}: {failed.last_words()}".rstrip(": ").splitlines()[0]
+        _say(f"{said}; all roles start again ({self._restarts} of {self._spec['restarts']})")
+        for replica in self._replicas:
+            replica.kill()
+        for replica in self._replicas:
+            replica.restarts_left = replica.spec["restarts"]
+            self._start(replica)
         return True
 
     def _failure(self, replica: Replica, code: int) -> Outcome:

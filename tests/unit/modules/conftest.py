@@ -30,10 +30,11 @@ def replica(tmp_path: Path) -> Callable[..., ReplicaSpec]:
 def job(tmp_path: Path) -> Callable[..., JobSpec]:
     """Makes the description of a job of such replicas."""
 
-    def make(*replicas: ReplicaSpec, watch: tuple[tuple[int, float], ...] = ()) -> JobSpec:
+    def make(*replicas: ReplicaSpec, watch: tuple[tuple[int, float], ...] = (), restarts: int = 0) -> JobSpec:
         return {
             "name": "stage",
             "success_role": "chief",
+            "restarts": restarts,
             "replicas": list(replicas),
             "cwd": str(tmp_path),
             "result": str(tmp_path / "result.json"),

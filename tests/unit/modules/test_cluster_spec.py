@@ -1,9 +1,11 @@
 import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock import cluster_spec
+from penstock.errors import StrategyRefused
 
 COUNTS = st.fixed_dictionaries(
     {}, optional={role: st.integers(0, 5) for role in ("chief", "ps", "worker", "evaluator", "trial")}
@@ -36,3 +38,34 @@ def test_evaluators_and_trials_stay_outside_the_cluster(replicas):
 def test_processes_that_work_on_their_own_get_no_cluster():
     assert cluster_spec.members({"chief": 1, "trial": 3}) == []
     assert cluster_spec.tf_config({"chief": 1, "trial": 3}, address, "chief", 0) is None
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        (("local",), {"chief": 1}),
+        (("tpu", 0), {"chief": 1}),
+        (("parameter-server",), {"chief": 1, "ps": 2, "worker": 2}),
+        (("parameter-server", 3, 5), {"chief": 1, "ps": 3, "worker": 5}),
+        (("multiworker", None, 4), {"chief": 1, "worker": 3}),
+    ],
+)
+def test_a_strategy_has_these_roles(asked, expected):
+    assert cluster_spec.roles(*asked) == expected
+
+
+@pytest.mark.parametrize(
+    ("asked", "reason"),
+    [
+        (("tpu", 2), "2 parameter servers would have nothing to do"),
+        (("tpu", None, 4), "drives all hosts of its slice from one process: 4 workers"),
+        (("mirrored", None, 2), "uses the accelerators of one host from one process: 2 workers"),
+        (("multiworker", 1, 2), "keeps a copy of the variables in every process"),
+        (("multiworker", None, 1), "needs at least 2 workers"),
+        (("parameter-server", 0, 2), "to train in one process use strategy 'local'"),
+        (("horovod",), "use one of local, mirrored"),
+    ],
+)
+def test_a_pairing_that_cannot_work_is_refused_with_the_reason(asked, reason):
+    with pytest.raises(StrategyRefused, match=reason):
+        cluster_spec.roles(*asked)

@@ -82,7 +82,7 @@ def build():
 
 def test_every_stage_starts_from_the_artifacts_of_the_stages_before_it(build):
     recorder = build()
-    raw, dataset, chief, trial, *training, server = recorder.commands
+    raw, dataset, chief, trial, *training, _, server = recorder.commands
     assert raw == "raw --problem flights --artifacts /store"
     assert "--raw /flow-preprocess-raw" in dataset
     assert "--dataset /flow-preprocess-dataset" in chief
@@ -98,10 +98,27 @@ def test_ones_own_raw_files_take_the_place_of_the_bundled_ones_and_are_watched(b
     assert recorder.jobs["flow-preprocess-dataset"].files == ["a/*.csv", "b/*.csv"]
 
 
-def test_without_parameter_servers_one_process_trains(build):
-    roles = build(training={"parameter_servers": 0, "workers": 4}).jobs["flow-train-model"].roles
-    assert set(roles) == {"chief"}
-    assert "local" in roles["chief"].command
+def test_the_local_strategy_trains_in_one_process_and_is_resumed_when_that_is_lost(build):
+    job = build(training={"strategy": "local", "restarts": 7}).jobs["flow-train-model"]
+    assert {name: role.replicas for name, role in job.roles.items()} == {"chief": 1}
+    assert "local" in job.roles["chief"].command
+    assert (job.restarts, job.roles["chief"].restarts) == (7, 0)
+
+
+def test_only_a_parameter_servers_worker_is_started_again_alone(build):
+    roles = build(training={"restarts": 5, "evaluator": True}).jobs["flow-train-model"].roles
+    assert (roles["chief"].restarts, roles["ps"].restarts, roles["worker"].restarts) == (0, 0, 5)
+    assert roles["evaluator"].restarts > 100  # its loss ends nothing
+    lockstep = build(training={"strategy": "multiworker", "workers": 3, "restarts": 5}).jobs["flow-train-model"]
+    assert {name: role.replicas for name, role in lockstep.roles.items()} == {"chief": 1, "worker": 2}
+    assert lockstep.restarts == 5
+    assert lockstep.roles["worker"].restarts == 0
+
+
+def test_the_curves_are_served_beside_the_training_unless_their_port_is_0(build):
+    service = build(training={"tensorboard_port": 7000}).services["flow-train-tensorboard"]
+    assert (service.program, service.port) == (Program.TRAINER, 7000)
+    assert "flow-train-tensorboard" not in build(training={"tensorboard_port": 0}).services
 
 
 def test_the_number_of_workers_and_trial_processes_is_a_number_in_the_settings(build):

@@ -22,7 +22,8 @@ def test_the_defaults_that_pulumi_knows_are_the_ones_that_the_program_takes():
     declared = yaml.safe_load((PROJECT / "Pulumi.yaml").read_text())["config"]
     config = {f"penstock:{key}": json.dumps(entry["default"]).strip('"') for key, entry in declared.items()}
     assert Settings.from_config(config) == Settings()
-    assert set(declared) == set(KNOWN) - {"raw", "rows", "cluster", "gcp", "traffic", "rollout"}
+    optional = {"raw", "rows", "parameter_servers", "workers", "cluster", "gcp", "traffic", "rollout"}
+    assert set(declared) == set(KNOWN) - optional
 
 
 def test_the_local_stacks_own_configuration_is_accepted():

@@ -81,10 +81,32 @@ def test_a_worker_that_is_killed_is_started_again_as_often_as_its_role_allows(jo
     assert "started again (1 of 2)" in capsys.readouterr().out
 
 
+def test_the_loss_of_a_role_that_is_not_started_again_alone_starts_all_again_with_the_same_addresses(
+    job, replica, tmp_path, capsys
+):
+    note = "open(f'{os.environ[\"PENSTOCK_ROLE\"]}.txt', 'a').write(os.environ['TF_CONFIG'] + '\\n')\n"
+    again = "starts = open('chief.txt').read().count('\\n')\n"
+    chief = note + again + "time.sleep(0.5 if starts > 1 else 600)"
+    server = note + again.replace("chief", "ps") + "time.sleep(0.5)\nos.kill(os.getpid(), 9) if starts == 1 else "
+    spec = job(replica("chief", chief), replica("ps", server + FOREVER), replica("worker", note + FOREVER), restarts=2)
+    assert Supervisor(spec).run()["status"] == "succeeded"
+    told = {name: (tmp_path / f"{name}.txt").read_text().splitlines() for name in ("chief", "ps", "worker")}
+    assert [len(starts) for starts in told.values()] == [2, 2, 2]
+    assert all(first == second for first, second in told.values())
+    assert "ps-0 was killed by SIGKILL; all roles start again (1 of 2)" in capsys.readouterr().out
+
+
+def test_all_roles_start_again_only_as_often_as_the_job_allows(job, replica, tmp_path):
+    counter = tmp_path / "starts"
+    code = f"open({str(counter)!r}, 'a').write('x'); sys.exit(1)"
+    assert Supervisor(job(replica("chief", code), restarts=2)).run()["status"] == "failed"
+    assert counter.read_text() == "xxx"
+
+
 def test_wrong_input_is_not_tried_again(job, replica, tmp_path):
     counter = tmp_path / "starts"
     code = f"open({str(counter)!r}, 'a').write('x'); sys.exit(2)"
-    assert Supervisor(job(replica("chief", code, restarts=5))).run()["status"] == "failed"
+    assert Supervisor(job(replica("chief", code, restarts=5), restarts=5)).run()["status"] == "failed"
     assert counter.read_text() == "x"
 
 

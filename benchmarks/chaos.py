@@ -1,0 +1,153 @@
+"""Trainings whose roles are killed at random: none may be lost, and all must end as the undisturbed one does.
+
+    trainer/.venv/bin/python benchmarks/chaos.py [--runs 50] [--first-seed 1] [--rows 40000] [--epochs 12]
+
+A slice of the flights, 2 parameter servers, 2 workers and a chief under the local platform's supervisor. An undisturbed
+run says how long it takes and what metrics it reaches. Then each run's seed decides how many blows fall (1 to 3), when,
+on which role (while the processes start, or while
+they train), and whether as SIGKILL or as the SIGTERM of a Spot machine. A run is lost when it does not end well, when
+its log-loss or AUC is off by more than `TOLERANCE`, or when its accounting does not add up. One line a run goes to
+standard error with its seed: `--first-seed N --runs 1` repeats it.
+"""
+
+import argparse
+import json
+import random
+import re
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from _job import TRAINER, RunningJob
+from _report import report
+
+ROLES = {"chief": 1, "ps": 2, "worker": 2}
+MEMBERS = [f"{role}-{index}" for role, count in ROLES.items() for index in range(count)]
+TOLERANCE = 0.01  # workers take steps in no fixed order: undisturbed runs differ by about 0.002
+TIMEOUT = 600.0
+
+
+def main() -> None:
+    """Run them, and print how many were lost."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=50, help="disturbed runs (default: 50)")
+    parser.add_argument("--first-seed", type=int, default=1, help="seed of the first run (default: 1)")
+    parser.add_argument("--rows", type=int, default=40_000, help="raw rows (default: 40000)")
+    parser.add_argument("--epochs", type=int, default=12, help="epochs of each run (default: 12)")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="penstock-") as name:
+        folder = Path(name)
+        dataset = prepare(folder, options.rows)
+        calm, seconds = undisturbed(folder, dataset, options.epochs)
+        lost, pauses = 0, []
+        for seed in range(options.first_seed, options.first_seed + options.runs):
+            reason, blows, job = disturbed(folder / f"run-{seed}", dataset, options.epochs, seed, seconds, calm)
+            lost += bool(reason)
+            pauses += resumed_after(job)
+            said = {"seed": seed, "blows": blows, "lost": reason, "accounting": accounting(job)}
+            print(json.dumps(said), file=sys.stderr, flush=True)
+            if reason:
+                print(job.output(), file=sys.stderr, flush=True)
+    report("chaos", "runs_lost", lost, f"of {options.runs} runs", goal=0, met=lost == 0, repeats=options.runs)
+    if pauses:
+        report("chaos", "seconds_from_last_steps_to_next", statistics.median(pauses), "s", repeats=len(pauses))
+
+
+def prepare(folder: Path, rows: int) -> str:
+    """The sealed dataset of a slice of the flights."""
+    stage = [TRAINER, "-m", "penstock_trainer"]
+    where = ["--problem", "flights", "--artifacts", folder / "artifacts"]
+    subprocess.run([*stage, "raw", *where, "--rows", str(rows)], check=True, capture_output=True)
+    (raw,) = (folder / "artifacts/raw").iterdir()
+    subprocess.run([*stage, "preprocess", *where, "--raw", raw], check=True, capture_output=True)
+    (dataset,) = (folder / "artifacts/dataset").iterdir()
+    return str(dataset)
+
+
+def start(folder: Path, dataset: str, epochs: int) -> RunningJob:
+    """A training of its own, with an artifact store of its own."""
+    command = ["train", "--problem", "flights", "--dataset", dataset, "--artifacts", str(folder / "artifacts")]
+    command += ["--strategy", "parameter-server", "--epochs", str(epochs)]
+    return RunningJob.start(folder, command, ROLES, restarts=10)
+
+
+def undisturbed(folder: Path, dataset: str, epochs: int) -> tuple[dict[str, float], float]:
+    """(test metrics, seconds from the first epoch's end to the last process's) of a run that nobody disturbs."""
+    job = start(folder / "undisturbed", dataset, epochs)
+    trains = since_training_began(job)
+    result = job.result(TIMEOUT)
+    seconds = trains()
+    print(json.dumps({"undisturbed": result["metrics"]["test"], "seconds": seconds}), file=sys.stderr, flush=True)
+    return result["metrics"]["test"], seconds
+
+
+def disturbed(
+    folder: Path, dataset: str, epochs: int, seed: int, seconds: float, calm: dict[str, float]
+) -> tuple[str, list[str], RunningJob]:
+    """(why the run counts as lost, or nothing; the blows that fell; the job)."""
+    chance = random.Random(seed)
+    plan = sorted(
+        (chance.uniform(-0.2, 1.0) * seconds, chance.choice(MEMBERS), chance.random() < 0.2)
+        for _ in range(chance.randint(1, 3))
+    )
+    job = start(folder, dataset, epochs)
+    blows: list[str] = []
+    trains: Callable[[], float] | None = None
+    for moment, member, gently in plan:
+        if moment >= 0:  # else it falls while the processes start
+            trains = trains or since_training_began(job)
+            while trains() < moment and not job.ended():
+                time.sleep(0.02)
+        number = signal.SIGTERM if gently else signal.SIGKILL
+        if not job.ended() and job.kill(member, number):
+            blows.append(f"{number.name} {member} at {moment:.1f} s")
+    try:
+        result = job.result(TIMEOUT)
+    except AssertionError as exc:
+        return str(exc).splitlines()[0], blows, job
+    return wrong(result, calm), blows, job
+
+
+def wrong(result: dict[str, Any], calm: dict[str, float]) -> str:
+    """What of a run's result is not as it should be; empty where all is."""
+    found, counts = result["metrics"]["test"], result["counts"]
+    for name in ("auc", "log_loss"):
+        if abs(found[name] - calm[name]) > TOLERANCE:
+            return f"{name} is {found[name]:.4f}, undisturbed {calm[name]:.4f}"
+    if counts["examples_due"] != counts["training"] * counts["epochs"]:
+        return f"due are {counts['examples_due']} examples"
+    if (
+        not counts["examples_due"]
+        <= counts["examples_seen"]
+        <= counts["examples_due"] + counts["examples_repeated_at_most"]
+    ):
+        return f"the accounting does not add up: {counts}"
+    return ""
+
+
+def since_training_began(job: RunningJob) -> Callable[[], float]:
+    """Seconds since the job's first epoch was done, once that is so."""
+    while "epoch 1 of" not in job.output() and not job.ended():
+        time.sleep(0.02)
+    began = time.monotonic()
+    return lambda: time.monotonic() - began
+
+
+def accounting(job: RunningJob) -> str:
+    """What the run said of its examples."""
+    return next((line for line in job.output().splitlines() if "examples seen of" in line), "")
+
+
+def resumed_after(job: RunningJob) -> list[float]:
+    """Seconds from the last steps before each loss that started all roles again to the first ones after it."""
+    return [float(found) for found in re.findall(r"trains again, ([\d.]+) s after", job.output())]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,142 @@
+"""The training loop: every example of every epoch at least once, on any cluster.
+
+An epoch is a random order of the dataset's blocks, worked on in rounds of a second or two. After a round all its steps
+are in the variables: then a checkpoint may be written.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from penstock_trainer import diagnosis, metrics
+from penstock_trainer.clusters import Cluster
+from penstock_trainer.dataset import Dataset
+from penstock_trainer.errors import InputError
+from penstock_trainer.network import Network, block_paths
+from penstock_trainer.problem import Problem
+from penstock_trainer.progress import Progress
+from penstock_trainer.ranges import Hyperparameters
+
+ROUND_SECONDS = 1.5
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch did: its number from 1, the examples it trained on, their mean loss, its seconds and steps since
+    this process's start, those steps `by` member, and `validation` metrics.
+    """
+
+    number: int
+    examples: int
+    steps: int
+    by: dict[str, int]
+    loss: float
+    seconds: float
+    validation: dict[str, float]
+
+
+class Trainer:
+    """One network in training on a dataset, on a cluster; `progress` says how far it is."""
+
+    def __init__(
+        self, problem: Problem, dataset: Dataset, cluster: Cluster, hyperparameters: Hyperparameters, seed: int
+    ):
+        self.dataset, self.cluster, self.seed = dataset, cluster, seed
+        self.head = problem.label.head
+        self.progress = Progress()
+        tf.keras.utils.set_random_seed(seed)
+        with cluster.strategy.scope():
+            self.network = Network(problem, dataset.statistics, dataset.examples, hyperparameters)
+        self._begun, self._trained, self._bad = (cluster.counter(tf.int64) for _ in range(3))
+        self._loss = cluster.counter(tf.float64)
+        path, number = tf.TensorSpec([], tf.string), tf.TensorSpec([], tf.int32)
+        self._train = tf.function(self._train_block, input_signature=[path, tf.TensorSpec([2], tf.int32), number])
+        self._predict = tf.function(self.network.predict_block, input_signature=[path])
+        self._blocks_a_round = cluster.width
+
+    def epochs(self, count: int, after_round: Callable[[], None] = lambda: None) -> Iterator[Epoch]:
+        """Train until `count` epochs are done, every training example in each at least once; yield after each.
+
+        `after_round` is called every second or so, when all steps so far are in the variables.
+
+        Raises:
+            InputError: the loss or its gradient is no longer a number.
+        """
+        blocks = self.dataset.examples.blocks["training"]
+        while self.progress.epoch < count:
+            number, began = self.progress.epoch + 1, time.monotonic()
+            before = self.progress.steps.copy()
+            order = np.random.default_rng([self.seed, number]).permutation(len(blocks))
+            while self.progress.blocks < len(order):
+                first = self.progress.blocks
+                self._round(number, [int(place) for place in order[first : first + self._blocks_a_round]])
+                after_round()
+            examples, seconds = self.progress.epoch_trained, time.monotonic() - began
+            loss = self.progress.loss / examples
+            if examples < self.dataset.examples.rows("training"):
+                raise RuntimeError(f"epoch {number} trained on {examples} examples only")
+            self.progress.epoch, self.progress.blocks = number, 0
+            self.progress.loss, self.progress.epoch_trained = 0.0, 0
+            by = dict(self.progress.steps - before)
+            validation = self.evaluate("validation") if self.cluster.leads else {}
+            yield Epoch(number, examples, sum(by.values()), by, loss, seconds, validation)
+
+    def _round(self, number: int, places: list[int]) -> None:
+        """Train on the blocks at `places`, and count what that did."""
+        blocks = self.dataset.examples.blocks["training"]
+        work = [(str(self.dataset.path / blocks[i].path), np.array([number, i], np.int32)) for i in places]
+        began = time.monotonic()
+        for counter in (self._begun, self._trained, self._bad, self._loss):
+            counter.assign(tf.zeros([], counter.dtype))
+        arguments = [(tf.constant(path), tf.constant(seed), tf.constant(i)) for i, (path, seed) in enumerate(work)]
+        done_by = self.cluster.each(self._train, arguments)
+        stopped = int(self._bad.numpy())
+        if stopped:
+            place, start = divmod(stopped - 1, 1 << 32)
+            why = diagnosis.explain(self.network, work, work[place][0], start)
+            raise InputError(f"epoch {number}: the loss or its gradient is no longer a number: {why}")
+        self.progress.blocks += len(places)
+        self.progress.begun += int(self._begun.numpy())
+        trained = int(self._trained.numpy())
+        self.progress.trained += trained
+        self.progress.epoch_trained += trained
+        self.progress.loss += float(self._loss.numpy())
+        for name, i in zip(done_by, places, strict=True):
+            self.progress.steps[name] += math.ceil(blocks[i].rows / self.network.batch_size)
+        pace = len(places) / (time.monotonic() - began)
+        largest = 2 * self._blocks_a_round
+        self._blocks_a_round = max(self.cluster.width, min(largest, round(pace * ROUND_SECONDS)))
+
+    def _train_block(self, path: tf.Tensor, seed: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
+        """One block on whichever process it is given to; what it did goes into the counters."""
+        rows, loss, bad = self.network.train_block(path, seed, self._begun)
+        self._trained.assign_add(tf.cast(rows, tf.int64))
+        self._loss.assign_add(tf.cast(loss, tf.float64))
+        if bad >= 0:
+            self._bad.assign(tf.cast(place, tf.int64) * (1 << 32) + tf.cast(bad, tf.int64) + 1)
+        return rows
+
+    def predictions(self, split: str) -> tuple[np.ndarray, np.ndarray]:
+        """(labels, predictions) of all rows of a split, in the order of its blocks."""
+        paths = block_paths(self.dataset.path, self.dataset.examples, split)
+        answers = self.cluster.map(self._predict, [(tf.constant(path),) for path in paths])
+        return np.concatenate([labels for labels, _ in answers]), np.concatenate([found for _, found in answers])
+
+    def evaluate(self, split: str) -> dict[str, float]:
+        """The head's metrics over all rows of a split."""
+        return metrics.evaluate(self.head, *self.predictions(split))
+
+
+def describe(epoch: Epoch, of: int) -> str:
+    """An epoch in one line for a person who watches."""
+    scores = ", ".join(f"{name} {value:.4f}" for name, value in epoch.validation.items() if name != "base_rate")
+    by = ", ".join(f"{name} {steps}" for name, steps in sorted(epoch.by.items()))
+    return (
+        f"epoch {epoch.number} of {of}: {epoch.examples:,} examples, {epoch.steps / epoch.seconds:,.0f} steps/s"
+        + (f" ({by})" if len(epoch.by) > 1 or "worker" in by else "")
+        + f", loss {epoch.loss:.4f}, validation {scores}"
+    )
