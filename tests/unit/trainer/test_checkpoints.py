@@ -16,7 +16,7 @@ RUN = {"problem": "flights", "key": "0123"}
 
 
 def made(folder, value, run=RUN):
-    variable = tf.Variable([value] * 100)
+    variable = tf.Variable(tf.fill([100], value))
     return variable, Checkpoints(folder, [variable], run)
 
 
