@@ -26,13 +26,16 @@ __all__ = [
     "TimeSplit",
     "Timestamp",
     "Vocabulary",
+    "convolutional",
+    "linear",
     "wide_and_deep",
 ]
+MODELS = ("convolutional", "linear", "wide_and_deep")
 
 
 def __getattr__(name: str) -> Any:
-    if name == "wide_and_deep":
-        from penstock_trainer.models import wide_and_deep
+    if name in MODELS:
+        from penstock_trainer import models
 
-        return wide_and_deep
+        return getattr(models, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,6 +8,7 @@ from typing import Any
 import tensorflow as tf
 import tf_keras as keras
 
+from penstock_trainer.errors import InputError
 from penstock_trainer.featurizer import InputSpec
 
 
@@ -36,6 +37,45 @@ def wide_and_deep(inputs: Mapping[str, Any], specs: Mapping[str, InputSpec], par
     for weights in embed(inputs, linear, "zeros"):
         logits += tf.reduce_sum(weights, 1, keepdims=True)
     return logits
+
+
+def linear(inputs: Mapping[str, Any], specs: Mapping[str, InputSpec], parameters: Mapping[str, Any]) -> Any:  # noqa: ARG001
+    """Logits of shape [rows, 1]: a weight for every number and every id, and nothing else. It has no parameters."""
+    numbers = [inputs[name] for name, spec in specs.items() if spec.ids is None]
+    ids = {name: InputSpec(spec.ids, 1) for name, spec in specs.items() if spec.ids is not None}
+    parts = [tf.reduce_sum(weights, 1, keepdims=True) for weights in embed(inputs, ids, "zeros")]
+    if numbers:
+        parts.append(keras.layers.Dense(1)(keras.layers.Concatenate()(numbers) if len(numbers) > 1 else numbers[0]))
+    return tf.add_n(parts)
+
+
+def convolutional(inputs: Mapping[str, Any], specs: Mapping[str, InputSpec], parameters: Mapping[str, Any]) -> Any:
+    """Logits of shape [rows, 1] for numbers that have neighbours: pixels, or readings one after the other.
+
+    The features that are numbers, in the problem's order, fill a grid row by row; small filters go over it, and what
+    they find is joined with the embeddings of all ids. Parameters: `grid`, the grid's rows and columns ("8x8", or
+    "1x24" for a sequence), `filters`, the layers' filters ("16,32"), `hidden`, the units of a layer after them, and
+    `dropout`, the share dropped before the last.
+
+    Raises:
+        InputError: the grid does not have a cell for each number.
+    """
+    numbers = [inputs[name] for name, spec in specs.items() if spec.ids is None]
+    width = sum(spec.width for spec in specs.values() if spec.ids is None)
+    rows, _, columns = str(parameters["grid"]).partition("x")
+    if not (rows.isdecimal() and columns.isdecimal() and int(rows) * int(columns) == width):
+        raise InputError(
+            f"hyperparameter 'grid' is {parameters['grid']!r}; the features have {width} numbers to fill it"
+        )
+    found = keras.layers.Reshape([int(rows), int(columns), 1])(keras.layers.Concatenate()(numbers))
+    kernel = (min(3, int(rows)), min(3, int(columns)))
+    for filters in str(parameters["filters"]).split(","):
+        found = keras.layers.Conv2D(int(filters), kernel, padding="same", activation="relu")(found)
+    flat = keras.layers.Flatten()(found)
+    embedded = embed(inputs, specs)
+    joined = keras.layers.Concatenate()([flat, *embedded]) if embedded else flat
+    hidden = keras.layers.Dense(int(parameters["hidden"]), activation="relu")(joined)
+    return keras.layers.Dense(1)(keras.layers.Dropout(parameters["dropout"])(hidden))
 
 
 def embed(inputs: Mapping[str, Any], specs: Mapping[str, InputSpec], initializer: str = "uniform") -> list[Any]:
