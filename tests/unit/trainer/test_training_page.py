@@ -11,11 +11,10 @@ PROJECT = Path(__file__).parents[3]
 
 def test_the_page_s_roles_started_by_hand_end_in_a_model(dataset, tmp_path):
     (commands,) = re.findall(r"```sh\n(.*?)```", (PROJECT / "docs/training.md").read_text(), re.DOTALL)
-    with socket.create_server(("127.0.0.1", 0)) as a, socket.create_server(("127.0.0.1", 0)) as b:
-        with socket.create_server(("127.0.0.1", 0)) as c:
-            free = [str(each.getsockname()[1]) for each in (a, b, c)]
-    for place, port in enumerate(free, start=1):
-        commands = commands.replace(f"2340{place}", port)
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
+    for place, each in enumerate(sockets, start=1):
+        commands = commands.replace(f"2340{place}", str(each.getsockname()[1]))
+        each.close()
     environment = {**os.environ, "ROOT": str(tmp_path), "DATASET": dataset.path}
     done = subprocess.run(
         ["bash", "-e", "-c", f"{commands}\nwait || true"],
