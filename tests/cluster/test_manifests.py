@@ -24,7 +24,7 @@ def job_manifests():
     args = JobSetArgs(
         "stack", {Program.TRAINER: image("trainer")}, "artifacts", machines, "raw", "problem", "queue", "zone"
     )
-    commands = {role: list(details.command) for role, details in ROLES.items()}
+    commands = {role: [str(part) for part in details.command] for role, details in ROLES.items()}
     made = job_set("model", Job(Program.TRAINER, ROLES), commands, {"dataset": "sha256:1"}, args)
     return [made, disruption_budget("model", 6, args), edges("model", args)]
 

@@ -1,11 +1,14 @@
 """What a problem file imports. Reaching for the model function imports TensorFlow; nothing else here does."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from penstock_trainer.errors import InputError
 from penstock_trainer.features import Bucketized, Crossed, Cyclic, Hashed, Missing, Scaled, Vocabulary
 from penstock_trainer.problem import Category, Integer, Label, Number, Problem, TimeSplit, Timestamp
 from penstock_trainer.ranges import Choice, FloatRange, IntRange
+
+if TYPE_CHECKING:
+    from penstock_trainer.models import convolutional, linear, wide_and_deep
 
 __all__ = [
     "Bucketized",
