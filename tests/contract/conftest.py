@@ -42,10 +42,17 @@ class RunningServer:
     def wait_until_ready(self) -> "RunningServer":
         """Return once the model is loaded."""
         deadline = time.monotonic() + STARTUP_SECONDS
-        while self.client.get("/readyz").status_code != 200:
+        while not self._is_ready():
+            assert self.process.poll() is None, self.log
             assert time.monotonic() < deadline, self.log
             time.sleep(0.05)
         return self
+
+    def _is_ready(self) -> bool:
+        try:
+            return self.client.get("/readyz").status_code == 200
+        except httpx.ConnectError:  # the port is known a moment before it listens
+            return False
 
     def predict(self, body: Any, **options: Any) -> httpx.Response:
         """POST a JSON value, or bytes as they are, to the model's predict route."""
