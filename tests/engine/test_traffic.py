@@ -5,10 +5,13 @@ import json
 import re
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.conftest import Project, remove
 
 
 class Client(threading.Thread):
@@ -45,6 +48,15 @@ class Client(threading.Thread):
         self._leaving.set()
         self.join()
         return self
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory) -> Iterator[Project]:
+    """A project of its own: other tests need not know which model these leave it with."""
+    made = Project(tmp_path_factory.mktemp("traffic"))
+    made.run("up")
+    yield made
+    remove(made)
 
 
 @pytest.fixture(scope="module")
