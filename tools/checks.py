@@ -22,12 +22,7 @@ CHECKS: tuple[tuple[str, Path, tuple[str, ...]], ...] = (
     ("unit: serving", PROJECT / "serving/.venv/bin", ("pytest", "-q", "tests/unit/serving")),
     ("contract", PROJECT / "serving/.venv/bin", ("pytest", "-q", "tests/contract")),
     ("google cloud", INFRASTRUCTURE, ("pytest", "-q", "tests/google")),
-    # The traffic tests have passed but in a project of their own not yet: run them by hand until they have.
-    (
-        "engine and infra",
-        INFRASTRUCTURE,
-        ("pytest", "-q", "tests/engine", "tests/infra", "--ignore=tests/engine/test_traffic.py"),
-    ),
+    ("engine and infra", INFRASTRUCTURE, ("pytest", "-q", "tests/engine", "tests/infra")),
 )
 
 
