@@ -70,6 +70,10 @@ def parser() -> argparse.ArgumentParser:
     preprocess.add_argument(
         "--processes", type=_positive, help="processes side by side (default: by the files' size, up to one a core)"
     )
+    preprocess.add_argument(
+        "--runner", choices=["in-process", "prism", "dataflow"], default="in-process", help="default: in-process"
+    )
+    preprocess.add_argument("beam", nargs="*", metavar="-- OPTION", help="the runner's own options, as Beam has them")
     tune = stage("tune", "search the problem's ranges; start it as often as you want processes", run_tune)
     tune.add_argument("--trials", type=_positive, default=12, help="finished trials in all (default: 12)")
     train = stage("train", "train on all rows, evaluate, export and seal the model", run_train)
@@ -97,7 +101,15 @@ def run_preprocess(options: argparse.Namespace) -> None:
     """Stage `preprocess`."""
     from penstock_trainer import preprocess
 
-    preprocess.run_stage(options.problem, options.raw, options.artifacts, options.bad_rows_allowed, options.processes)
+    preprocess.run_stage(
+        options.problem,
+        options.raw,
+        options.artifacts,
+        options.bad_rows_allowed,
+        options.processes,
+        options.runner,
+        options.beam,
+    )
 
 
 def run_tune(options: argparse.Namespace) -> None:

@@ -32,10 +32,15 @@ def digest_of(value: Any) -> str:
 
 def file_digest(path: Path) -> str:
     """`sha256:<hex>` of a file's bytes."""
-    sha = hashlib.sha256()
     with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            sha.update(chunk)
+        return stream_digest(file)
+
+
+def stream_digest(file: Any) -> str:
+    """`sha256:<hex>` of what is left to read of an open file."""
+    sha = hashlib.sha256()
+    while chunk := file.read(1 << 20):
+        sha.update(chunk)
     return "sha256:" + sha.hexdigest()
 
 

@@ -16,8 +16,10 @@ import json
 import random
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import apache_beam as beam
@@ -25,18 +27,23 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import tensorflow as tf
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.metrics.metric import Metrics, MetricsFilter
+from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+from apache_beam.runners.runner import PipelineState
 from apache_beam.transforms.util import Reshuffle
 from apache_beam.transforms.window import GlobalWindows
 
-from penstock_trainer import artifacts, graph, parts, sources, statistics
+from penstock_trainer import artifacts, graph, parts, runners, sources, statistics
 from penstock_trainer.examples import Block, Examples, write_block
 from penstock_trainer.problem import SPLITS, Category, Problem, Timestamp, load_problem
 
 BLOCK_ROWS = 8192
 GROUP_ROWS = 16 * BLOCK_ROWS
+METRIC = "rows"
+ASKED_SECONDS = 2
 UNLABELLED = "unlabelled"
 POSITIVE = "positive"  # statistics besides those of the splits: of the training rows whose binary label is 1
+WITH_LABEL = "with_label"  # and of each numeric column together with a regression's label, in the training rows
 COUNTS = ("rows", *SPLITS, UNLABELLED, "dead_letter")
 
 
@@ -47,10 +54,10 @@ class ReadPiece(beam.DoFn):
         self.reference, self.scratch = reference, scratch
 
     def setup(self) -> None:
-        self.columns = load_problem(self.reference).columns
+        self.problem = load_problem(self.reference)
 
     def process(self, element: Any) -> Iterator[Any]:
-        for number, (table, bad) in enumerate(sources.read_piece(element, self.columns)):
+        for number, (table, bad) in enumerate(sources.read_piece(element, self.problem.columns, self.problem.header)):
             name = f"{_name(element)}-{number:05d}"
             yield name, table.combine_chunks()
             if bad:
@@ -62,7 +69,7 @@ class ReadPiece(beam.DoFn):
 
 def _name(piece: Any) -> str:
     """A name for what is made of a piece: its file's, made unique by the folder's, and where it begins."""
-    folder = artifacts.digest_of(str(Path(piece.path).parent))[7:15]
+    folder = artifacts.digest_of(piece.path.rpartition("/")[0])[7:15]
     return f"{Path(piece.path).name}-{folder}-{piece.start:012d}"
 
 
@@ -71,12 +78,13 @@ class Prepare(beam.DoFn):
     side.
     """
 
-    def __init__(self, reference: str, scratch: str):
-        self.reference, self.scratch = reference, scratch
+    def __init__(self, reference: str, scratch: str, aloud: bool):
+        self.reference, self.scratch, self.aloud = reference, scratch, aloud
 
     def setup(self) -> None:
         self.problem = load_problem(self.reference)
         self.rows = 0
+        self.counter = Metrics.counter(METRIC, METRIC)
         self.progress = Progress()
         self.boundaries = self.problem.split.seconds()
         derive_reads, label_reads = graph.columns_read(self.problem)
@@ -97,35 +105,52 @@ class Prepare(beam.DoFn):
 
     def process(self, element: Any) -> Iterator[Any]:
         name, table = element
+        taken = {n: c for n, c in self.problem.columns.items() if n in self.reads or n in self.problem.inputs}
         raw = {
             n: parts.to_numpy(table[n], c)
-            for n, c in self.problem.columns.items()
-            if n in self.reads and not isinstance(c, Timestamp)
+            for n, c in taken.items()
+            if not isinstance(c, Timestamp) and (n in self.reads or not isinstance(c, Category))
         }
-        derived, label = self.compute({n: tf.constant(v) for n, v in raw.items()})
+        derived, label = self.compute({n: tf.constant(raw[n]) for n in self.reads})
         label = label.numpy()
         for column in self.label_reads:
             label[parts.is_missing(raw[column])] = np.nan
-        columns = {n: parts.to_arrow(table[n], c) for n, c in self.problem.inputs.items()}
-        columns |= {n: parts.to_arrow(pa.array(v.numpy()), self.problem.derived[n]) for n, v in derived.items()}
+        columns = {
+            n: table[n].dictionary_encode() if isinstance(c, Category) else pa.array(raw[n])
+            for n, c in self.problem.inputs.items()
+        }
+        for n, v in derived.items():
+            text = isinstance(self.problem.derived[n], Category)
+            columns[n] = parts.to_dictionary(v.numpy()) if text else pa.array(v.numpy())
         prepared = pa.table({**columns, "": pa.array(label)})
         splits = self._splits(table[self.problem.split.column], label)
         for number, split in enumerate((*SPLITS, UNLABELLED)):
-            rows = prepared.filter(pa.array(splits == number))
+            chosen = splits == number
+            rows = prepared if chosen.all() else prepared.filter(pa.array(chosen))
             if rows.num_rows:
                 self._count(split, rows)
                 path = f"{self.scratch}/{name}-{split}.arrow"
                 if split == "training" and self.problem.label.head == "binary":
                     self._count(POSITIVE, rows.filter(pc.greater(rows[""], 0.5)))
+                if split == "training" and self.problem.label.head == "regression":
+                    self._count_with_label(rows)
                 if split != UNLABELLED:
                     parts.write_part(path, rows)
                     yield parts.Part(split, path, rows.num_rows)
         self.rows += table.num_rows
-        self.progress.say(f"{self.rows:,} rows read")
+        self.counter.inc(table.num_rows)
+        if self.aloud:
+            self.progress.say(f"{self.rows:,} rows read")
 
     def finish_bundle(self) -> Iterator[Any]:
         for found in self.statistics.items():
             yield beam.pvalue.TaggedOutput("statistics", GlobalWindows.windowed_value(dict([found])))
+
+    def _count_with_label(self, rows: pa.Table) -> None:
+        label = rows[""].to_numpy()
+        numbers, _ = column_order(self.problem)
+        found: Any = {name: statistics.Comoment.of(rows[name].to_numpy(), label) for name in numbers}
+        self.statistics[WITH_LABEL] = statistics.merge(self.statistics.get(WITH_LABEL, {}), found)
 
     def _splits(self, moments: pa.ChunkedArray, label: np.ndarray) -> np.ndarray:
         """int64 of shape [rows]: the place of each row's split among training, validation, test, unlabelled."""
@@ -207,25 +232,27 @@ class WriteBlocks(beam.DoFn):
 
 
 def run(
-    problem: Problem, reference: str, files: list[Path], directory: Path, scratch: Path, options: list[str]
+    problem: Problem, reference: str, files: list[str], directory: Path, scratch: Path, options: list[str]
 ) -> dict[str, int]:
     """Run the pipeline into `directory` and return the counts of rows: `COUNTS`.
 
-    `reference` is how workers load `problem`; `options` are Beam's own (`runner_options`); `scratch` is a folder that
-    all workers reach and the caller removes.
+    `reference` is how workers load `problem`; `options` are Beam's own (`runners.beam_options`); `scratch` is a folder
+    that all workers reach and the caller removes.
     """
     for split in SPLITS:
         (directory / "examples" / split).mkdir(parents=True)
-    with beam.Pipeline(options=PipelineOptions(options)) as pipeline:
+    # The in-process runner answers nothing until it is done, and its workers print where the user reads.
+    in_process = PipelineOptions(options).view_as(StandardOptions).runner == runners.BEAM_NAMES["in-process"]
+    with watched(beam.Pipeline(options=PipelineOptions(options))) as pipeline:
         read = (
             pipeline
-            | "Files" >> beam.Create([str(path) for path in files])
+            | "Files" >> beam.Create(files)
             | "Spread files" >> Reshuffle()
-            | "Cut" >> beam.FlatMap(_pieces)
+            | "Cut" >> beam.FlatMap(sources.pieces, list(problem.header))
             | "Spread pieces" >> Reshuffle()
             | "Read" >> beam.ParDo(ReadPiece(reference, str(scratch))).with_outputs("dead_letters", main="batches")
         )
-        prepared = read.batches | "Prepare" >> beam.ParDo(Prepare(reference, str(scratch))).with_outputs(
+        prepared = read.batches | "Prepare" >> beam.ParDo(Prepare(reference, str(scratch), in_process)).with_outputs(
             "statistics", main="parts"
         )
         found = prepared.statistics | "Merge statistics" >> beam.CombineGlobally(MergeStatistics())
@@ -271,8 +298,39 @@ def group_parts(found: Any) -> Iterator[Any]:
                 number, group = number + 1, []
 
 
-def _pieces(path: Any) -> Iterator[Any]:
-    return sources.pieces(Path(path))
+@contextmanager
+def watched(pipeline: beam.Pipeline) -> Iterator[beam.Pipeline]:
+    """Runs the pipeline that was built inside to its end, and says how many rows it has read so far.
+
+    Raises:
+        RuntimeError: it failed or was cancelled.
+    """
+    yield pipeline
+    result, ended = pipeline.run(), Event()
+
+    def watch() -> None:
+        said = 0
+        while not PipelineState.is_terminal(result.state) and not ended.wait(ASKED_SECONDS):
+            rows = _counted(result)
+            if rows > said:
+                print(f"{rows:,} rows read", flush=True)
+                said = rows
+
+    watcher = Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        result.wait_until_finish()
+    finally:
+        ended.set()
+        watcher.join()
+    if result.state != PipelineState.DONE:
+        raise RuntimeError(f"the pipeline ended as {result.state}")
+
+
+def _counted(result: Any) -> int:
+    """The rows that a runner says were read so far: the committed ones, or where it commits none, the attempted."""
+    found = result.metrics().query(MetricsFilter().with_name(METRIC))["counters"]
+    return sum(counter.committed or counter.attempted or 0 for counter in found)
 
 
 class Progress:

@@ -10,8 +10,7 @@ again, row by row, to say what is wrong where.
 import csv
 import gzip
 import io
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 from typing import BinaryIO
 
 import numpy as np
@@ -19,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
+from penstock_trainer import files
 from penstock_trainer.errors import InputError
 from penstock_trainer.problem import Category, Column, Integer, Number, Timestamp, suggestion
 from penstock_trainer.sources import DeadLetter, Piece
@@ -29,11 +29,11 @@ LONGEST_RECORD = 64 << 20
 NEWLINE, QUOTE = b"\n", b'"'
 LARGEST_INTEGER = 2**24  # float32 holds every whole number up to here
 NULLS = ["", "NA", "NaN", "nan", "N/A", "null", "NULL", "None"]
-ARROW_TYPES = {Number: pa.float64(), Integer: pa.int64(), Category: pa.string(), Timestamp: pa.string()}
+ARROW_TYPES = {Number: pa.float32(), Integer: pa.int64(), Category: pa.string(), Timestamp: pa.string()}
 ZONED = r"(Z|[+-]\d\d:?\d\d)$"
 
 
-def pieces(path: Path) -> Iterator[Piece]:
+def pieces(path: str, header: Sequence[str] = ()) -> Iterator[Piece]:
     """The file cut into runs of whole records of at least `PIECE_BYTES`, by one fast scan for quotes and line breaks; a
     file of no more than that is not scanned.
 
@@ -41,37 +41,40 @@ def pieces(path: Path) -> Iterator[Piece]:
     also finds each piece's first line. A compressed file is one piece: nobody can begin in its middle.
     """
     with _open(path) as file:
-        header = _complete_lines(file.readline(), file)
-        start, line = len(header), 1 + header.count(NEWLINE)
-        size = path.stat().st_size
-        if path.suffix == ".gz" or start < size <= PIECE_BYTES:
-            yield Piece(str(path), start, None, line)
+        start, line = 0, 1
+        if not header:
+            first_line = _complete_lines(file.readline(), file)
+            start, line = len(first_line), 1 + first_line.count(NEWLINE)
+        if path.endswith(".gz") or start < files.size(path) <= PIECE_BYTES:
+            yield Piece(path, start, None, line)
             return
         end = start
         for block, first in _whole_records(file, path, line):
             if end - start >= PIECE_BYTES:
-                yield Piece(str(path), start, end, line)
+                yield Piece(path, start, end, line)
                 start, line = end, first
             end += len(block)
         if end > start:
-            yield Piece(str(path), start, end, line)
+            yield Piece(path, start, end, line)
 
 
-def read_piece(piece: Piece, columns: Mapping[str, Column]) -> Iterator[tuple[pa.Table, list[DeadLetter]]]:
+def read_piece(
+    piece: Piece, columns: Mapping[str, Column], header: Sequence[str] = ()
+) -> Iterator[tuple[pa.Table, list[DeadLetter]]]:
     """The piece's rows, block by block: (rows that fit, those that do not).
 
     Raises:
         InputError: the file lacks a column of the schema, or a record does not end.
     """
-    path = Path(piece.path)
+    path = piece.path
     with _open(path) as file:
-        names = header_names(path, _complete_lines(file.readline(), file), columns)
+        names = list(header) or header_names(path, _complete_lines(file.readline(), file), columns)
         file.seek(piece.start)
         for block, first in _whole_records(file, path, piece.line, piece.end):
             yield _parse(path, block, first, names, columns)
 
 
-def _whole_records(file: BinaryIO, path: Path, line: int, end: int | None = None) -> Iterator[tuple[bytes, int]]:
+def _whole_records(file: BinaryIO, path: str, line: int, end: int | None = None) -> Iterator[tuple[bytes, int]]:
     """The file from where it stands to `end`, in blocks of whole records, each with its first line; `line` is where it
     stands.
     """
@@ -93,7 +96,7 @@ def _whole_records(file: BinaryIO, path: Path, line: int, end: int | None = None
             return
 
 
-def header_names(path: Path, header: bytes, columns: Mapping[str, Column]) -> list[str]:
+def header_names(path: str, header: bytes, columns: Mapping[str, Column]) -> list[str]:
     """The names in a header line, once every column of the schema is among them."""
     try:
         names = next(csv.reader([header.decode("utf-8-sig")]), [])
@@ -109,14 +112,26 @@ def header_names(path: Path, header: bytes, columns: Mapping[str, Column]) -> li
     return names
 
 
-def check_file(path: Path, columns: Mapping[str, Column]) -> None:
+def check_file(path: str, columns: Mapping[str, Column], header: Sequence[str] = ()) -> None:
     """Raise InputError when the file cannot hold the schema's columns; reads its first line only."""
     with _open(path) as file:
-        header_names(path, _complete_lines(file.readline(), file), columns)
+        line = _complete_lines(file.readline(), file)
+    if not header:
+        header_names(path, line, columns)
+        return
+    fields = next(csv.reader([line.decode("utf-8-sig", errors="replace")]), [])
+    if len(fields) != len(header):
+        raise InputError(
+            f"{path} has {len(fields)} fields in its first line, and the problem's header names {len(header)}"
+        )
+    if fields == list(header):
+        raise InputError(f"{path} begins with a header line: the problem must not give `header`, or not for this file")
 
 
-def _open(path: Path) -> BinaryIO:
-    return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")  # pyright: ignore[reportReturnType]
+def _open(path: str) -> BinaryIO:
+    if path.endswith(".gz"):
+        return gzip.open(files.source(path), "rb")  # pyright: ignore[reportReturnType]
+    return files.open_file(path)
 
 
 def _complete_lines(line: bytes, file: BinaryIO) -> bytes:
@@ -142,7 +157,7 @@ def _count(content: bytes, character: bytes, end: int | None = None) -> int:
 
 
 def _parse(
-    path: Path, block: bytes, line: int, names: list[str], columns: Mapping[str, Column]
+    path: str, block: bytes, line: int, names: list[str], columns: Mapping[str, Column]
 ) -> tuple[pa.Table, list[DeadLetter]]:
     try:
         table = _read(block, names, columns)
@@ -195,7 +210,7 @@ def _fits(table: pa.Table, columns: Mapping[str, Column]) -> bool:
 
 
 def _sift(
-    path: Path, block: bytes, line: int, names: list[str], columns: Mapping[str, Column]
+    path: str, block: bytes, line: int, names: list[str], columns: Mapping[str, Column]
 ) -> tuple[bytes, list[DeadLetter]]:
     """The records of `block` that fit, as CSV again, and the others."""
     good, bad = io.StringIO(), []
@@ -213,7 +228,7 @@ def _sift(
         else:
             name, value, reason = fault
             shown = value.encode("utf-8", "backslashreplace").decode()[:200]
-            bad.append(DeadLetter(str(path), start, name, shown, reason))
+            bad.append(DeadLetter(path, start, name, shown, reason))
     return good.getvalue().encode(), bad
 
 

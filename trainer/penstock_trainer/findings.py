@@ -5,12 +5,13 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from penstock_trainer.problem import Problem
-from penstock_trainer.statistics import CategoryStatistics, ColumnStatistics, NumberStatistics, Statistics
+from penstock_trainer.statistics import CategoryStatistics, ColumnStatistics, Comoment, NumberStatistics, Statistics
 
 MOSTLY_MISSING = 0.5
 MISSING_MOVED = 0.1
 UNSEEN_SHARE = 0.01
 GIVES_AWAY = 0.9
+CORRELATES = 0.98
 
 
 def findings(problem: Problem, found: Mapping[str, Statistics]) -> Iterator[tuple[str, str]]:
@@ -32,6 +33,14 @@ def findings(problem: Problem, found: Mapping[str, Statistics]) -> Iterator[tupl
                 name,
                 f"tells the label almost by itself: its distributions for the two labels are {distance:.2f} apart, "
                 "of 1; is it known before the moment of prediction?",
+            )
+    for name, together in found.get("with_label", {}).items():
+        assert isinstance(together, Comoment)
+        if abs(together.correlation) > CORRELATES:
+            yield (
+                name,
+                f"tells the label almost by itself: their correlation is {together.correlation:.3f}; is it known "
+                "before the moment of prediction?",
             )
 
 

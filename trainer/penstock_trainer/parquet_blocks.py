@@ -3,14 +3,14 @@
 # pyright: reportAttributeAccessIssue=false
 # (pyarrow.compute makes its functions at import.)
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pyarrow.types as pt
 
+from penstock_trainer import files
 from penstock_trainer.csv_blocks import ARROW_TYPES, LARGEST_INTEGER
 from penstock_trainer.errors import InputError
 from penstock_trainer.problem import Category, Column, Integer, Number, Timestamp, suggestion
@@ -19,21 +19,25 @@ from penstock_trainer.sources import DeadLetter, Piece
 BATCH_ROWS = 32_768
 
 
-def pieces(path: Path) -> Iterator[Piece]:
+def pieces(path: str, header: Sequence[str] = ()) -> Iterator[Piece]:  # noqa: ARG001 - a Parquet file has its own
     """The file's row groups, one a piece."""
     metadata = _open(path).metadata
     row = 1
     for group in range(metadata.num_row_groups):
-        yield Piece(str(path), group, group + 1, row)
+        yield Piece(path, group, group + 1, row)
         row += metadata.row_group(group).num_rows
 
 
-def read_piece(piece: Piece, columns: Mapping[str, Column]) -> Iterator[tuple[pa.Table, list[DeadLetter]]]:
+def read_piece(
+    piece: Piece,
+    columns: Mapping[str, Column],
+    header: Sequence[str] = (),  # noqa: ARG001
+) -> Iterator[tuple[pa.Table, list[DeadLetter]]]:
     """The piece's rows, batch by batch: (rows that fit, those that do not)."""
     assert piece.end is not None
     row = piece.line
     groups = list(range(piece.start, piece.end))
-    for batch in _open(Path(piece.path)).iter_batches(BATCH_ROWS, row_groups=groups, columns=list(columns)):
+    for batch in _open(piece.path).iter_batches(BATCH_ROWS, row_groups=groups, columns=list(columns)):
         raw = pa.Table.from_batches([batch]).select(list(columns))
         faults = {name: _faults(raw[name], column) for name, column in columns.items()}
         good, letters = _sift(raw, faults, piece.path, row)
@@ -42,7 +46,7 @@ def read_piece(piece: Piece, columns: Mapping[str, Column]) -> Iterator[tuple[pa
         row += raw.num_rows
 
 
-def check_file(path: Path, columns: Mapping[str, Column]) -> None:
+def check_file(path: str, columns: Mapping[str, Column], header: Sequence[str] = ()) -> None:  # noqa: ARG001
     """Raise InputError when a column is missing or of a type that does not fit its declaration."""
     schema = _open(path).schema_arrow
     for name, column in columns.items():
@@ -55,9 +59,9 @@ def check_file(path: Path, columns: Mapping[str, Column]) -> None:
             raise InputError(f"column {name!r} is declared a {column.type}, but {path} has it as {type_}")
 
 
-def _open(path: Path) -> pq.ParquetFile:
+def _open(path: str) -> pq.ParquetFile:
     try:
-        return pq.ParquetFile(path)
+        return pq.ParquetFile(files.source(path))
     except pa.ArrowInvalid as exc:
         raise InputError(f"{path} is no Parquet file: {exc}") from exc
 
@@ -77,9 +81,11 @@ def _faults(values: pa.ChunkedArray, column: Column) -> list[tuple[pa.ChunkedArr
     found = []
     if column.required:
         found.append((values.is_null(), "the column is required and the value is missing"))
+        if isinstance(column, Category):
+            found.append((pc.equal(values.cast(pa.string()), ""), "the column is required and the value is empty"))
     if isinstance(column, Number | Integer):
         numbers = _numbers(values)
-        finite = pc.is_finite(numbers)
+        finite = pc.is_finite(numbers.cast(pa.float32()))
         # A NaN in a Parquet file stands for a missing value, as data frames write them.
         found.append((pc.invert(pc.or_(finite, pc.is_nan(numbers))), "not a finite number"))
         if column.required:
@@ -116,7 +122,8 @@ def _convert(values: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
         numbers = _numbers(values)
         return pc.if_else(pc.is_nan(numbers), pa.scalar(None, pa.float64()), numbers).cast(ARROW_TYPES[type(column)])
     if isinstance(column, Category):
-        return values.cast(pa.string())
+        text = values.cast(pa.string())
+        return pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
     moments = values.cast(pa.timestamp("s"), safe=False) if pt.is_date(values.type) else values
     if moments.type.tz is None:
         moments = pc.assume_timezone(moments, "UTC")

@@ -29,28 +29,24 @@ class Part:
 def to_numpy(values: pa.ChunkedArray, column: Any) -> np.ndarray:
     """As the graph takes it: float32 with NaN, or text with the empty string, where missing."""
     if isinstance(column, Category):
-        return values.fill_null("").to_numpy().astype(object)
-    return values.cast(pa.float64()).to_numpy().astype(np.float32)
+        return values.cast(pa.string()).fill_null("").to_numpy().astype(object)
+    return values.cast(pa.float32()).fill_null(np.nan).to_numpy()
 
 
 def is_missing(values: np.ndarray) -> np.ndarray:
     return values == "" if values.dtype == object else np.isnan(values)
 
 
-def to_arrow(values: Any, column: Any) -> Any:
-    """As parts hold it: float32 with NaN where missing, or text by dictionary with null where missing."""
-    if isinstance(column, Category):
-        text = values.cast(pa.string())
-        return pc.dictionary_encode(pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text))
-    if isinstance(values, pa.ChunkedArray):
-        return pa.array(to_numpy(values, column))
-    return values
+def to_dictionary(text: np.ndarray) -> pa.DictionaryArray:
+    """The graph's text as parts hold it: by dictionary, with null where missing."""
+    values = pa.array(text).cast(pa.string())
+    return pc.dictionary_encode(pc.if_else(pc.equal(values, ""), pa.scalar(None, pa.string()), values))
 
 
 def codes_of(values: pa.ChunkedArray, ranks: Mapping[str, int]) -> np.ndarray:
     """int32 codes of the categories, shape [rows], given each one's rank among the training rows."""
     codes = []
-    for chunk in values.chunks:
+    for chunk in values.unify_dictionaries().chunks:
         words = chunk.dictionary.to_pylist()
         local = np.array([*(ranks.get(word, UNKNOWN) for word in words), MISSING], np.int32)
         unknown = np.flatnonzero(local == UNKNOWN)

@@ -5,14 +5,13 @@
 About 9 seconds for the 336,776 flights on two cores, 5 of them to import TensorFlow and Beam.
 """
 
-import glob
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from penstock_trainer import artifacts, beam_pipeline, graph, report, sources
+from penstock_trainer import artifacts, beam_pipeline, files, graph, report, runners, sources
 from penstock_trainer.errors import InputError
 from penstock_trainer.problem import load_problem
 from penstock_trainer.stages import Stage, code_digest, write_lineage
@@ -22,25 +21,39 @@ BYTES_PER_PROCESS = 512 << 20  # a process costs seconds to start: less than thi
 
 
 def run_stage(
-    reference: str, patterns: list[str], root: Path, bad_rows_allowed: float, processes: int | None = None
+    reference: str,
+    patterns: list[str],
+    root: Path,
+    bad_rows_allowed: float,
+    processes: int | None = None,
+    runner: str = "in-process",
+    given: Sequence[str] = (),
 ) -> None:
     """Prepare the raw files that `patterns` name and seal the dataset.
 
-    `processes` work side by side; None: one for every `BYTES_PER_PROCESS` of raw files, up to one a core.
+    `runner` is one of `runners.BEAM_NAMES`, `given` are Beam's own options for it. In process, `processes` work side by
+    side; None: one for every `BYTES_PER_PROCESS` of raw files, up to one a core.
 
     Raises:
         InputError: no file matches, a file lacks a column, the problem's functions do not fit its columns, or more
             than the allowed share of rows is malformed.
     """
+    if runner == "dataflow":
+        raise InputError(
+            f"runner 'dataflow': artifacts are kept in {root}, a folder of this machine, which Dataflow's workers do "
+            "not reach; artifacts on gs:// are not supported yet"
+        )
     if reference.endswith(".py"):
         reference = str(Path(reference).resolve())
     problem = load_problem(reference)
-    files = find_files(patterns)
-    for path in files:
-        sources.check_file(path, problem.columns)
+    paths = find_files(patterns)
+    for path in paths:
+        sources.check_file(path, problem.columns, problem.header)
     graph.check(problem)
-    raw = _raw_manifest(files)
+    raw = _raw_manifest(paths)
     parameters = {"bad_rows_allowed": bad_rows_allowed, "columns": {n: repr(c) for n, c in problem.columns.items()}}
+    if problem.header:
+        parameters["header"] = list(problem.header)
     parameters |= {"derived": {n: repr(c) for n, c in problem.derived.items()}, "split": repr(problem.split)}
     code = code_digest("preprocess", problem, problem.derive, problem.label.of)
     stage = Stage("dataset", root, {"raw": raw.digest}, parameters, code)
@@ -48,11 +61,13 @@ def run_stage(
     if manifest:
         stage.report(manifest, reused=True)
         return
-    size = sum(path.stat().st_size for path in files)
+    size = sum(files.size(path) for path in paths)
     processes = processes or max(1, min(os.cpu_count() or 1, size // BYTES_PER_PROCESS))
-    print(f"{len(files)} files, {size / 1e6:,.1f} MB, {processes} processes", flush=True)
+    where = f"{processes} processes" if runner == "in-process" else runner
+    print(f"{len(paths)} files, {size / 1e6:,.1f} MB, {where}", flush=True)
     with stage.fresh_scratch(), artifacts.building(root, stage.kind, stage.key) as directory:
-        counts = beam_pipeline.run(problem, reference, files, directory, stage.scratch, runner_options(processes))
+        options = runners.beam_options(runner, processes, given, stage.scratch)
+        counts = beam_pipeline.run(problem, reference, paths, directory, stage.scratch, options)
         print(", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in counts.items()), flush=True)
         _refuse_bad_rows(counts, bad_rows_allowed, directory, stage)
         (directory / "report.html").write_text(report.page(problem, read_statistics(directory), counts))
@@ -61,46 +76,29 @@ def run_stage(
     stage.report(manifest, reused=False)
 
 
-def runner_options(processes: int) -> list[str]:
-    """Beam's options for its in-process runner, with one or several processes.
-
-    The runner is always named: without one Beam looks for Prism's binary and falls back in silence.
-    """
-    runner = ["--runner=FnApiRunner"]
-    if processes > 1:
-        runner += ["--direct_running_mode=multi_processing", f"--direct_num_workers={processes}"]
-    return runner
-
-
-def find_files(patterns: list[str]) -> list[Path]:
-    """The raw files that the patterns name: a file, those in a folder (`sources.PATTERNS`), or a glob.
+def find_files(patterns: list[str]) -> list[str]:
+    """The raw files that the patterns name: a file, those in a folder (`sources.ENDINGS`), or a glob.
 
     Raises:
         InputError: a pattern matches nothing.
     """
-    files: set[Path] = set()
+    found: set[str] = set()
     for pattern in patterns:
-        path = Path(pattern)
-        inside = [each for kind in sources.PATTERNS for each in path.glob(kind)] if path.is_dir() else []
-        found = (
-            [path] if path.is_file() else inside or [Path(name) for name in sorted(glob.glob(pattern, recursive=True))]
-        )
-        found = [each for each in found if each.is_file()]
-        if not found:
+        named = files.find(pattern, sources.ENDINGS)
+        if not named:
             raise InputError(f"raw: {pattern!r} matches no CSV or Parquet file")
-        files.update(found)
-    return sorted(files)
+        found.update(named)
+    return sorted(found)
 
 
-def _raw_manifest(files: list[Path]) -> artifacts.Manifest:
+def _raw_manifest(paths: list[str]) -> artifacts.Manifest:
     """The seal of the folder the files are all of, if it has one, else one made of the files' digests."""
-    folder = files[0].parent
+    folder = Path(paths[0]).parent
     if (folder / artifacts.MANIFEST).exists():
         manifest = artifacts.verify(folder)
-        if set(manifest.files) == {path.name for path in files}:
+        if {str(folder / name) for name in manifest.files} == set(paths):
             return manifest
-    digests = {str(path): artifacts.file_digest(path) for path in files}
-    return artifacts.Manifest(kind="raw", files=digests, inputs={}, code="")
+    return artifacts.Manifest(kind="raw", files={path: files.digest(path) for path in paths}, inputs={}, code="")
 
 
 def _refuse_bad_rows(counts: Mapping[str, int], allowed: float, directory: Path, stage: Stage) -> None:

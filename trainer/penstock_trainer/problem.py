@@ -10,7 +10,7 @@ import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -127,6 +127,7 @@ class Problem:
     `hyperparameters`: what the model function and the training read: values or ranges; `learning_rate` and `batch_size`
     are training's own.
     `raw`: writes bundled raw files: (directory, rows or None, shards) -> number of rows written.
+    `header`: the names of all columns of the CSV files, in their order, where the files have no header line.
     """
 
     name: str
@@ -139,6 +140,7 @@ class Problem:
     derived: Mapping[str, Column] = field(default_factory=dict)
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
     raw: Callable[[Path, int | None, int], int] | None = None
+    header: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         for feature in self.features:
@@ -149,6 +151,11 @@ class Problem:
         if not isinstance(split, Timestamp):
             raise InputError(f"split: {self.split.column!r} is no Timestamp column of problem {self.name!r}")
         self.split.seconds()
+        if self.header and (absent := [name for name in self.columns if name not in self.header]):
+            raise InputError(
+                f"header: problem {self.name!r} declares column {absent[0]!r}, which it does not name"
+                + suggestion(absent[0], self.header)
+            )
         clash = sorted(self.columns.keys() & self.derived.keys())
         if clash:
             raise InputError(f"derived column {clash[0]!r} has the name of a raw column")

@@ -84,6 +84,8 @@ def _top(column: CategoryStatistics) -> str:
         f"<tr><td>{_text(word[:40])}</td><td class=number>{column.categories[word] / column.count:.1%}</td></tr>"
         for word in shown
     )
+    if column.pruned:
+        lines += f"<tr><td class=soft colspan=2>counts may be up to {column.undercount:,} rows too low</td></tr>"
     return f"<p>{column.distinct:,} categories</p><table>{lines}</table>"
 
 

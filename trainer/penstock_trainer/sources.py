@@ -1,13 +1,12 @@
 """Raw files in pieces that machines read side by side, whatever their format."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from penstock_trainer.problem import Column
 
-PATTERNS = ("*.csv", "*.csv.gz", "*.parquet")
+ENDINGS = (".csv", ".csv.gz", ".parquet")
 
 
 @dataclass(frozen=True)
@@ -35,22 +34,24 @@ class DeadLetter:
     reason: str
 
 
-def pieces(path: Path) -> Iterator[Piece]:
-    """The file, cut."""
-    return _format(path).pieces(path)
+def pieces(path: str, header: Sequence[str] = ()) -> Iterator[Piece]:
+    """The file, cut. `header`: the names of a CSV file's columns, where it has no line of its own for them."""
+    return _format(path).pieces(path, header)
 
 
-def read_piece(piece: Piece, columns: Mapping[str, Column]) -> Iterator[tuple[Any, list[DeadLetter]]]:
+def read_piece(
+    piece: Piece, columns: Mapping[str, Column], header: Sequence[str] = ()
+) -> Iterator[tuple[Any, list[DeadLetter]]]:
     """The piece's rows, batch by batch: (Arrow table of the rows that fit the schema, those that do not)."""
-    return _format(Path(piece.path)).read_piece(piece, columns)
+    return _format(piece.path).read_piece(piece, columns, header)
 
 
-def check_file(path: Path, columns: Mapping[str, Column]) -> None:
-    """Raise InputError when the file cannot hold the schema's columns; reads its header only."""
-    _format(path).check_file(path, columns)
+def check_file(path: str, columns: Mapping[str, Column], header: Sequence[str] = ()) -> None:
+    """Raise InputError when the file cannot hold the schema's columns; reads its beginning only."""
+    _format(path).check_file(path, columns, header)
 
 
-def _format(path: Path) -> Any:
+def _format(path: str) -> Any:
     from penstock_trainer import csv_blocks, parquet_blocks
 
-    return parquet_blocks if path.suffix == ".parquet" else csv_blocks
+    return parquet_blocks if path.endswith(".parquet") else csv_blocks

@@ -11,7 +11,7 @@ import base64
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -49,13 +49,14 @@ class NumberStatistics:
             return cls(missing=int(values.size))
         wide = present.astype(np.float64)
         mean = float(wide.mean())
+        wide -= mean
         sketch = kll_floats_sketch(KLL_K)
         sketch.update(present)
         return cls(
             count=int(present.size),
             missing=int(values.size - present.size),
             mean=mean,
-            m2=float(((wide - mean) ** 2).sum()),
+            m2=float(np.square(wide, out=wide).sum()),
             min=float(present[0]),
             max=float(present[-1]),
             quantiles=sketch,
@@ -116,8 +117,9 @@ class NumberStatistics:
 class CategoryStatistics:
     """Of a category column: `count` rows with a value, `missing` without, and the count of each category kept.
 
-    At most `MAX_CATEGORIES` are kept, the most frequent so far; `pruned` rows belong to categories that were let go.
-    `distinct` estimates how many categories there are in all.
+    At most `MAX_CATEGORIES` are kept, the most frequent so far; `pruned` rows belong to categories that were let go,
+    and `sketch` has seen those. A category's count is exact where none was let go; else up to `undercount` of its rows
+    may be among the pruned ones, and one that is not kept has no more rows than that.
     """
 
     count: int = 0
@@ -125,15 +127,15 @@ class CategoryStatistics:
     pruned: int = 0
     categories: Counter[str] = field(default_factory=Counter)
     sketch: hll_sketch = field(default_factory=lambda: hll_sketch(HLL_LG_K))
+    undercount: int = 0
 
     @classmethod
     def of(cls, categories: Iterable[str], counts: Iterable[int], missing: int) -> "CategoryStatistics":
         """Of one batch: its distinct categories, how often each occurs, and how many rows have none."""
-        statistics = cls(missing=missing)
+        found: Counter[str] = Counter()
         for category, count in zip(categories, counts, strict=True):
-            statistics.categories[category] += int(count)
-            statistics.count += int(count)
-            statistics.sketch.update(category)
+            found[category] += int(count)
+        statistics = cls(found.total(), missing, categories=found)
         statistics.bound()
         return statistics
 
@@ -142,18 +144,20 @@ class CategoryStatistics:
         self.count += other.count
         self.missing += other.missing
         self.pruned += other.pruned
+        self.undercount += other.undercount
         self.categories.update(other.categories)
-        union = hll_union(HLL_LG_K)
-        union.update(self.sketch)
-        union.update(other.sketch)
-        self.sketch = union.get_result()
+        if not other.sketch.is_empty():
+            union = hll_union(HLL_LG_K)
+            union.update(self.sketch)
+            union.update(other.sketch)
+            self.sketch = union.get_result()
         self.bound()
         return self
 
     @property
     def distinct(self) -> int:
         """How many categories occur: exact where none was let go, else estimated."""
-        return round(self.sketch.get_estimate()) if self.pruned else len(self.categories)
+        return round(self._every().get_estimate()) if self.pruned else len(self.categories)
 
     def ranked(self) -> list[str]:
         """The categories kept, the most frequent first; ties by name. A category's place here is its code."""
@@ -166,9 +170,10 @@ class CategoryStatistics:
             "count": self.count,
             "missing": self.missing,
             "pruned": self.pruned,
+            "undercount": self.undercount,
             "distinct": self.distinct,
             "categories": {category: self.categories[category] for category in self.ranked()},
-            "hll": base64.b64encode(self.sketch.serialize_compact()).decode(),
+            "hll": base64.b64encode(self._every().serialize_compact()).decode(),
         }
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -179,15 +184,85 @@ class CategoryStatistics:
     def from_json(cls, value: Mapping[str, Any]) -> "CategoryStatistics":
         """What `to_json` wrote."""
         sketch = hll_sketch.deserialize(base64.b64decode(value["hll"]))
-        return cls(value["count"], value["missing"], value["pruned"], Counter(value["categories"]), sketch)
+        categories = Counter(value["categories"])
+        undercount = value.get("undercount", value["pruned"])  # absent where an earlier release wrote it
+        return cls(value["count"], value["missing"], value["pruned"], categories, sketch, undercount)
+
+    def _every(self) -> hll_sketch:
+        """A sketch of all categories, those kept included."""
+        every = hll_sketch.deserialize(self.sketch.serialize_compact())
+        for category in self.categories:
+            every.update(category)
+        return every
 
     def bound(self, most: int | None = None) -> None:
         """Where more than `most` categories (`MAX_CATEGORIES`) are kept, the rarest go until half as many are left."""
         most = MAX_CATEGORIES if most is None else most
         if len(self.categories) > most:
-            kept = Counter({category: self.categories[category] for category in self.ranked()[: most // 2]})
-            self.pruned += self.categories.total() - kept.total()
-            self.categories = kept
+            ranked = self.ranked()
+            kept, let_go = ranked[: most // 2], ranked[most // 2 :]
+            for category in let_go:
+                self.sketch.update(category)
+            self.undercount += self.categories[let_go[0]]
+            before = self.categories.total()
+            self.categories = Counter({category: self.categories[category] for category in kept})
+            self.pruned += before - self.categories.total()
+
+
+@dataclass
+class Comoment:
+    """Of two numeric columns, over the `count` rows that have both: the means, and the sums of squares and products of
+    the deviations from them.
+    """
+
+    count: int = 0
+    mean_x: float = 0.0
+    mean_y: float = 0.0
+    m2_x: float = 0.0
+    m2_y: float = 0.0
+    product: float = 0.0
+
+    @classmethod
+    def of(cls, x: np.ndarray, y: np.ndarray) -> "Comoment":
+        """Of one batch: float32, shape [rows], NaN where missing."""
+        both = ~(np.isnan(x) | np.isnan(y))
+        x, y = x[both].astype(np.float64), y[both].astype(np.float64)
+        if not x.size:
+            return cls()
+        mean_x, mean_y = float(x.mean()), float(y.mean())
+        x -= mean_x
+        y -= mean_y
+        sums = (float(values.sum()) for values in (np.square(x), np.square(y), x * y))
+        return cls(int(x.size), mean_x, mean_y, *sums)
+
+    def merge(self, other: "Comoment") -> "Comoment":
+        """Of the rows of both, by Chan's parallel formula; `self` takes `other` in and is returned."""
+        if not other.count:
+            return self
+        count = self.count + other.count
+        x, y, weight = other.mean_x - self.mean_x, other.mean_y - self.mean_y, self.count * other.count / count
+        self.m2_x += other.m2_x + x * x * weight
+        self.m2_y += other.m2_y + y * y * weight
+        self.product += other.product + x * y * weight
+        self.mean_x += x * other.count / count
+        self.mean_y += y * other.count / count
+        self.count = count
+        return self
+
+    @property
+    def correlation(self) -> float:
+        """Pearson's, from -1 to 1; 0 where one of the columns has one value."""
+        scale = (self.m2_x * self.m2_y) ** 0.5
+        return max(-1.0, min(1.0, self.product / scale)) if scale else 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object that `from_json` of this and later releases reads."""
+        return {"type": "comoment", **asdict(self)}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Comoment":
+        """What `to_json` wrote."""
+        return cls(**{name: value[name] for name in asdict(cls())})
 
 
 ColumnStatistics: TypeAlias = NumberStatistics | CategoryStatistics
@@ -214,11 +289,13 @@ def from_json(value: Mapping[str, Any]) -> Statistics:
     """
     if value["format"] > FORMAT:
         raise InputError(f"statistics have format {value['format']}; this release reads up to {FORMAT}")
-    types = {"number": NumberStatistics, "category": CategoryStatistics}
+    types = {"number": NumberStatistics, "category": CategoryStatistics, "comoment": Comoment}
     return {name: types[column["type"]].from_json(column) for name, column in value["columns"].items()}
 
 
 def read_statistics(dataset: Path) -> dict[str, Statistics]:
-    """A dataset's statistics: by split, and `positive`, the training rows whose binary label is 1."""
+    """A dataset's statistics: by split; `positive`, the training rows whose binary label is 1; `with_label`, the
+    comoments of each numeric column with a regression's label in the training rows.
+    """
     found = json.loads((dataset / "statistics.json").read_text())
     return {split: from_json(columns) for split, columns in found.items()}

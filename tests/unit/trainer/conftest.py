@@ -2,9 +2,16 @@
 
 import json
 import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import go_programs
+import pyarrow.fs as pa_fs
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -67,3 +74,32 @@ def study(artifacts, raw, dataset) -> Result:
 def model(artifacts, dataset, study) -> Result:
     flags = ("--dataset", dataset.path, "--study", study.path, "--epochs", 2)
     return run("train", "--problem", "flights", "--artifacts", artifacts, *flags, folder=artifacts)
+
+
+@pytest.fixture(scope="session")
+def storage_process() -> Iterator[str]:
+    """A real emulator of Cloud Storage; the host and port where it listens."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        host = f"127.0.0.1:{free.getsockname()[1]}"
+    command = [str(go_programs.program("fake-gcs-server")), "-backend", "memory", "-scheme", "http"]
+    command += ["-host", "127.0.0.1", "-port", host.partition(":")[2], "-public-host", host, "-log-level", "error"]
+    process = subprocess.Popen(command)
+    try:
+        for _ in range(200):
+            try:
+                socket.create_connection((host.partition(":")[0], int(host.partition(":")[2]))).close()
+                break
+            except ConnectionRefusedError:
+                time.sleep(0.05)
+        yield host
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@pytest.fixture
+def storage(storage_process: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The emulator's buckets; the trainer is told of it as Google's own clients are."""
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://{storage_process}")
+    return pa_fs.GcsFileSystem(anonymous=True, scheme="http", endpoint_override=storage_process, project_id="test")

@@ -16,8 +16,8 @@ HEADER = "when,name,other,size,count\n"
 GOOD = "2013-01-01T05:00:00Z,oak,x,1.5,3\n"
 
 
-def read_all(path, columns):
-    return [batch for piece in pieces(path) for batch in read_piece(piece, columns)]
+def read_all(path, columns, header=()):
+    return [batch for piece in pieces(str(path), header) for batch in read_piece(piece, columns, header)]
 
 
 def read(path, text, columns=COLUMNS):
@@ -66,7 +66,7 @@ def test_a_large_file_is_cut_into_pieces_that_together_are_the_file(file, monkey
     monkeypatch.setattr(csv_blocks, "PIECE_BYTES", 200)
     records = [f'2013-01-01T05:00:00Z,"tree\n{n}, ""tall""",x,{n}.5,{n}\n' for n in range(100)]
     file.write_text(HEADER + "".join(records[:50]) + "bad\n" + "".join(records[50:]))
-    cut = list(pieces(file))
+    cut = list(pieces(str(file)))
     assert len(cut) > 10
     assert [piece.start for piece in cut[1:]] == [piece.end for piece in cut[:-1]]
     batches = [batch for piece in reversed(cut) for batch in read_piece(piece, COLUMNS)]
@@ -102,13 +102,33 @@ def test_a_gzipped_file_without_a_last_line_break_reads_the_same(tmp_path):
 def test_a_column_the_file_lacks_is_named_with_the_closest_one(file):
     file.write_text("when,nam,size,count\n")
     with pytest.raises(InputError, match=r"column 'name' .* did you mean 'nam'"):
-        check_file(file, COLUMNS)
+        check_file(str(file), COLUMNS)
+
+
+def test_a_file_without_a_header_line_is_read_by_the_names_the_problem_gives(file, monkeypatch):
+    monkeypatch.setattr(csv_blocks, "BLOCK_BYTES", 64)
+    monkeypatch.setattr(csv_blocks, "PIECE_BYTES", 200)
+    header = HEADER.strip().split(",")
+    file.write_text(GOOD * 20 + "bad\n" + GOOD)
+    check_file(str(file), COLUMNS, header)
+    batches = read_all(file, COLUMNS, header)
+    assert sum(table.num_rows for table, _ in batches) == 21
+    assert [letter.line for _, bad in batches for letter in bad] == [21]
+
+
+def test_a_header_that_does_not_fit_the_files_is_refused(file):
+    file.write_text(GOOD)
+    with pytest.raises(InputError, match="5 fields in its first line, and the problem's header names 2"):
+        check_file(str(file), COLUMNS, ["when", "name"])
+    file.write_text(HEADER + GOOD)
+    with pytest.raises(InputError, match="begins with a header line"):
+        check_file(str(file), COLUMNS, HEADER.strip().split(","))
 
 
 def test_an_empty_file_is_refused(file):
     file.touch()
     with pytest.raises(InputError, match="empty"):
-        check_file(file, COLUMNS)
+        check_file(str(file), COLUMNS)
 
 
 def test_a_quote_that_never_closes_is_refused_before_it_fills_the_memory(file, monkeypatch):

@@ -4,7 +4,7 @@ from scipy.stats import ks_2samp
 
 from penstock_trainer import report
 from penstock_trainer.findings import findings, separation
-from penstock_trainer.statistics import CategoryStatistics, NumberStatistics
+from penstock_trainer.statistics import CategoryStatistics, Comoment, NumberStatistics
 
 from ._toy import problem
 
@@ -46,6 +46,17 @@ def found(**training):
             },
             "size",
             "tells the label almost by itself",
+        ),
+        (
+            {
+                "training": {"size": numbers(np.arange(100)), "same": numbers(np.arange(100))},
+                "with_label": {
+                    "size": Comoment.of(np.arange(100, dtype=np.float32), -np.arange(100, dtype=np.float32)),
+                    "same": Comoment.of(np.arange(100, dtype=np.float32), RANDOM.normal(size=100)),
+                },
+            },
+            "size",
+            "their correlation is -1.000",
         ),
     ],
 )

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock_trainer import statistics
-from penstock_trainer.statistics import CategoryStatistics, NumberStatistics
+from penstock_trainer.statistics import CategoryStatistics, Comoment, NumberStatistics
 
 numbers = st.lists(st.one_of(st.just(float("nan")), st.floats(-1e6, 1e6, width=32)), max_size=60)
 
@@ -80,3 +80,32 @@ def test_statistics_come_back_from_json_as_they_were():
     assert statistics.to_json(right) == statistics.to_json(left)
     assert isinstance(right["c"], CategoryStatistics)
     assert right["c"].ranked() == ["ä", "b"]
+
+
+@given(st.lists(numbers, min_size=1, max_size=6))
+def test_a_correlation_is_that_of_the_whole_however_the_rows_are_split(batches):
+    random, merged = np.random.default_rng(0), Comoment()
+    pairs = [(np.array(batch, np.float32), random.normal(size=len(batch)).astype(np.float32)) for batch in batches]
+    for x, y in pairs:
+        merged.merge(Comoment.of(x, y))
+    x, y = (np.concatenate(side).astype(np.float64) for side in zip(*pairs, strict=True))
+    x, y = x[~np.isnan(x)], y[~np.isnan(x)]
+    assert merged.count == len(x)
+    if len(x) > 1 and x.std() > 1e-3:
+        assert merged.correlation == pytest.approx(np.corrcoef(x, y)[0, 1], abs=1e-6)
+    assert statistics.from_json(statistics.to_json({"c": merged}))["c"] == merged  # pyright: ignore[reportArgumentType]
+
+
+def test_counts_of_kept_categories_are_off_by_no_more_than_is_admitted(monkeypatch):
+    monkeypatch.setattr(statistics, "MAX_CATEGORIES", 50)
+    words = [f"word-{n % (1 + n % 97)}" for n in range(20_000)]
+    merged = CategoryStatistics()
+    for start in range(0, len(words), 500):
+        counted = Counter(words[start : start + 500])
+        merged.merge(CategoryStatistics.of(counted.keys(), counted.values(), missing=0))
+    whole = Counter(words)
+    assert 0 < merged.undercount < 20_000
+    assert all(0 <= count - merged.categories[word] <= merged.undercount for word, count in whole.items())
+    again = statistics.from_json(statistics.to_json({"c": merged}))["c"]
+    assert isinstance(again, CategoryStatistics)
+    assert (again.undercount, again.distinct) == (merged.undercount, merged.distinct)

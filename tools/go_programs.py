@@ -1,0 +1,35 @@
+"""Programs of others, built from Go modules once for this user and kept: Beam's Prism, an emulator of Cloud Storage.
+
+tools/python tools/go_programs.py prism      prints where it is
+"""
+
+import sys
+from pathlib import Path
+
+import go_build
+from common import PROJECT, ToolError, say
+
+PROGRAMS = {
+    "prism": (PROJECT / "tools" / "beam", "github.com/apache/beam/sdks/v2/go/cmd/prism"),
+    "fake-gcs-server": (PROJECT / "tools" / "storage", "github.com/fsouza/fake-gcs-server"),
+}
+
+
+def program(name: str) -> Path:
+    """The program, built first where the cache does not have it."""
+    module, package = PROGRAMS[name]
+
+    def make(folder: Path) -> None:
+        say(f"building {name} from source, once for this user: 2 to 5 minutes")
+        go_build.build(module, package, folder / name)
+
+    return go_build.cached(name, [module / "go.mod", module / "go.sum"], make) / name
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2 or sys.argv[1] not in PROGRAMS:
+        sys.exit(f"error: go_programs.py takes one of {', '.join(PROGRAMS)}")
+    try:
+        print(program(sys.argv[1]))
+    except ToolError as exc:
+        sys.exit(f"error: {exc}")

@@ -1,0 +1,54 @@
+"""Beam's runners by the names a user gives. The one that is named runs, or the run fails: Beam itself, left to choose,
+would look for Prism's binary, try to download it, and fall back in silence.
+"""
+
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from penstock_trainer.errors import InputError
+
+BEAM_NAMES: Mapping[str, str] = {"in-process": "FnApiRunner", "prism": "PrismRunner", "dataflow": "DataflowRunner"}
+NEEDED = ("project", "region", "temp_location", "sdk_container_image")
+WORKER = """#!/bin/sh
+exec '{python}' -m penstock_trainer.prism_worker "$@"
+"""
+
+
+def beam_options(runner: str, processes: int, given: Sequence[str], scratch: Path) -> list[str]:
+    """Beam's options for a runner: those it needs from us, and after them `given`, Beam's own as the user spells them.
+
+    `in-process` computes in `processes` processes; `prism` in one of its own beside Prism, whose binary is on PATH or
+    `given` as `--prism_location`; `dataflow` on Google Cloud. `scratch` may take a file.
+
+    Raises:
+        InputError: `given` names another runner, or lacks what the runner needs.
+    """
+    found = PipelineOptions(list(given)).get_all_options(drop_default=True)
+    if found.get("runner") not in (None, BEAM_NAMES[runner]):
+        raise InputError(f"the runner is {runner!r}, and Beam's options name {found['runner']!r}")
+    options = [f"--runner={BEAM_NAMES[runner]}"]
+    if runner == "in-process" and processes > 1:
+        options += ["--direct_running_mode=multi_processing", f"--direct_num_workers={processes}"]
+    if runner == "prism":
+        location = found.get("prism_location") or shutil.which("prism")
+        if not location or not Path(location).is_file():
+            raise InputError(
+                f"runner 'prism': there is no {location or 'prism on PATH'}; `tools/python tools/go_programs.py prism` "
+                "builds one and prints where it is; name it by `-- --prism_location=PATH`"
+            )
+        worker = scratch / "worker"
+        worker.write_text(WORKER.format(python=sys.executable))
+        worker.chmod(0o755)
+        options += [f"--prism_location={location}", "--environment_type=PROCESS"]
+        options += [f'--environment_config={{"command": "{worker}"}}']
+    if runner == "dataflow":
+        lacking = [name for name in NEEDED if not found.get(name)]
+        if lacking:
+            raise InputError(f"runner 'dataflow' needs Beam's option --{lacking[0]}; give Beam's options after `--`")
+        # Workers load this package and the problem from the image, not from the launcher's session.
+        options += ["--experiments=use_runner_v2", "--sdk_location=container"]
+    return [*options, *given]
