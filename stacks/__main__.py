@@ -10,15 +10,8 @@ from penstock import PenstockError, Pipeline, PipelineArgs
 from penstock.naming import model_name
 
 OUTPUTS = (
-    "endpoint",
-    "console",
-    "model_digest",
-    "dataset_digest",
-    "study_digest",
-    "rows",
-    "report",
-    "metrics",
-    "tensorboard",
+    *("endpoint", "console", "tensorboard", "model_digest", "dataset_digest", "study_digest"),
+    *("rows", "metrics", "report", "study_report", "model_card"),
 )
 ALREADY_REPORTED = 32  # tells Pulumi's language host that the person has seen the message
 
@@ -35,7 +28,7 @@ def build(s: Settings) -> None:
         return
     stages = {
         "preprocessing": {"raw": s.raw, "rows": s.rows, "bad_rows_allowed": s.bad_rows_allowed},
-        "tuning": {"trials": s.trials, "processes": s.trial_processes, "epochs": s.tuning_epochs},
+        "tuning": s.tuning,
         "training": s.training,
         "endpoint": s.endpoint(),
     }

@@ -14,6 +14,7 @@ from penstock.gcp.environment import Environment
 
 NAMESPACE = "penstock:"
 OBJECTS = ("cluster", "gcp", "rollout", "traffic")
+POSTGRESQL = r"^postgresql://([^:@/?]+@)?[^:@/?]*(:\d+)?/[^/?@]+$"
 Name = Annotated[str, Field(min_length=1)]
 
 
@@ -40,6 +41,13 @@ class Settings(BaseModel):
     trials: Annotated[int, Field(ge=1, le=10_000)] = 8
     trial_processes: Annotated[int, Field(ge=1, le=256)] = 2
     tuning_epochs: Annotated[int, Field(ge=1, le=10_000)] = 1
+    tuning_time_limit_seconds: Annotated[float, Field(gt=0)] | None = None
+    usd_per_process_hour: Annotated[float, Field(gt=0)] | None = None
+    """What an hour of one tuning process costs."""
+    tuning_cost_limit_usd: Annotated[float, Field(gt=0)] | None = None
+    """Needs `usd_per_process_hour`; None: no limit."""
+    tuning_storage: Annotated[str, Field(pattern=POSTGRESQL)] | None = None
+    """Without a password, which comes by PGPASSWORD or PGPASSFILE; None: a file on this machine."""
     strategy: Literal["local", "mirrored", "multiworker", "parameter-server", "tpu"] = "parameter-server"
     parameter_servers: Annotated[int, Field(ge=0, le=256)] | None = None
     """None: as many as the strategy needs."""
@@ -50,6 +58,8 @@ class Settings(BaseModel):
     tensorboard_port: Annotated[int, Field(ge=0, le=65_535)] = 6006
     """0: no such page; on this machine only."""
     epochs: Annotated[int, Field(ge=1, le=10_000)] = 2
+    sign_key: Name | None = None
+    """Path of the Ed25519 private key (PEM) that signs models; None: they are not signed."""
     port: Annotated[int, Field(ge=1024, le=65_535)] = 8501
     traffic: dict[Name, Annotated[float, Field(ge=0)]] | None = None
     """Weights by version; None: all to the latest, by the rollout if there is one."""
@@ -58,6 +68,13 @@ class Settings(BaseModel):
     max_replicas: Annotated[int, Field(ge=1, le=64, validate_default=True)] = 1
     idle_seconds: Annotated[float, Field(ge=1)] = 300
     keep: tuple[Literal["raw", "dataset", "study", "models"], ...] = ()
+
+    @field_validator("tuning_cost_limit_usd")
+    @classmethod
+    def _has_a_price(cls, limit: float | None, others: ValidationInfo) -> float | None:
+        if limit is not None and others.data.get("usd_per_process_hour") is None:
+            raise ValueError("a cost limit needs `usd_per_process_hour`")
+        return limit
 
     @classmethod
     def from_config(cls, config: Mapping[str, str]) -> "Settings":
@@ -91,9 +108,22 @@ class Settings(BaseModel):
         return {name: getattr(self, name) for name in names} | {"rollout": rollout}
 
     @property
+    def tuning(self) -> dict[str, Any]:
+        """What `Tuning` takes of them."""
+        return {
+            "trials": self.trials,
+            "processes": self.trial_processes,
+            "epochs": self.tuning_epochs,
+            "time_limit_seconds": self.tuning_time_limit_seconds,
+            "cost_limit_usd": self.tuning_cost_limit_usd,
+            "usd_per_process_hour": self.usd_per_process_hour,
+            "storage": self.tuning_storage,
+        }
+
+    @property
     def training(self) -> dict[str, Any]:
         """What `Training` takes of them."""
-        names = ("epochs", "strategy", "parameter_servers", "workers", "restarts", "evaluator")
+        names = ("epochs", "strategy", "parameter_servers", "workers", "restarts", "evaluator", "sign_key")
         port = self.tensorboard_port if self.platform == "local" else 0
         return {**{name: getattr(self, name) for name in names}, "tensorboard_port": port}
 
@@ -149,6 +179,9 @@ def _sentence(error: ErrorDetails, given: Mapping[str, str]) -> str:
         close = difflib.get_close_matches(key, Settings.model_fields, n=1, cutoff=0.5)
         advice = f"did you mean {close[0]!r}? " if close else f"known settings: {', '.join(Settings.model_fields)}. "
         return f"unknown setting {key!r} (value {value!r}): {advice}Remove it with `pulumi config rm {key}`"
+    if key == "tuning_storage":
+        # What was written may hold a password.
+        return f"setting {key!r} is no postgresql://[user@]host[:port]/database without a password (set PGPASSWORD)"
     problem = error["msg"].removeprefix("Value error, ")
     problem = problem[0].lower() + problem[1:]
     default = Settings.model_fields[key].default

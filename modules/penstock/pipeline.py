@@ -24,10 +24,10 @@ class PipelineArgs(TypedDict):
     preprocessing: NotRequired[dict[str, Any]]
     """Further arguments of `Preprocessing`: raw, rows, bad_rows_allowed."""
     tuning: NotRequired[dict[str, Any]]
-    """Further arguments of `Tuning`: trials, processes, epochs."""
+    """Further arguments of `Tuning`: trials, processes, epochs, limits, storage."""
     training: NotRequired[dict[str, Any]]
-    """Further arguments of `Training`: epochs, strategy, parameter_servers, workers, restarts, evaluator and
-    tensorboard_port."""
+    """Further arguments of `Training`: epochs, strategy, parameter_servers, workers, restarts, evaluator,
+    tensorboard_port and sign_key."""
     endpoint: NotRequired[dict[str, Any]]
     """Further arguments of `Endpoint`: port, traffic, rollout, min_replicas, max_replicas, idle_seconds."""
     keep: NotRequired[Sequence[str]]
@@ -51,6 +51,10 @@ class Pipeline(pulumi.ComponentResource):
     """Rows in the raw files, and where each of them went."""
     report: pulumi.Output[str]
     """Page for people of the dataset's statistics."""
+    study_report: pulumi.Output[str]
+    """Page for people of the study."""
+    model_card: pulumi.Output[str]
+    """Page for people of the model."""
     metrics: pulumi.Output[dict[str, Any]]
     """The model's values on validation and test rows."""
     tensorboard: pulumi.Output[str]
@@ -87,7 +91,8 @@ class Pipeline(pulumi.ComponentResource):
         )
         self.endpoint, self.console = served.model_url, pulumi.Output.concat(served.url, "/")
         self.model_digest, self.dataset_digest, self.study_digest = model.digest, dataset.digest, study.digest
-        self.rows, self.report, self.metrics = dataset.counts, dataset.report, model.metrics
+        self.rows, self.metrics = dataset.counts, model.metrics
+        self.report, self.study_report, self.model_card = dataset.report, study.report, model.card
         self.tensorboard = model.tensorboard
         self.register_outputs({key: getattr(self, key) for key in Pipeline.__annotations__})
 

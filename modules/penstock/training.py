@@ -40,6 +40,8 @@ class TrainingArgs(TypedDict):
     """Whether a process beside the training evaluates every checkpoint. Default: no."""
     tensorboard_port: NotRequired[int]
     """Port of the page with the training's curves; 0: no such page. Default: 0."""
+    sign_key: NotRequired[str | None]
+    """Path of the Ed25519 private key (PEM) that signs the model; only the path is kept. Default: not signed."""
 
 
 class Training(pulumi.ComponentResource):
@@ -51,6 +53,8 @@ class Training(pulumi.ComponentResource):
     """Digest of the model artifact."""
     metrics: pulumi.Output[dict[str, Any]]
     """The model's values on validation and test rows."""
+    card: pulumi.Output[str]
+    """Page for people of the model: how good it is, for whom, and where it comes from."""
     tensorboard: pulumi.Output[str]
     """URL of the training's curves, live; empty where there is no such page."""
 
@@ -65,6 +69,9 @@ class Training(pulumi.ComponentResource):
         for kind, artifact in inputs.items():
             command += [f"--{kind}", artifact["path"]]
         command += ["--strategy", strategy, "--epochs", str(args.get("epochs", 2))]
+        sign_key = args.get("sign_key")
+        if sign_key:
+            command += ["--sign-key", sign_key]
         restarts = args.get("restarts", 3)
         # A parameter server's worker is missed by nobody; any other member's loss stops all.
         alone = {"worker": restarts} if "ps" in replicas else {}
@@ -82,10 +89,11 @@ class Training(pulumi.ComponentResource):
                 Program.TRAINER,
                 {role: Role(command, replicas=n, restarts=alone.get(role, 0)) for role, n in replicas.items()},
                 restarts=restarts,
-                files=[problem] if is_file(problem) else [],
+                files=[*([problem] if is_file(problem) else []), *([sign_key] if sign_key else [])],
                 digests={kind: artifact["digest"] for kind, artifact in inputs.items()},
             ),
             child,
         )
         self.path, self.digest, self.metrics = model.path, model.digest, model.metrics
+        self.card = pulumi.Output.concat("file://", self.path, "/card.html")
         self.register_outputs({key: getattr(self, key) for key in Training.__annotations__})

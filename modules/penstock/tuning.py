@@ -26,6 +26,15 @@ class TuningArgs(TypedDict):
     """Processes that run trials at the same time. Default: 2."""
     epochs: NotRequired[int]
     """Epochs of each trial. Default: 1."""
+    time_limit_seconds: NotRequired[float | None]
+    """Time after which the study ends with what is finished. Default: none."""
+    cost_limit_usd: NotRequired[float | None]
+    """What the trials may cost in US dollars, after which the study ends with what is finished. Default: no limit."""
+    usd_per_process_hour: NotRequired[float | None]
+    """What an hour of one process costs; a cost limit needs it. Default: unknown."""
+    storage: NotRequired[str | None]
+    """`postgresql://[user@]host[:port]/database` that processes on several machines share; the password comes by
+    PGPASSWORD or PGPASSFILE. Default: a journal file, for processes of one machine."""
 
 
 class Tuning(pulumi.ComponentResource):
@@ -37,6 +46,8 @@ class Tuning(pulumi.ComponentResource):
     """Digest of the study."""
     metrics: pulumi.Output[dict[str, Any]]
     """The best trial's value."""
+    report: pulumi.Output[str]
+    """Page for people of the study: its history, what mattered, every trial."""
 
     def __init__(self, name: str, args: TuningArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("penstock:index:Tuning", name, None, opts)
@@ -44,6 +55,10 @@ class Tuning(pulumi.ComponentResource):
         command: list[pulumi.Input[str]] = ["tune", "--problem", problem, "--artifacts", args["store"]]
         command += ["--dataset", args["dataset"]["path"]]
         command += ["--trials", str(args.get("trials", 8)), "--epochs", str(args.get("epochs", 1))]
+        limits = {"time-limit": "time_limit_seconds", "cost-limit": "cost_limit_usd", "price": "usd_per_process_hour"}
+        for flag, name_ in {**limits, "storage": "storage"}.items():
+            if (value := args.get(name_)) is not None:
+                command += [f"--{flag}", str(value)]
         # The chief runs trials like the others.
         others = args.get("processes", 2) - 1
         study = args["platform"].job(
@@ -57,4 +72,5 @@ class Tuning(pulumi.ComponentResource):
             pulumi.ResourceOptions(parent=self),
         )
         self.path, self.digest, self.metrics = study.path, study.digest, study.metrics
-        self.register_outputs({"path": self.path, "digest": self.digest, "metrics": self.metrics})
+        self.report = pulumi.Output.concat("file://", self.path, "/study.html")
+        self.register_outputs({key: getattr(self, key) for key in Tuning.__annotations__})

@@ -56,6 +56,9 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         default="auto",
         help="what answers: auto (default) is slim where the seal proves it equal to the SavedModel, else tensorflow",
     )
+    parser.add_argument(
+        "--verify-key", type=Path, metavar="PEM", help="refuse a model that the owner of this public key has not signed"
+    )
     add_monitoring(parser)
     arguments = parser.parse_args(argv)
     if not NAME.fullmatch(arguments.name):
@@ -75,20 +78,27 @@ def load_version(
     version: str = FIRST_VERSION,
     metrics: Metrics | None = None,
     backend: str = "auto",
+    verify_key: Path | None = None,
 ) -> ServedModel:
     """The sealed model in `directory`, ready to be loaded.
 
     Raises:
-        InputError: its seal does not hold, it is not the model of this digest, or the backend is not to be had.
+        InputError: its seal or its signature does not hold, it is not the model of this digest, or the backend is not
+        to be had.
     """
-    sealed = SealedModel.open(directory, digest)
+    sealed = SealedModel.open(directory, digest, verify_key)
     return ServedModel(name, sealed, choose_backend(sealed, backend), version, metrics, monitoring)
 
 
 def _serve(arguments: argparse.Namespace) -> int:
     monitoring = monitoring_of(arguments, os.environ)
     served = load_version(
-        arguments.name, arguments.model, arguments.expect_digest, monitoring, backend=arguments.backend
+        arguments.name,
+        arguments.model,
+        arguments.expect_digest,
+        monitoring,
+        backend=arguments.backend,
+        verify_key=arguments.verify_key,
     )
     listener = bind(arguments.host, arguments.port)
     set_up_logs()

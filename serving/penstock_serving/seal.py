@@ -9,6 +9,7 @@ from typing import Any
 from penstock_serving.schema import Schema
 from penstock_trainer.artifacts import Manifest, verify_lineage
 from penstock_trainer.errors import InputError
+from penstock_trainer.signing import VerifyingKey
 
 
 @dataclass(frozen=True)
@@ -32,16 +33,19 @@ class SealedModel:
         return self.chain["model"].metrics
 
     @classmethod
-    def open(cls, directory: Path, expected_digest: str | None = None) -> "SealedModel":
-        """The artifact in `directory`, every file compared with the seal and every link of its chain with its digest.
+    def open(cls, directory: Path, expected_digest: str | None = None, verify_key: Path | None = None) -> "SealedModel":
+        """The artifact in `directory`, every file compared with the seal and every link of its chain with its digest;
+        with `verify_key`, a public key's PEM file, its signature too.
 
         Raises:
             InputError: something does not hold, the artifact is no model, or it is not the one expected.
         """
         chain = verify_lineage(directory)
-        manifest = chain["model"]
-        if manifest.kind != "model":
-            raise InputError(f"{directory} is a sealed {manifest.kind}, not a model")
+        manifest = chain.get("model")
+        if manifest is None:
+            raise InputError(f"{directory} is a sealed {Manifest.read(directory).kind}, not a model")
+        if verify_key is not None:
+            VerifyingKey(verify_key).check(directory, manifest)
         digest = manifest.digest
         if expected_digest is not None and digest != expected_digest:
             raise InputError(f"{directory} has digest {digest}, expected was {expected_digest}")

@@ -166,8 +166,8 @@ def serve(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ca
     logs = tmp_path_factory.mktemp("logs")
     with contextlib.ExitStack() as running:
 
-        def start(name: str, *arguments: str) -> RunningServer:
-            server = RunningServer(models / name, name, logs / f"{len(list(logs.iterdir()))}.log", *arguments)
+        def start(name: str, *arguments: str, model: Path | None = None) -> RunningServer:
+            server = RunningServer(model or models / name, name, logs / f"{len(list(logs.iterdir()))}.log", *arguments)
             running.callback(server.process.wait)
             running.callback(server.process.kill)
             running.callback(server.client.close)

@@ -2,11 +2,13 @@
 
 import json
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from penstock_trainer.artifacts import Manifest, seal
+from penstock_trainer.signing import SigningKey
 
 
 @pytest.fixture
@@ -43,6 +45,23 @@ def test_another_model_than_expected_is_refused(models, refused):
     said = refused(models / "flights", "--expect-digest", digest)
     assert Manifest.read(models / "flights").digest in said
     assert f"expected was {digest}" in said
+
+
+def test_a_model_is_served_only_with_the_signature_of_the_key_s_owner(copy, refused, serve, tmp_path):
+    pem, pub = tmp_path / "signing.pem", tmp_path / "verifying.pem"
+    subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", pem], check=True, capture_output=True)
+    subprocess.run(["openssl", "pkey", "-in", pem, "-pubout", "-out", pub], check=True, capture_output=True)
+    assert f"{copy} is not signed" in refused(copy, "--verify-key", str(pub))
+    SigningKey(pem).sign(copy, Manifest.read(copy))
+    signature = json.loads((copy / "signature.json").read_text())
+    (copy / "signature.json").write_text(json.dumps(signature | {"signature": "AAAA"}))
+    assert "is no signature of sha256:" in refused(copy, "--verify-key", str(pub))
+    (copy / "signature.json").write_text(json.dumps(signature))
+    server = serve("flights", "--verify-key", str(pub), model=copy).wait_until_ready()
+    assert server.end() == 0
+    with (copy / "schema.json").open("ab") as tampered:
+        tampered.write(b" ")
+    assert f"{copy / 'schema.json'} has digest" in refused(copy, "--verify-key", str(pub))
 
 
 def test_a_broken_chain_is_refused_though_every_file_is_sealed(copy, refused):

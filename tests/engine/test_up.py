@@ -19,7 +19,7 @@ def test_the_first_up_ends_with_an_endpoint_that_serves_the_sealed_model(served)
     assert rows["rows"] == 6000
     assert set(outputs) == {
         "endpoint", "model_name", "model_digest", "dataset_digest", "study_digest", "rows", "report", "metrics",
-        "console", "estimated_cost", "tensorboard",
+        "console", "estimated_cost", "tensorboard", "study_report", "model_card",
     }  # fmt: skip
 
 

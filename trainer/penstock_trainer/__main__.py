@@ -76,17 +76,60 @@ def parser() -> argparse.ArgumentParser:
     preprocess.add_argument("beam", nargs="*", metavar="-- OPTION", help="the runner's own options, as Beam has them")
     tune = stage("tune", "search the problem's ranges; start it as often as you want processes", run_tune)
     tune.add_argument("--trials", type=_positive, default=12, help="finished trials in all (default: 12)")
+    tune.add_argument("--time-limit", type=_amount, metavar="SECONDS", help="end after so long with what is finished")
+    tune.add_argument(
+        "--cost-limit",
+        type=_amount,
+        metavar="USD",
+        help="end when the trials' time has cost so much (needs --price)",
+    )
+    tune.add_argument("--price", type=_amount, metavar="USD_PER_HOUR", help="what an hour of one process costs")
+    tune.add_argument(
+        "--storage",
+        metavar="URL",
+        help="postgresql://[user@]host[:port]/database that the processes of several machines share; the password by "
+        "PGPASSWORD or PGPASSFILE (default: a journal file for the processes of this machine)",
+    )
     train = stage("train", "train on all rows, evaluate, export and seal the model", run_train)
     train.add_argument(
         "--study", type=Path, help="sealed study to take the hyperparameters from (default: the ranges' middles)"
     )
     train.add_argument("--strategy", choices=STRATEGIES, default="local", help="default: local")
+    train.add_argument(
+        "--sign-key", type=Path, metavar="PEM", help="Ed25519 private key that signs the model (default: not signed)"
+    )
     curves = top_level("curves", "serve the curves of all trainings, live, by TensorBoard", run_curves)
     curves.add_argument("--host", default="127.0.0.1", help="address to bind (default: 127.0.0.1)")
     curves.add_argument("--port", type=_positive, default=6006, help="port (default: 6006)")
     for sub in (tune, train):
         sub.add_argument("--dataset", type=Path, required=True, help="sealed dataset")
         sub.add_argument("--epochs", type=_positive, default=3, help="passes over all training rows (default: 3)")
+    predict = stages.add_parser("predict", help="answer every row of raw files by a sealed model, by Apache Beam")
+    predict.add_argument("--model", type=Path, required=True, help="sealed model")
+    predict.add_argument(
+        "--raw", action="append", required=True, help="CSV or Parquet file, folder of such, or glob; may repeat"
+    )
+    predict.add_argument(
+        "--keep",
+        action="append",
+        metavar="COLUMN",
+        help="input column to write beside the prediction; may repeat (default: those the model reads)",
+    )
+    predict.add_argument(
+        "--processes", type=_positive, help="processes side by side (default: by the files' size, up to one a core)"
+    )
+    predict.add_argument("--output", dest="artifacts", type=Path, required=True, help="folder for the predictions")
+    predict.set_defaults(run=run_predict)
+    verify = stages.add_parser(
+        "verify", help="what of a sealed artifact does not match, and the chain back to its raw files"
+    )
+    verify.add_argument("--key", type=Path, metavar="PEM", help="public key that must have signed it")
+    verify.set_defaults(run=run_verify)
+    sign = stages.add_parser("sign", help="sign a sealed artifact")
+    sign.add_argument("--key", type=Path, metavar="PEM", required=True, help="Ed25519 private key")
+    sign.set_defaults(run=run_sign)
+    for sub in (verify, sign):
+        sub.add_argument("artifacts", type=Path, metavar="DIR", help="a sealed artifact")
     return top
 
 
@@ -115,8 +158,12 @@ def run_preprocess(options: argparse.Namespace) -> None:
 def run_tune(options: argparse.Namespace) -> None:
     """Stage `tune`."""
     from penstock_trainer import tune
+    from penstock_trainer.study_limits import Limits
 
-    tune.run_stage(options.problem, options.dataset, options.artifacts, options.trials, options.epochs)
+    limits = Limits(options.time_limit, options.cost_limit, options.price)
+    tune.run_stage(
+        options.problem, options.dataset, options.artifacts, options.trials, options.epochs, limits, options.storage
+    )
 
 
 def run_train(options: argparse.Namespace) -> None:
@@ -129,9 +176,11 @@ def run_train(options: argparse.Namespace) -> None:
         clusters.serve(member, Notices(options.artifacts, member))
     from penstock_trainer import evaluator, train
 
-    (evaluator if member.role == EVALUATOR else train).run_stage(
-        options.problem, options.dataset, options.study, options.artifacts, options.strategy, options.epochs
-    )
+    what = (options.problem, options.dataset, options.study, options.artifacts, options.strategy, options.epochs)
+    if member.role == EVALUATOR:
+        evaluator.run_stage(*what)
+    else:
+        train.run_stage(*what, options.sign_key)
 
 
 def run_curves(options: argparse.Namespace) -> None:
@@ -145,9 +194,37 @@ def run_curves(options: argparse.Namespace) -> None:
     os.execv(sys.executable, command)
 
 
+def run_predict(options: argparse.Namespace) -> None:
+    """Batch prediction."""
+    from penstock_trainer import predict
+
+    predict.run_stage(options.model, options.raw, options.artifacts, options.keep, options.processes)
+
+
+def run_verify(options: argparse.Namespace) -> None:
+    """Verify an artifact and tell where it comes from."""
+    from penstock_trainer import verifying
+
+    verifying.run(options.artifacts, options.key)
+
+
+def run_sign(options: argparse.Namespace) -> None:
+    """Sign an artifact."""
+    from penstock_trainer import verifying
+
+    verifying.sign(options.artifacts, options.key)
+
+
 def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return value
+
+
+def _amount(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} is not above 0")
     return value
 

@@ -17,7 +17,8 @@ from penstock_trainer.errors import InputError
 
 FORMAT = 1
 MANIFEST = "manifest.json"
-FOLDERS = {"raw": "raw", "dataset": "dataset", "study": "study", "model": "models"}
+SIGNATURE = "signature.json"  # says who sealed the artifact: it signs the manifest and is not part of it
+FOLDERS = {"raw": "raw", "dataset": "dataset", "study": "study", "model": "models", "predictions": "predictions"}
 
 
 def canonical_json(value: Any) -> bytes:
@@ -106,39 +107,52 @@ def verify(directory: Path) -> Manifest:
         InputError: the manifest is missing, or names a file that is missing, changed, or not listed.
     """
     manifest = Manifest.read(directory)
-    present = {path for path, _ in _files(directory)}
-    for path in sorted(manifest.files.keys() | present):
-        if path not in manifest.files:
-            raise InputError(
-                f"{directory / path} is not listed in {MANIFEST}: the artifact was changed after it was sealed"
-            )
-        if path not in present:
-            raise InputError(f"{directory / path} is missing: the artifact was changed after it was sealed")
-        found = file_digest(directory / path)
-        if found != manifest.files[path]:
-            raise InputError(f"{directory / path} has digest {found}, the seal says {manifest.files[path]}")
+    for wrong in mismatches(directory, manifest):
+        raise InputError(wrong)
     return manifest
 
 
+def mismatches(directory: Path, manifest: Manifest) -> Iterator[str]:
+    """What in `directory` is not as `manifest` says, file by file, in words."""
+    present = {path for path, _ in _files(directory)}
+    for path in sorted(manifest.files.keys() | present):
+        if path not in manifest.files:
+            yield f"{directory / path} is not listed in {MANIFEST}: the artifact was changed after it was sealed"
+        elif path not in present:
+            yield f"{directory / path} is missing: the artifact was changed after it was sealed"
+        elif (found := file_digest(directory / path)) != manifest.files[path]:
+            yield f"{directory / path} has digest {found}, the seal says {manifest.files[path]}"
+
+
 def verify_lineage(directory: Path) -> dict[str, Manifest]:
-    """The manifests behind a verified model, by kind, `model` included, each link compared with the digest that names
-    it.
+    """The manifests behind an artifact, by kind, its own included, once every file is verified and each link compared
+    with the digest that names it.
 
     Raises:
-        InputError: the seal or a link of the chain from the model back to the raw files does not hold.
+        InputError: the seal or a link of the chain back to the raw files does not hold.
     """
-    chain = {"model": verify(directory)}
+    chain = lineage(directory, verify(directory))
+    for wrong in broken_links(directory, chain):
+        raise InputError(wrong)
+    return chain
+
+
+def lineage(directory: Path, manifest: Manifest) -> dict[str, Manifest]:
+    """The artifact's own manifest and those in its `lineage/`, by kind, unchecked."""
+    chain = {manifest.kind: manifest}
     for path in sorted((directory / "lineage").glob("*.json")):
         chain[path.stem] = Manifest.read_file(path)
+    return chain
+
+
+def broken_links(directory: Path, chain: Mapping[str, Manifest]) -> Iterator[str]:
+    """What in a chain of manifests is not what the others name as their input, in words."""
     for kind, manifest in chain.items():
         for name, digest in manifest.inputs.items():
             if name not in chain:
-                raise InputError(f"{directory}: the {kind} was made from a {name} whose manifest lineage/ lacks")
-            if chain[name].digest != digest:
-                raise InputError(
-                    f"{directory}: the {kind} was made from {name} {digest}, its lineage holds {chain[name].digest}"
-                )
-    return chain
+                yield f"{directory}: the {kind} was made from a {name} whose manifest lineage/ lacks"
+            elif chain[name].digest != digest:
+                yield f"{directory}: the {kind} was made from {name} {digest}, its lineage holds {chain[name].digest}"
 
 
 @contextmanager
@@ -210,8 +224,10 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def _files(directory: Path) -> Iterator[tuple[str, Path]]:
-    """Every file below `directory` but its manifest: (path relative to it with forward slashes, full path), sorted."""
+    """Every file below `directory` but its manifest and signature: (path relative to it with forward slashes, full
+    path), sorted.
+    """
     for path in sorted(directory.rglob("*")):
         relative = path.relative_to(directory).as_posix()
-        if path.is_file() and relative != MANIFEST:
+        if path.is_file() and relative not in (MANIFEST, SIGNATURE):
             yield relative, path

@@ -54,10 +54,11 @@ class ReadPiece(beam.DoFn):
         self.reference, self.scratch = reference, scratch
 
     def setup(self) -> None:
-        self.problem = load_problem(self.reference)
+        problem = load_problem(self.reference)
+        self.columns, self.header = problem.columns, problem.header
 
     def process(self, element: Any) -> Iterator[Any]:
-        for number, (table, bad) in enumerate(sources.read_piece(element, self.problem.columns, self.problem.header)):
+        for number, (table, bad) in enumerate(sources.read_piece(element, self.columns, self.header)):
             name = f"{_name(element)}-{number:05d}"
             yield name, table.combine_chunks()
             if bad:

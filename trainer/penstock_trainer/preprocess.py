@@ -50,7 +50,7 @@ def run_stage(
     for path in paths:
         sources.check_file(path, problem.columns, problem.header)
     graph.check(problem)
-    raw = _raw_manifest(paths)
+    raw = raw_manifest(paths)
     parameters = {"bad_rows_allowed": bad_rows_allowed, "columns": {n: repr(c) for n, c in problem.columns.items()}}
     if problem.header:
         parameters["header"] = list(problem.header)
@@ -91,7 +91,7 @@ def find_files(patterns: list[str]) -> list[str]:
     return sorted(found)
 
 
-def _raw_manifest(paths: list[str]) -> artifacts.Manifest:
+def raw_manifest(paths: list[str]) -> artifacts.Manifest:
     """The seal of the folder the files are all of, if it has one, else one made of the files' digests."""
     folder = Path(paths[0]).parent
     if (folder / artifacts.MANIFEST).exists():

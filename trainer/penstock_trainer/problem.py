@@ -126,6 +126,8 @@ class Problem:
     name, parameters the resolved `hyperparameters`.
     `hyperparameters`: what the model function and the training read: values or ranges; `learning_rate` and `batch_size`
     are training's own.
+    `slices`: raw or derived columns, known at the moment of prediction, by whose values the model card breaks its
+    figures down.
     `raw`: writes bundled raw files: (directory, rows or None, shards) -> number of rows written.
     `header`: the names of all columns of the CSV files, in their order, where the files have no header line.
     """
@@ -141,6 +143,7 @@ class Problem:
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
     raw: Callable[[Path, int | None, int], int] | None = None
     header: Sequence[str] = ()
+    slices: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for feature in self.features:
@@ -159,6 +162,14 @@ class Problem:
         clash = sorted(self.columns.keys() & self.derived.keys())
         if clash:
             raise InputError(f"derived column {clash[0]!r} has the name of a raw column")
+
+        known = {**self.inputs, **self.derived}
+        for name in self.slices:
+            if name not in known:
+                raise InputError(
+                    f"slices: problem {self.name!r} has no column {name!r} that is known at the moment of prediction"
+                    + suggestion(name, known)
+                )
 
     def _check_feature(self, feature: Feature) -> None:
         assert not isinstance(feature, Crossed)

@@ -105,9 +105,9 @@ def _leave(target: Path, content: bytes) -> None:
         write_atomically(target, content)
 
 
-def code_digest(module: str, problem: Problem, *functions: Any) -> str:
+def code_digest(module: str, problem: Problem | None, *functions: Any) -> str:
     """Digest of the code a stage runs: `module` of this package, all of the package it imports, and the problem's
-    `functions` with what of the package they import themselves.
+    `functions`, where it has one, with what of the package they import themselves.
     """
     package = Path(__file__).parent
     seen: dict[str, str] = {}
@@ -129,7 +129,9 @@ def code_digest(module: str, problem: Problem, *functions: Any) -> str:
     for function in functions:
         if function is not None and function.__name__ != "<lambda>":
             follow(textwrap.dedent(inspect.getsource(function)))
-    return digest_of({"modules": seen, "functions": function_digest(*functions), "problem": problem.name})
+    return digest_of(
+        {"modules": seen, "functions": function_digest(*functions), "problem": problem.name if problem else None}
+    )
 
 
 def fingerprint(problem: Problem) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from penstock_trainer import artifacts, clusters, export, metrics
+from penstock_trainer import artifacts, card, clusters, export, metrics
 from penstock_trainer.artifacts import Manifest, verify
 from penstock_trainer.checkpoints import Checkpoints
 from penstock_trainer.curves import Curves
@@ -26,6 +26,7 @@ from penstock_trainer.notices import Notices, Preempted
 from penstock_trainer.problem import Problem, load_problem
 from penstock_trainer.progress import Progress
 from penstock_trainer.ranges import Hyperparameters
+from penstock_trainer.signing import SigningKey
 from penstock_trainer.stages import Stage, code_digest, fingerprint, write_lineage
 
 SEED = 1
@@ -56,6 +57,7 @@ class Order:
             hyperparameters = best_hyperparameters(study)
         inputs = {kind: manifest.digest for kind, manifest in lineage.items()}
         parameters = {"strategy": strategy, "epochs": epochs, "seed": SEED, "problem": fingerprint(problem)}
+        parameters["slices"] = list(problem.slices)
         functions = (problem.model, problem.derive, problem.label.of)
         stage = Stage("model", root, inputs, parameters, code_digest("train", problem, *functions))
         return cls(problem, dataset, hyperparameters, lineage, stage, epochs)
@@ -132,9 +134,18 @@ class Run:
             self._saved = time.monotonic()
 
 
-def run_stage(reference: str, dataset_path: Path, study: Path | None, root: Path, strategy: str, epochs: int) -> None:
-    """Train, and, where this process leads, evaluate, export and seal."""
+def run_stage(
+    reference: str,
+    dataset_path: Path,
+    study: Path | None,
+    root: Path,
+    strategy: str,
+    epochs: int,
+    sign_key: Path | None = None,
+) -> None:
+    """Train, and, where this process leads, evaluate, export, seal and, with a key, sign."""
     member = Member.of_this_process()
+    signer = SigningKey(sign_key) if sign_key and member.leads else None
     clusters.check(strategy, member.cluster)
     notices = Notices(root, member)
     notices.listen()
@@ -152,6 +163,8 @@ def run_stage(reference: str, dataset_path: Path, study: Path | None, root: Path
         if member.leads:
             manifest = finish(trainer, order)
     if manifest and member.leads:
+        if signer:
+            signer.sign(order.stage.path, manifest)
         order.stage.report(manifest, reused=reused)
 
 
@@ -173,6 +186,7 @@ def finish(trainer: Trainer, order: Order) -> Manifest:
             print(f"no slim form: {found['slim']['reason']}", flush=True)
         found["training"] = {"steps": dict(progress.steps)}
         write_lineage(directory, order.lineage, dataset.path)
+        card.write(problem, dataset, network, order.hyperparameters, directory)
         counts = {**dataset.manifest.counts, **progress.account(order.examples_due), "epochs": order.epochs}
         return stage.seal(directory, counts=counts, metrics=found)
 

@@ -22,8 +22,8 @@ def test_the_defaults_that_pulumi_knows_are_the_ones_that_the_program_takes():
     declared = yaml.safe_load((PROJECT / "Pulumi.yaml").read_text())["config"]
     config = {f"penstock:{key}": json.dumps(entry["default"]).strip('"') for key, entry in declared.items()}
     assert Settings.from_config(config) == Settings()
-    optional = {"raw", "rows", "parameter_servers", "workers", "cluster", "gcp", "traffic", "rollout"}
-    assert set(declared) == set(KNOWN) - optional
+    optional = {name for name, field in Settings.model_fields.items() if field.default is None}
+    assert set(declared) == set(KNOWN) - {"raw", "cluster", "gcp", "traffic", "rollout"} - optional
 
 
 def test_the_local_stacks_own_configuration_is_accepted():
@@ -55,6 +55,26 @@ def test_text_where_a_number_belongs_is_told_with_key_value_and_fix(value):
 )
 def test_a_value_out_of_range_is_told_with_key_and_value(key, value):
     assert f"setting {key!r} is {value!r}" in message({key: value})
+
+
+def test_a_cost_limit_without_a_price_is_told():
+    assert "a cost limit needs `usd_per_process_hour`" in message({"tuning_cost_limit_usd": "5"})
+    priced = {"penstock:tuning_cost_limit_usd": "5", "penstock:usd_per_process_hour": "0.4"}
+    assert Settings.from_config(priced).tuning_cost_limit_usd == 5
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://me:secret@host/x", "postgresql://me@host/x?password=secret", "mysql://host/secret", "secret"]
+)
+def test_a_storage_that_will_not_do_is_told_without_repeating_what_may_be_a_password(url):
+    told = message({"tuning_storage": url})
+    assert "setting 'tuning_storage' is no postgresql://" in told
+    assert "secret" not in told
+
+
+@pytest.mark.parametrize("url", ["postgresql://me@db.example:5432/penstock", "postgresql://db/x", "postgresql:///x"])
+def test_a_storage_without_a_password_is_taken(url):
+    assert Settings.from_config({"penstock:tuning_storage": url}).tuning_storage == url
 
 
 def test_an_unknown_kind_to_keep_is_told_with_the_known_ones():

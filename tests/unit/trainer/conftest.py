@@ -19,6 +19,8 @@ os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 
 from penstock_trainer.__main__ import main
 
+from ._processes import starting
+
 ROWS = 6000
 
 
@@ -43,6 +45,13 @@ def run(*arguments: object, folder: Path) -> Result:
     finally:
         del os.environ["PENSTOCK_RESULT"]
     return Result(**json.loads((folder / "result.json").read_text()))
+
+
+@pytest.fixture
+def start():
+    """Starts a Python process that is gone when the test ends."""
+    with starting() as function:
+        yield function
 
 
 @pytest.fixture(scope="session")

@@ -161,4 +161,5 @@ problem = Problem(
         "batch_size": Choice(512, 1024),
     },
     raw=raw,
+    slices=("carrier", "month"),
 )

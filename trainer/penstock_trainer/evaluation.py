@@ -1,0 +1,73 @@
+"""A trained network on every validation and test row, whole and by slice, in one pass over the blocks."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from penstock_trainer.dataset import Dataset
+from penstock_trainer.examples import read_block
+from penstock_trainer.problem import Integer, Problem
+from penstock_trainer.slicing import Slicer
+from penstock_trainer.statistics import NumberStatistics
+from penstock_trainer.tallies import SCORE_BINS, BinaryTally, RegressionTally, Tally
+
+SPLITS = ("validation", "test")
+HEADS = ("binary", "regression")
+Answer: TypeAlias = Callable[[Path], tuple[np.ndarray, np.ndarray]]
+"""From a block's path to its labels and the network's predictions, each of shape [rows]."""
+
+
+def evaluate(problem: Problem, dataset: Dataset, answer: Answer) -> dict[str, Any]:
+    """By split: `metrics`, `plots`, and `slices`: by column and slice, its metrics.
+
+    The head is one of `HEADS`. Thresholds of the confusion are 0.5 and the share of positive training rows.
+    """
+    label = dataset.statistics[problem.label.name]
+    assert isinstance(label, NumberStatistics)
+    slicers = {name: Slicer(dataset.statistics[name], _whole(problem, dataset, name)) for name in problem.slices}
+    return {split: _evaluate(problem, dataset, split, answer, slicers, label) for split in SPLITS}
+
+
+def _evaluate(
+    problem: Problem,
+    dataset: Dataset,
+    split: str,
+    answer: Answer,
+    slicers: Mapping[str, Slicer],
+    label: NumberStatistics,
+) -> dict[str, Any]:
+    def tally(*, whole: bool = False) -> Tally:
+        if problem.label.head == "regression":
+            return RegressionTally(label)
+        thresholds = sorted({0.5, round(label.mean, 4)}, reverse=True)
+        return BinaryTally(thresholds, SCORE_BINS) if whole else BinaryTally()
+
+    every = tally(whole=True)
+    slices: dict[str, dict[str, Tally]] = {name: {} for name in slicers}
+    for block in dataset.examples.blocks[split]:
+        path = dataset.path / block.path
+        labels, predictions = answer(path)
+        every.add(labels, predictions)
+        numbers, codes, _ = read_block(path, dataset.examples)
+        columns = dict(zip(dataset.examples.numbers, numbers, strict=True))
+        columns |= dict(zip(dataset.examples.categories, codes, strict=True))
+        for name, slicer in slicers.items():
+            for slice_, rows in slicer.rows(columns[name]).items():
+                slices[name].setdefault(slice_, tally()).add(labels[rows], predictions[rows])
+    found = {
+        name: {slice_: slices[name][slice_].metrics() for slice_ in slicer.order(slices[name])}
+        for name, slicer in slicers.items()
+    }
+    return {"metrics": every.metrics(), "plots": every.plots(), "slices": found}
+
+
+def _whole(problem: Problem, dataset: Dataset, name: str) -> tuple[float, float] | None:
+    """The smallest and the largest value of a column of whole numbers in any split; None of another column."""
+    if not isinstance({**problem.columns, **problem.derived}[name], Integer):
+        return None
+    found = [dataset.statistics[name], *(dataset.split_statistics(split)[name] for split in SPLITS)]
+    ends = [(each.min, each.max) for each in found if isinstance(each, NumberStatistics)]
+    lows, highs = [low for low, _ in ends if low is not None], [high for _, high in ends if high is not None]
+    return (min(lows), max(highs)) if lows and highs else None

@@ -1,0 +1,137 @@
+"""Batch prediction: every row of raw files answered by a sealed model, by the Beam engine that prepares datasets.
+
+    python -m penstock_trainer predict --model artifacts/models/<key> --raw 'new/*.csv' --keep id --output predictions
+
+    files -> pieces -> record batches -> predictions, as Parquet
+
+Every row is counted: predicted + dead letters.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import pyarrow as pa
+import pyarrow.parquet as pq
+import tensorflow as tf
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.transforms.util import Reshuffle
+
+from penstock_trainer import artifacts, files, parts, runners, sources
+from penstock_trainer.beam_pipeline import Progress, ReadPiece
+from penstock_trainer.errors import InputError
+from penstock_trainer.preprocess import BYTES_PER_PROCESS, find_files, raw_manifest
+from penstock_trainer.problem import Category, Column, Integer, Number
+from penstock_trainer.stages import Stage, code_digest, write_lineage
+
+TYPES: Mapping[str, type[Column]] = {"number": Number, "integer": Integer, "category": Category}
+PREDICTION = "prediction"
+
+
+class ReadRows(ReadPiece):
+    """As `ReadPiece`, of given columns instead of a problem's."""
+
+    def __init__(self, columns: Mapping[str, Column], header: Sequence[str], scratch: str):
+        super().__init__("", scratch)
+        self.columns, self.header = columns, header
+
+    def setup(self) -> None:
+        """The columns are here already."""
+
+
+class Predict(beam.DoFn):
+    """A batch of raw rows to a Parquet file of those columns that are kept and the model's answers; the rows in it."""
+
+    def __init__(self, model: str, taken: Mapping[str, Column], kept: list[str], folder: str):
+        self.model, self.taken, self.kept, self.folder = model, taken, kept, folder
+
+    def setup(self) -> None:
+        # The module is kept: its tables and variables would go with it.
+        self.module = tf.saved_model.load(f"{self.model}/saved_model")
+        self.signature = self.module.signatures["serving_default"]
+        self.rows, self.progress = 0, Progress()
+
+    def process(self, element: Any) -> Iterator[Any]:
+        name, table = element
+        raw = {name: parts.to_numpy(table[name], column) for name, column in self.taken.items()}
+        answers = self.signature(**{name: tf.constant(values) for name, values in raw.items()})["predictions"].numpy()
+        # Of several classes, a row has a number for each.
+        answer = pa.array(answers if answers.ndim == 1 else list(answers))
+        kept = table.select(self.kept).append_column(PREDICTION, answer)
+        pq.write_table(kept, f"{self.folder}/{name}.parquet")
+        self.rows += table.num_rows
+        self.progress.say(f"{self.rows:,} rows predicted")
+        yield table.num_rows
+
+
+def run_stage(
+    model: Path, patterns: list[str], root: Path, keep: list[str] | None = None, processes: int | None = None
+) -> None:
+    """Answer every row of the raw files that `patterns` name and seal the answers.
+
+    `keep`: the input columns written beside each answer; None: those that the model reads.
+
+    Raises:
+        InputError: the model's seal or lineage does not hold, no file matches, or a file lacks a column.
+    """
+    chain = artifacts.verify_lineage(model)
+    if "model" not in chain:
+        raise InputError(f"{model} is no model")
+    schema: dict[str, Any] = json.loads((model / "schema.json").read_text())
+    taken = {column["name"]: TYPES[column["type"]](required=column["required"]) for column in schema["columns"]}
+    kept = list(dict.fromkeys(keep or taken))
+    if PREDICTION in kept:
+        raise InputError(f"keep: {PREDICTION!r} is the name of the answer's column; leave that input column out")
+    columns = {**taken, **{name: Category() for name in kept if name not in taken}}
+    # Files without a header line have the columns of those that the model was made of.
+    header = tuple(chain["dataset"].parameters.get("header", ()))
+    paths = find_files(patterns)
+    for path in paths:
+        sources.check_file(path, columns, header)
+    raw = raw_manifest(paths)
+    inputs = {"model": chain["model"].digest, "input": raw.digest}
+    stage = Stage("predictions", root, inputs, {"keep": kept}, code_digest("predict", None))
+    manifest = stage.finished()
+    if manifest:
+        stage.report(manifest, reused=True)
+        return
+    size = sum(files.size(path) for path in paths)
+    processes = processes or max(1, min(os.cpu_count() or 1, size // BYTES_PER_PROCESS))
+    with stage.fresh_scratch(), artifacts.building(root, stage.kind, stage.key) as directory:
+        options = runners.beam_options("in-process", processes, (), stage.scratch)
+        read = ReadRows(columns, header, str(stage.scratch))
+        predict = Predict(str(model), taken, kept, str(directory / "predictions"))
+        counts = run(PipelineOptions(options), paths, read, predict, directory, stage.scratch)
+        print(", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in counts.items()), flush=True)
+        write_lineage(directory, {"model": chain["model"], "input": raw}, model)
+        manifest = stage.seal(directory, counts=counts)
+    stage.report(manifest, reused=False)
+
+
+def run(
+    options: PipelineOptions, paths: list[str], read: ReadRows, predict: Predict, directory: Path, scratch: Path
+) -> dict[str, int]:
+    """Run the pipeline into `directory` and return the counts of rows: `rows`, `predicted`, `dead_letter`."""
+    Path(predict.folder).mkdir()
+    with beam.Pipeline(options=options) as pipeline:
+        pieces = pipeline | "Files" >> beam.Create(paths) | "Cut" >> beam.FlatMap(sources.pieces, read.header)
+        batches = (
+            pieces | "Spread" >> Reshuffle() | "Read" >> beam.ParDo(read).with_outputs("dead_letters", main="good")
+        )
+        answered = batches.good | "Predict" >> beam.ParDo(predict)
+        _ = answered | "Sum" >> beam.CombineGlobally(sum) | "Keep sum" >> beam.Map(_write, path=str(scratch / "rows"))
+    dead = 0
+    with (directory / "dead_letters.jsonl").open("w") as file:
+        for path in sorted(scratch.glob("*.dead_letters.jsonl")):
+            text = path.read_text()
+            dead += text.count("\n")
+            file.write(text)
+    predicted = int((scratch / "rows").read_text())
+    return {"rows": predicted + dead, "predicted": predicted, "dead_letter": dead}
+
+
+def _write(value: Any, path: str) -> None:
+    Path(path).write_text(str(value))

@@ -1,0 +1,150 @@
+"""Evaluation in one pass and bounded memory: sums and histograms that grow with no number of rows. numpy only."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from penstock_trainer.statistics import NumberStatistics
+
+SCORE_BINS = 1 << 14  # of the whole split; a slice has fewer
+SLICE_BINS = 1 << 10
+CALIBRATION_BINS = 10
+SHOWN_BINS = 32
+
+
+class Tally(Protocol):
+    """What rows added up to."""
+
+    rows: int
+
+    def add(self, labels: np.ndarray, predictions: np.ndarray) -> None:
+        """Count some more rows: labels and predictions of shape [rows]."""
+        ...
+
+    def metrics(self) -> dict[str, float]:
+        """The figures of all rows so far, `rows` among them."""
+        ...
+
+    def plots(self) -> dict[str, Any]:
+        """What plots are drawn from, as JSON."""
+        ...
+
+
+class BinaryTally:
+    """Of labels 0 or 1 and probabilities. `thresholds` are those that confusion is counted at.
+
+    The area under the ROC curve comes from a histogram of the scores, pairs within a bin counted half: `auc_within` is
+    by how much it may be off. All else is exact.
+    """
+
+    def __init__(self, thresholds: Sequence[float] = (), bins: int = SLICE_BINS):
+        self.rows, self.log_loss, self.squared = 0, 0.0, 0.0
+        self.scores = np.zeros((2, bins), np.int64)  # by label
+        self.calibration = np.zeros((3, CALIBRATION_BINS))  # rows, sum of predictions, sum of labels
+        self.confusion = {threshold: np.zeros((2, 2), np.int64) for threshold in thresholds}  # [label, prediction]
+
+    def add(self, labels: np.ndarray, predictions: np.ndarray) -> None:
+        label, wide = (labels > 0.5).astype(np.int64), predictions.astype(np.float64)
+        self.rows += label.size
+        clipped = np.clip(wide, 1e-7, 1 - 1e-7)
+        self.log_loss -= float(np.log(np.where(label, clipped, 1 - clipped)).sum())
+        self.squared += float(((wide - label) ** 2).sum())
+        bins = self.scores.shape[1]
+        place = np.minimum((wide * bins).astype(np.int64), bins - 1)
+        self.scores += np.bincount(label * bins + place, minlength=2 * bins).reshape(2, bins)
+        tenth = np.minimum((wide * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
+        for row, weights in enumerate((None, wide, label)):
+            self.calibration[row] += np.bincount(tenth, weights, CALIBRATION_BINS)
+        for threshold, found in self.confusion.items():
+            found += np.bincount(2 * label + (predictions >= threshold), minlength=4).reshape(2, 2)
+
+    def metrics(self) -> dict[str, float]:
+        negatives, positives = self.scores.sum(axis=1)
+        below = np.cumsum(self.scores[0]) - self.scores[0]
+        pairs = float(positives) * float(negatives)
+        within = float((self.scores[0].astype(float) * self.scores[1]).sum()) / 2
+        auc = (float((below.astype(float) * self.scores[1]).sum()) + within) / pairs if pairs else 0.5
+        rows = max(1, self.rows)
+        return {
+            "rows": self.rows,
+            "auc": auc,
+            "auc_within": within / pairs if pairs else 0.0,
+            "log_loss": self.log_loss / rows,
+            "brier_score": self.squared / rows,
+            "base_rate": float(positives) / rows,
+            "mean_prediction": float(self.calibration[1].sum()) / rows,
+            "calibration_error": float(np.abs(self.calibration[1] - self.calibration[2]).sum()) / rows,
+        }
+
+    def plots(self) -> dict[str, Any]:
+        count = np.maximum(self.calibration[0], 1)
+        shown = self.scores.reshape(2, SHOWN_BINS, -1).sum(axis=2)
+        return {
+            "calibration": [
+                {"rows": int(n), "mean_prediction": float(p), "share_positive": float(y)}
+                for n, p, y in zip(
+                    self.calibration[0], self.calibration[1] / count, self.calibration[2] / count, strict=True
+                )
+            ],
+            "scores": {"negative": shown[0].tolist(), "positive": shown[1].tolist()},
+            "confusion": [
+                {"threshold": threshold}
+                | dict(
+                    zip(
+                        ("true_negative", "false_positive", "false_negative", "true_positive"),
+                        map(int, found.flat),
+                        strict=True,
+                    )
+                )
+                for threshold, found in self.confusion.items()
+            ],
+        }
+
+
+class RegressionTally:
+    """Of labels and predicted values; residuals are prediction less label. `label` has the training rows' labels."""
+
+    def __init__(self, label: NumberStatistics):
+        self.rows, self.squared, self.absolute, self.error = 0, 0.0, 0.0, 0.0
+        self.labels = np.zeros(2)  # sums of the label's distance from its training mean, and of its square
+        self.center = label.mean
+        self.reach = 4 * label.variance**0.5 or 1.0
+        self.residuals = np.zeros(SHOWN_BINS, np.int64)
+        self.edges = label.boundaries(CALIBRATION_BINS)
+        self.by_prediction = np.zeros((3, len(self.edges) + 1))  # rows, sum of predictions, sum of labels
+
+    def add(self, labels: np.ndarray, predictions: np.ndarray) -> None:
+        label, wide = labels.astype(np.float64), predictions.astype(np.float64)
+        error, distance = wide - label, label - self.center
+        self.rows += label.size
+        self.squared += float((error**2).sum())
+        self.absolute += float(np.abs(error).sum())
+        self.error += float(error.sum())
+        self.labels += (distance.sum(), (distance**2).sum())
+        place = np.clip((error / self.reach + 1) / 2 * SHOWN_BINS, 0, SHOWN_BINS - 1).astype(np.int64)
+        self.residuals += np.bincount(place, minlength=SHOWN_BINS)
+        group = np.digitize(wide, self.edges)
+        for row, weights in enumerate((None, wide, label)):
+            self.by_prediction[row] += np.bincount(group, weights, len(self.edges) + 1)
+
+    def metrics(self) -> dict[str, float]:
+        rows = max(1, self.rows)
+        spread = float(self.labels[1] - self.labels[0] ** 2 / rows)
+        return {
+            "rows": self.rows,
+            "rmse": (self.squared / rows) ** 0.5,
+            "mae": self.absolute / rows,
+            "r2": 1 - self.squared / spread if spread > 0 else 0.0,
+            "mean_error": self.error / rows,
+        }
+
+    def plots(self) -> dict[str, Any]:
+        count = np.maximum(self.by_prediction[0], 1)
+        means = zip(self.by_prediction[0], self.by_prediction[1] / count, self.by_prediction[2] / count, strict=True)
+        return {
+            "residuals": {"from": -self.reach, "to": self.reach, "rows": self.residuals.tolist()},
+            "by_prediction": [
+                {"rows": int(n), "mean_prediction": float(p), "mean_label": float(y)} for n, p, y in means
+            ],
+        }
