@@ -15,6 +15,7 @@ from penstock.gcp.environment import Environment
 NAMESPACE = "penstock:"
 OBJECTS = ("cluster", "gcp", "rollout", "traffic")
 POSTGRESQL = r"^postgresql://([^:@/?]+@)?[^:@/?]*(:\d+)?/[^/?@]+$"
+ACCESS = ("token_file", "certificate", "private_key")
 Name = Annotated[str, Field(min_length=1)]
 
 
@@ -67,6 +68,12 @@ class Settings(BaseModel):
     min_replicas: Annotated[int, Field(ge=0, le=64)] = 1
     max_replicas: Annotated[int, Field(ge=1, le=64, validate_default=True)] = 1
     idle_seconds: Annotated[float, Field(ge=1)] = 300
+    token_file: Name | None = None
+    """The file of the bearer tokens that may ask the endpoint; None: anyone may."""
+    certificate: Name | None = None
+    """The file of the endpoint's PEM certificate chain; None: no TLS."""
+    private_key: Name | None = None
+    """The file of its PEM key."""
     keep: tuple[Literal["raw", "dataset", "study", "models"], ...] = ()
 
     @field_validator("tuning_cost_limit_usd")
@@ -104,7 +111,7 @@ class Settings(BaseModel):
     def endpoint(self) -> dict[str, Any]:
         """The endpoint's own settings."""
         rollout = self.rollout.model_dump(mode="json") if self.rollout else None
-        names = ("port", "traffic", "min_replicas", "max_replicas", "idle_seconds")
+        names = ("port", "traffic", "min_replicas", "max_replicas", "idle_seconds", *ACCESS)
         return {name: getattr(self, name) for name in names} | {"rollout": rollout}
 
     @property
@@ -147,6 +154,15 @@ class Settings(BaseModel):
             raise SettingsError(
                 "settings 'traffic' and 'rollout' are for the platform 'local', where versions share a URL"
             )
+        access = [name for name in ACCESS if getattr(self, name)]
+        if self.platform != "local" and access:
+            raise SettingsError(
+                f"setting {access[0]!r} is for the platform 'local', whose server reads this machine's files; "
+                "elsewhere the ingress in front of it takes care of TLS and of who may ask"
+            )
+        if (self.certificate is None) != (self.private_key is None):
+            given, missing = access[-1], "certificate" if self.certificate is None else "private_key"
+            raise SettingsError(f"setting {given!r} is given without {missing!r}: TLS takes both")
         return self
 
 

@@ -31,6 +31,12 @@ class EndpointArgs(TypedDict):
     """Server processes at most. Default: 1."""
     idle_seconds: NotRequired[float]
     """After so long without a request the last one goes, where `min_replicas` is 0. Default: 300."""
+    token_file: NotRequired[str | None]
+    """Path of a file of bearer tokens, one a line: who has one may ask. Default: anyone who reaches the port."""
+    certificate: NotRequired[str | None]
+    """Path of the PEM certificate chain for TLS. Default: plain text."""
+    private_key: NotRequired[str | None]
+    """Path of the certificate's PEM key."""
 
 
 class Endpoint(pulumi.ComponentResource):
@@ -55,6 +61,9 @@ class Endpoint(pulumi.ComponentResource):
             model_name=args["model_name"],
             traffic=args.get("traffic"),
             rollout=args.get("rollout"),
+            token_file=args.get("token_file"),
+            certificate=args.get("certificate"),
+            private_key=args.get("private_key"),
         )
         self.url = args["platform"].service(f"{name}-server", service, pulumi.ResourceOptions(parent=self))
         self.model_url = pulumi.Output.concat(self.url, "/v1/models/", args["model_name"])

@@ -99,6 +99,12 @@ class Service:
     """Weights by version: `latest`, `previous`, a number or the beginning of a digest; 0 answers in the shadow."""
     rollout: Mapping[str, Any] | None = None
     """Steps and gates by which a new version takes over where `traffic` is not given; None: at once."""
+    token_file: str | None = None
+    """Path of the bearer tokens that may ask; None: anyone may."""
+    certificate: str | None = None
+    """Path of the PEM certificate chain for TLS, with `private_key`; None: plain text."""
+    private_key: str | None = None
+    """Path of its PEM key."""
 
 
 class Platform(Protocol):

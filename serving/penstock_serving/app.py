@@ -10,10 +10,11 @@ from functools import partial
 from typing import Any
 
 from penstock_serving import describing
+from penstock_serving.access import Tokens
 from penstock_serving.console import console_page
 from penstock_serving.errors import MethodNotAllowedError, NotFoundError, RequestError
 from penstock_serving.explaining import shorten, suggestion
-from penstock_serving.messages import ClientGoneError, Receive, Response, Scope, Send, encode, read_body
+from penstock_serving.messages import ClientGoneError, Receive, Response, Scope, Send, encode, header, read_body
 from penstock_serving.openapi import openapi
 from penstock_serving.routing import Routes
 from penstock_serving.served import ServedModel
@@ -26,13 +27,17 @@ METHODS = {"GET": ("GET", "HEAD"), "POST": ("POST",)}
 logger = logging.getLogger("penstock_serving")
 Handler = Callable[[Scope, Receive], Awaitable[Response]]
 NO_ROUTE: tuple[str, str, None] = ("none", "", None)
+OPEN = ("healthz", "readyz")
+"""Routes that answer without a token: who probes a server has none."""
 
 
 class Application:
     """Answers requests for one model; `draining` makes every answer the last one of its connection."""
 
-    def __init__(self, versions: Versions) -> None:
+    def __init__(self, versions: Versions, tokens: Tokens | None = None) -> None:
+        """Without `tokens` everyone is answered."""
         self.versions = versions
+        self._tokens = tokens
         self.draining = False
         self.leaving = 0
         """So many of the next answers are the last of their connections: their clients come back elsewhere."""
@@ -59,7 +64,7 @@ class Application:
             "/healthz": ("healthz", "GET", self._healthz),
             "/readyz": ("readyz", "GET", self._readyz),
             "/metrics": ("metrics", "GET", self._metrics),
-            "/openapi.json": ("openapi", "GET", _constant(encode(openapi(main)))),
+            "/openapi.json": ("openapi", "GET", _constant(encode(openapi(main, secured=self._tokens is not None)))),
             "/": ("console", "GET", console_page(main)),
         }
         for path, served in ((base, main), *((f"{base}/versions/{each.version}", each) for each in self.versions)):
@@ -77,6 +82,8 @@ class Application:
         """Answer one request; whatever happens, with JSON."""
         route, method, handler = self._routes.get(scope["path"]) or self._by_digest(scope) or NO_ROUTE
         try:
+            if self._tokens is not None and route not in OPEN:
+                self._tokens.check(header(scope, b"authorization"), browser=route == "console")
             if handler is None:
                 raise self._unknown(scope["path"])
             if scope["method"] not in METHODS[method]:
@@ -89,7 +96,7 @@ class Application:
             return
         except Exception as exc:  # noqa: BLE001 (the request's boundary)
             response = _failure(route, exc)
-        if route == "predict" and "x-model-digest" not in response.headers:
+        if route == "predict" and response.status != 401 and "x-model-digest" not in response.headers:
             response.headers |= self.versions.main.headers
         self.versions.metrics.count(route, response.status)
         await response.send(scope, send, self.draining or self._leaves())
@@ -107,7 +114,7 @@ class Application:
         try:
             body = await read_body(scope, receive)
             versions = self.versions
-            served = asked or versions.only or versions.choose(_request_key(scope) or body)
+            served = asked or versions.only or versions.choose(header(scope, b"x-request-key") or body)
             predictions = None
             try:
                 decode = served.decoder.decode
@@ -187,11 +194,6 @@ class Application:
                 except NotFoundError as exc:
                     return exc
         return NotFoundError(f"no route {shorten(path)}{suggestion(path, self._routes)}")
-
-
-def _request_key(scope: Scope) -> bytes | None:
-    """What the client says its requests belong together by."""
-    return next((value for name, value in scope["headers"] if name == b"x-request-key"), None)
 
 
 def _failure(route: str, exc: Exception) -> Response:

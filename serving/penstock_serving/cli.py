@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from penstock_serving.access import access_of, add_access
 from penstock_serving.app import Application
 from penstock_serving.backends.choosing import BACKENDS, choose_backend
 from penstock_serving.logs import set_up_logs
@@ -59,6 +60,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--verify-key", type=Path, metavar="PEM", help="refuse a model that the owner of this public key has not signed"
     )
+    add_access(parser)
     add_monitoring(parser)
     arguments = parser.parse_args(argv)
     if not NAME.fullmatch(arguments.name):
@@ -91,6 +93,7 @@ def load_version(
 
 
 def _serve(arguments: argparse.Namespace) -> int:
+    access = access_of(arguments)
     monitoring = monitoring_of(arguments, os.environ)
     served = load_version(
         arguments.name,
@@ -105,7 +108,7 @@ def _serve(arguments: argparse.Namespace) -> int:
     host, port = listener.socket.getsockname()[:2]
     fields = {"model": served.name, "digest": served.sealed.digest, "host": host, "port": port, "pid": os.getpid()}
     logger.info("starting", extra={"fields": fields | {"succeeds": listener.shared}})
-    server = Server(Application(Versions([served])), succeeds=listener.shared)
+    server = Server(Application(Versions([served]), access.tokens), succeeds=listener.shared, tls=access.tls)
     server.run(sockets=[listener.socket])
     return end(server.failure, served.available)
 

@@ -13,6 +13,12 @@ class RequestError(Exception):
         self.headers = dict(headers or {})
 
 
+class UnauthorizedError(RequestError):
+    """The server wants a token, and the request has none of its; `WWW-Authenticate` says how to send one."""
+
+    status = 401
+
+
 class NotFoundError(RequestError):
     """No such model, version or route."""
 

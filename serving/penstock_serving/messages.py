@@ -59,6 +59,11 @@ class Response:
         await send({"type": "http.response.body", "body": self.body})
 
 
+def header(scope: Scope, wanted: bytes) -> bytes | None:
+    """The value of a request's first header of this name, in lower case."""
+    return next((value for name, value in scope["headers"] if name == wanted), None)
+
+
 async def read_body(scope: Scope, receive: Receive) -> bytes:
     """The whole body of a request.
 

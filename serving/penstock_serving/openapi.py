@@ -8,6 +8,7 @@ from penstock_serving.served import ServedModel
 
 ERRORS = {
     "400": "The body does not fit the model's columns; the message names the column, the row and the value.",
+    "401": "The server wants a bearer token, which the request lacks.",
     "404": "No such model, version or route.",
     "405": "The route exists for other methods, which the header `Allow` names.",
     "408": "The request did not arrive in time.",
@@ -19,8 +20,11 @@ ERRORS = {
 }
 
 
-def openapi(served: ServedModel) -> dict[str, Any]:
-    """The document, OpenAPI 3.1."""
+PROBES = ("/healthz", "/readyz")
+
+
+def openapi(served: ServedModel, secured: bool = False) -> dict[str, Any]:
+    """The document, OpenAPI 3.1; `secured`: all but the probes want a bearer token."""
     schema = served.sealed.schema
     row = served.sealed.samples["instances"][0]
     answer = served.sealed.samples["predictions"][0]
@@ -44,6 +48,32 @@ def openapi(served: ServedModel) -> dict[str, Any]:
         "/openapi.json": {"get": _get("openapi", "This document")},
         "/": {"get": _get("console", "A page to try the model", "text/html")},
     }
+    components: dict[str, Any] = {
+        "schemas": {
+            "Row": {
+                "type": "object",
+                "properties": properties | ignored,
+                "required": required,
+                "additionalProperties": False,
+                "examples": [row],
+            },
+            "Columns": {
+                "type": "object",
+                "description": "One array a column, all of one length.",
+                "properties": in_columns | ignored,
+                "required": required,
+                "additionalProperties": False,
+            },
+            "PredictRequest": {"oneOf": [_request("instances", _rows()), _request("inputs", _ref("Columns"))]},
+            "Error": {"type": "object", "properties": {"error": {"type": "string"}}, "required": ["error"]},
+        }
+    }
+    if secured:
+        components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+        for path, methods in operations.items():
+            for operation in methods.values():
+                operation["security"] = [] if path in PROBES else [{"token": []}]
+                operation["responses"] |= {} if path in PROBES else _responses("401")
     return {
         "openapi": "3.1.0",
         "info": {
@@ -52,26 +82,7 @@ def openapi(served: ServedModel) -> dict[str, Any]:
             "description": f"Predicts `{schema.label}` ({schema.head}). Model {served.sealed.digest}.",
         },
         "paths": operations,
-        "components": {
-            "schemas": {
-                "Row": {
-                    "type": "object",
-                    "properties": properties | ignored,
-                    "required": required,
-                    "additionalProperties": False,
-                    "examples": [row],
-                },
-                "Columns": {
-                    "type": "object",
-                    "description": "One array a column, all of one length.",
-                    "properties": in_columns | ignored,
-                    "required": required,
-                    "additionalProperties": False,
-                },
-                "PredictRequest": {"oneOf": [_request("instances", _rows()), _request("inputs", _ref("Columns"))]},
-                "Error": {"type": "object", "properties": {"error": {"type": "string"}}, "required": ["error"]},
-            }
-        },
+        "components": components,
     }
 
 

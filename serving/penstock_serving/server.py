@@ -6,6 +6,7 @@ import errno
 import logging
 import socket
 import time
+import typing
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -15,10 +16,14 @@ from penstock_serving.app import Application
 from penstock_serving.protocol import PatientProtocol
 from penstock_trainer.errors import InputError
 
+if typing.TYPE_CHECKING:
+    import ssl
+
 logger = logging.getLogger("penstock_serving")
 BACKLOG = 2048
 QUIET_SECONDS = 2.0
 """How long a stopping server answers on open connections before it closes the idle ones."""
+HANDSHAKE_SECONDS = 5.0
 DRAIN_SECONDS = 8
 """After this long a stopping server gives up the requests that are still in flight."""
 
@@ -67,8 +72,8 @@ def _socket(family: int, sharing: bool) -> socket.socket:
 class Server(uvicorn.Server):
     """Serves one application; after `run`, `failure` is what kept its model from loading, if anything did."""
 
-    def __init__(self, application: Application, succeeds: bool) -> None:
-        """`succeeds`: another server listens on the port until this one is ready."""
+    def __init__(self, application: Application, succeeds: bool, tls: "ssl.SSLContext | None" = None) -> None:
+        """`succeeds`: another server listens on the port until this one is ready. Without `tls`, in plain text."""
         super().__init__(
             uvicorn.Config(
                 application,  # pyright: ignore[reportArgumentType] (its ASGI types are plainer than uvicorn's)
@@ -84,6 +89,7 @@ class Server(uvicorn.Server):
                 backlog=BACKLOG,
                 timeout_keep_alive=75,
                 timeout_graceful_shutdown=DRAIN_SECONDS,
+                ssl_context_factory=None if tls is None else lambda _config, _default: tls,
             )
         )
         self._application = application
@@ -143,8 +149,15 @@ class Server(uvicorn.Server):
             spare.setblocking(False)
             with spare:
                 waiting = list(_accept_all(spare))
-            for connection in waiting:
-                await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
+            await asyncio.gather(*map(self._connect, waiting))
+
+    async def _connect(self, connection: socket.socket) -> None:
+        """Answer on a connection that was accepted; one that does not speak TLS where it should is closed."""
+        tls, seconds = self.config.ssl, HANDSHAKE_SECONDS if self.config.ssl else None
+        with contextlib.suppress(OSError):
+            await asyncio.get_running_loop().connect_accepted_socket(
+                self._protocol, connection, ssl=tls, ssl_handshake_timeout=seconds
+            )
 
     def _protocol(self) -> PatientProtocol:
         return PatientProtocol(config=self.config, server_state=self.server_state, app_state={})

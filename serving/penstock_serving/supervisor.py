@@ -8,7 +8,7 @@ there is no worker, connections wait with the kernel, and the first one starts a
 plan whose models do not load is refused, and what was served before goes on. SIGTERM: drain and end. One supervisor at
 a time decides on the rollout, by a lock on the folder; a successor is handed the socket itself: what waits is not lost.
 
-Standard library only: it is small, and starts at once.
+Standard library only, and no more of it than it needs: it is small, and starts at once.
 """
 
 import argparse
@@ -24,6 +24,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from penstock_serving.access import access_of, add_access
 from penstock_serving.handover import Handover, listen
 from penstock_serving.plan import Plan, PlanError
 from penstock_serving.pool import WorkerProcess
@@ -31,6 +32,7 @@ from penstock_serving.rollout import Progress
 from penstock_serving.routing import Routes
 from penstock_serving.scaling import Scaler
 from penstock_serving.watching import Watch
+from penstock_trainer.errors import InputError
 
 TICK_SECONDS = 0.2
 END_SECONDS = 12.0
@@ -320,8 +322,14 @@ def main() -> int:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--succeed", metavar="SOCKET", help="take over from the supervisor that hands over there")
     arguments, others = parser.parse_known_args()
+    workers = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    add_access(workers)
     try:
+        access_of(workers.parse_known_args(others)[0])
         listener = listen(arguments.host, arguments.port, arguments.succeed)
+    except InputError as exc:
+        print(f"error: {exc}", file=sys.stderr)
+        return INPUT_AT_FAULT
     except OSError as exc:
         print(f"error: cannot listen on {arguments.host}:{arguments.port}: {exc.strerror}", file=sys.stderr)
         return INPUT_AT_FAULT

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from penstock_serving import server
+from penstock_serving.access import Access, access_of, add_access
 from penstock_serving.app import Application
 from penstock_serving.cli import end, load_version
 from penstock_serving.link import Link
@@ -40,8 +41,11 @@ logger = logging.getLogger("penstock_serving")
 class Worker(server.Server):
     """Listens on a socket that others listen on too, and does what the supervisor says."""
 
-    def __init__(self, application: Application, listener: socket.socket, link: Link, yielding: "_Yielding") -> None:
-        super().__init__(application, succeeds=True)
+    def __init__(
+        self, versions: Versions, access: Access, listener: socket.socket, link: Link, yielding: "_Yielding"
+    ) -> None:
+        application = Application(versions, access.tokens)
+        super().__init__(application, succeeds=True, tls=access.tls)
         self._yielding = yielding
         self._listener = listener
         self._link = link
@@ -72,8 +76,7 @@ class Worker(server.Server):
             connection, _ = self._listener.accept()
             connection.setblocking(False)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            loop = asyncio.get_running_loop()
-            connecting = loop.create_task(loop.connect_accepted_socket(self._protocol, connection))
+            connecting = asyncio.get_running_loop().create_task(self._connect(connection))
             self._connecting.add(connecting)
             connecting.add_done_callback(self._connecting.discard)
 
@@ -120,6 +123,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m penstock_serving.worker", description=__doc__)
     parser.add_argument("listener", type=int, help="file descriptor of the listening socket")
     parser.add_argument("link", type=int, help="file descriptor of the link to the supervisor")
+    add_access(parser)
     add_monitoring(parser)
     arguments = parser.parse_args()
     set_up_logs()
@@ -130,17 +134,18 @@ def main() -> int:
         yielding.begin()
     metrics = Metrics()
     served: list[ServedModel] = []
-    for number, version in first["versions"].items():
-        try:
+    number = ""
+    try:
+        access = access_of(arguments)
+        for number, version in first["versions"].items():
             path, digest = Path(version["path"]), version["digest"]
             monitoring = monitoring_of(arguments, os.environ)
             served.append(load_version(first["name"], path, digest, monitoring, number, metrics))
-        except InputError as exc:
-            told.send({"failed": str(exc), "version": number})
-            return end(exc, available=True)
+    except InputError as exc:
+        told.send({"failed": str(exc), "version": number})
+        return end(exc, available=True)
     versions = Versions(served, Routes(first["weights"], first["shadow"]))
-    application = Application(versions)
-    worker = Worker(application, socket.socket(fileno=arguments.listener), told, yielding)
+    worker = Worker(versions, access, socket.socket(fileno=arguments.listener), told, yielding)
     worker.run(sockets=[])
     if worker.failure is not None:
         version = next((each.version for each in versions if not each.available), "")

@@ -84,8 +84,13 @@ class HalfPlus(tf.Module):
     def __call__(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"predictions": x / 2.0 + self.more}
 
+    @tf.function(input_signature=[tf.TensorSpec([1, None], tf.float32)])
+    def behind_look_ups(self, numbers: tf.Tensor) -> tf.Tensor:
+        """The graph of the slim form."""
+        return self(numbers[0])["predictions"]
 
-def build(directory: Path, module: Any, schema: dict[str, Any], samples: list[dict[str, Any]]) -> None:
+
+def build(directory: Path, module: Any, schema: dict[str, Any], samples: list[dict[str, Any]], slim_form: bool) -> None:
     """Export `module` with the columns of `schema`, and seal it with the chain of manifests that a trainer leaves."""
     types = {"category": tf.string, "number": tf.float32, "integer": tf.float32}
     columns = {column["name"]: types[column["type"]] for column in schema["columns"]}
@@ -102,7 +107,13 @@ def build(directory: Path, module: Any, schema: dict[str, Any], samples: list[di
     statistics, answered = training_statistics(schema, module)
     write(directory / "statistics.json", to_json(statistics))
     write(directory / "predictions.json", to_json({"predictions": answered}))
-    proof = add_slim_form(module, directory / slim.FOLDER, values, answers) if isinstance(module, Flights) else {}
+    proof = (
+        add_slim_form(
+            module, directory / slim.FOLDER, {c["name"]: c["type"] for c in schema["columns"]}, values, answers
+        )
+        if slim_form
+        else {}
+    )
 
     raw = Manifest(kind="raw", files={}, inputs={}, code="sha256:0", counts={"rows": 1000})
     counts = {"rows": 1000, "training": 700, "validation": 100, "test": 3, "unlabelled": 187, "dead_letter": 10}
@@ -121,13 +132,14 @@ def build(directory: Path, module: Any, schema: dict[str, Any], samples: list[di
     seal(directory, kind="model", inputs=inputs, code="sha256:0", counts={"training": 700, "test": 3}, metrics=metrics)
 
 
-def add_slim_form(module: Flights, folder: Path, values: dict[str, Any], answers: list[float]) -> dict[str, Any]:
+def add_slim_form(
+    module: Any, folder: Path, types: dict[str, str], values: dict[str, Any], answers: list[float]
+) -> dict[str, Any]:
     """Write the slim form and compare it on the sample rows, which stand for the test split here."""
-    behind_look_ups: Any = module.behind_look_ups
-    concrete = behind_look_ups.get_concrete_function()
+    concrete = module.behind_look_ups.get_concrete_function()
     folder.mkdir()
     (folder / slim.GRAPH).write_bytes(tf.lite.TFLiteConverter.from_concrete_functions([concrete], None).convert())
-    categories = {c["name"]: {"words": WORDS, "hashed": False} for c in FLIGHT_COLUMNS if c["type"] == "category"}
+    categories = {name: {"words": WORDS, "hashed": False} for name, kind in types.items() if kind == "category"}
     write(folder / slim.LOOKUPS, {"columns": list(values), "categories": categories})
     found = slim.SlimModel(folder, list(values)).predict(list(values.values()))
     difference = max(abs(mine - its) for mine, its in zip(found, answers, strict=True))
@@ -164,11 +176,13 @@ def main(root: Path) -> None:
     """Build every model below `root`."""
     ignored = ["arr_delay", "tailnum", "flight"]
     flights = {"name": "flights", "head": "binary", "label": "late", "columns": FLIGHT_COLUMNS, "ignored": ignored}
-    build(root / "flights", Flights(), flights, FLIGHTS)
+    build(root / "flights", Flights(), flights, FLIGHTS, slim_form=True)
     x = [{"name": "x", "type": "number", "required": True}]
     half = {"name": "half_plus_three", "head": "regression", "label": "y", "columns": x, "ignored": []}
-    build(root / "half_plus_three", HalfPlus(3.0), half, [{"x": 1.0}, {"x": 5.0}])
-    build(root / "half_plus_four", HalfPlus(4.0), half, [{"x": 1.0}, {"x": 5.0}])
+    rows = [{"x": 1.0}, {"x": 2.0}, {"x": 5.0}]
+    build(root / "half_plus_three", HalfPlus(3.0), half, rows, slim_form=True)
+    build(root / "half_plus_four", HalfPlus(4.0), half, rows, slim_form=True)
+    build(root / "without_slim", HalfPlus(4.0), half, rows, slim_form=False)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,10 @@ from typing import Any, ClassVar
 import httpx
 import pytest
 
+from penstock_trainer.artifacts import Manifest
+
 STARTUP_SECONDS = 120
+SUPERVISED_SECONDS = 240
 
 
 class RunningServer:
@@ -137,6 +140,82 @@ class Load(threading.Thread):
         return headers.get(b"connection") == b"close"
 
 
+class Supervised:
+    """One endpoint: its folder, its plan, and whichever supervisor keeps it."""
+
+    NAME = "half_plus_three"
+    MODELS = (("1", NAME), ("2", "half_plus_four"))
+
+    def __init__(self, folder: Path, models: Path, port: int, *arguments: str) -> None:
+        """`arguments` are the supervisor's, beside those that every one has."""
+        self.folder, self.port, self.arguments = folder, port, arguments
+        self.digests = {n: Manifest.read(models / name).digest for n, name in self.MODELS}
+        self.versions = {
+            number: {"path": str(models / name), "digest": self.digests[number]} for number, name in self.MODELS
+        }
+        self.revision = 0
+        self.processes: list[subprocess.Popen[bytes]] = []
+        self.client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=SUPERVISED_SECONDS)
+
+    @property
+    def log(self) -> str:
+        """What supervisors and workers have written to standard error."""
+        return (self.folder / "log").read_text()
+
+    def plan(self, **changed: Any) -> None:
+        """Write a plan: version 1 alone, and what the test changes of it."""
+        self.revision += 1
+        plan = {"name": self.NAME, "versions": self.versions, "latest": "1", "traffic": None, "rollout": None}
+        plan |= {"replicas": {"lowest": 1, "highest": 1}, "revision": str(self.revision), **changed}
+        (self.folder / "plan.json").write_text(json.dumps(plan))
+
+    def start(self) -> "Supervised":
+        """Start a supervisor, the successor of the one that runs, and wait until it serves the plan."""
+        files = ["--plan", str(self.folder / "plan.json"), "--folder", str(self.folder)]
+        succeeds = ["--succeed", self.status()["handover"]] if self.processes else []
+        command = [sys.executable, "-m", "penstock_serving.supervisor", *files, "--port", str(self.port)]
+        with (self.folder / "log").open("ab") as log:
+            self.processes.append(subprocess.Popen([*command, *succeeds, *self.arguments], stderr=log))
+        return self.until(lambda: self.status().get("revision") == str(self.revision))
+
+    def follow(self, **changed: Any) -> "Supervised":
+        """Change the plan and wait until it is served or refused."""
+        self.plan(**changed)
+        self.processes[-1].send_signal(signal.SIGHUP)
+        return self.until(
+            lambda: str(self.revision) in (self.status()["revision"], (self.status()["refused"] or {}).get("revision"))
+        )
+
+    def status(self) -> dict[str, Any]:
+        """What the supervisor says to whoever started it."""
+        try:
+            return json.loads((self.folder / f"status.{self.processes[-1].pid}.json").read_text())
+        except FileNotFoundError:
+            return {}
+
+    def until(self, reached: Callable[[], bool], seconds: float = SUPERVISED_SECONDS) -> "Supervised":
+        """Wait until something is so."""
+        deadline = time.monotonic() + seconds
+        while not reached():
+            assert self.processes[-1].poll() is None, self.log
+            assert time.monotonic() < deadline, self.log
+            time.sleep(0.02)
+        return self
+
+    def traffic(self) -> dict[str, Any]:
+        """What the endpoint says of its traffic."""
+        return self.client.get(f"/v1/models/{self.NAME}/traffic").json()
+
+    def predict(self, body: Any, **headers: str) -> httpx.Response:
+        """Ask for predictions."""
+        return self.client.post(f"/v1/models/{self.NAME}:predict", json=body, headers=headers)
+
+    def workers(self) -> list[int]:
+        """The processes that the supervisor has started and not yet seen the end of."""
+        found = Path(f"/proc/{self.processes[-1].pid}/task/{self.processes[-1].pid}/children")
+        return [int(pid) for pid in found.read_text().split()]
+
+
 def command(model: Path, name: str, port: int, *arguments: str) -> list[str]:
     """The server's argv, in this environment."""
     server = [sys.executable, "-m", "penstock_serving", "--model", str(model), "--name", name, "--port", str(port)]
@@ -180,6 +259,24 @@ def serve(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ca
 def flights(serve: Callable[..., RunningServer]) -> RunningServer:
     """A ready server of the model `flights`."""
     return serve("flights").wait_until_ready()
+
+
+@pytest.fixture
+def supervised(models: Path, tmp_path: Path) -> Iterator[Callable[..., Supervised]]:
+    """Makes endpoints without a plan; whatever runs of them at the end is ended."""
+    made: list[Supervised] = []
+
+    def make(*arguments: str) -> Supervised:
+        made.append(Supervised(tmp_path, models, 21_000 + os.getpid() % 5000 + len(made), *arguments))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.client.close()
+        for process in each.processes:
+            with contextlib.suppress(ProcessLookupError):
+                process.terminate()
+            assert process.wait(30) is not None
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ def backend(server):
 
 def test_a_model_with_a_proven_slim_form_is_served_by_it_and_any_other_by_tensorflow(flights, serve):
     assert backend(flights) == "slim"
-    assert backend(serve("half_plus_three").wait_until_ready()) == "tensorflow"
+    assert backend(serve("without_slim").wait_until_ready()) == "tensorflow"
 
 
 def test_both_backends_give_the_same_answers_one_by_one_and_together(flights, serve):
@@ -51,7 +51,7 @@ def test_the_slim_environment_has_no_tensorflow_and_serves_the_slim_form(serve, 
 
 def test_without_tensorflow_a_model_that_needs_it_is_refused_with_the_way_out(refused, models, monkeypatch):
     monkeypatch.setattr(sys, "executable", str(SLIM))
-    line = refused(models / "half_plus_three", name="half_plus_three")
+    line = refused(models / "without_slim")
     assert "is served by TensorFlow (the model has no slim form), which this environment lacks" in line
     assert "requirements-tensorflow.txt" in line
 

@@ -5,9 +5,12 @@ import time
 
 import httpx
 
+SLOWLY = ("--backend", "tensorflow")
+"""Loads in seconds: time enough to ask, or to stop it, meanwhile."""
+
 
 def test_it_is_alive_while_it_loads_and_a_request_is_held_rather_than_refused(serve, load):
-    server = serve("half_plus_three")
+    server = serve("half_plus_three", *SLOWLY)
     assert server.client.get("/healthz").status_code == 200
     loading = server.client.get("/readyz")
     assert (loading.status_code, loading.json()) == (503, {"status": "loading"})
@@ -27,7 +30,7 @@ def test_it_is_alive_while_it_loads_and_a_request_is_held_rather_than_refused(se
 
 
 def test_a_server_stopped_while_loading_says_so_to_those_who_wait_and_exits_0(serve, load):
-    server = serve("half_plus_three")
+    server = serve("half_plus_three", *SLOWLY)
     answers: list[httpx.Response] = []
     waiting = threading.Thread(target=lambda: answers.append(server.predict(load.BODY)))
     waiting.start()
@@ -39,9 +42,9 @@ def test_a_server_stopped_while_loading_says_so_to_those_who_wait_and_exits_0(se
 
 
 def test_a_successor_takes_over_the_port_once_it_is_ready_without_a_lost_request(serve, load):
-    first = serve("half_plus_three").wait_until_ready()
+    first = serve("half_plus_three", *SLOWLY).wait_until_ready()
     clients = [load(first.port) for _ in range(8)]
-    second = serve("half_plus_three", "--port", str(first.port))
+    second = serve("half_plus_three", *SLOWLY, "--port", str(first.port))
     while '"event": "listening"' not in second.log:  # asking the port would ask either of them
         assert httpx.get(f"{first.url}/readyz").status_code == 200
         time.sleep(0.05)

@@ -69,8 +69,16 @@ class LocalPlatform:
         if service.model is None:
             raise PenstockError(f"service {name} has no model: the local platform serves sealed models")
         observations = self._folder / "observations" / name
+        access = self._access(service)
         props = {
-            "program": [*self._program(service.program, ".supervisor"), "--observations", str(observations)],
+            "program": [
+                *self._program(service.program, ".supervisor"),
+                *("--observations", str(observations)),
+                *(word for argument, path in access.items() for word in (argument, str(path))),
+            ],
+            # Their content is no one's to keep: that it changed is known by when it did.
+            "access": {str(path): str(path.stat().st_mtime_ns) for path in access.values()},
+            "tls": service.certificate is not None,
             "path": service.model["path"],
             "digest": service.model["digest"],
             "model_name": service.model_name,
@@ -93,6 +101,20 @@ class LocalPlatform:
     def estimated_cost(self) -> Mapping[str, Any]:
         """Nothing is rented."""
         return {"usd_per_hour": 0, "note": "runs on this machine; nothing is rented"}
+
+    def _access(self, service: platform.Service) -> dict[str, Path]:
+        """The files by which the server says who may ask, by its arguments' names."""
+        given = {
+            "--token-file": service.token_file,
+            "--certificate": service.certificate,
+            "--private-key": service.private_key,
+        }
+        files = {argument: self._project / path for argument, path in given.items() if path is not None}
+        for argument, path in files.items():
+            if not os.access(path, os.R_OK):
+                setting = argument.removeprefix("--").replace("-", "_")
+                raise PenstockError(f"setting {setting!r} names {path}, which is not there or cannot be read")
+        return files
 
     def _program(self, program: platform.Program, module: str = "") -> list[str]:
         python = self._project / program.value / ".venv" / "bin" / "python"

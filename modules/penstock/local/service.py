@@ -14,7 +14,7 @@ from penstock.local import engine, plan, server
 from penstock.local import urn as resource_urn
 from penstock.local.identity import ProcessIdentity
 
-RESTARTS = ("program", "host", "port", "fingerprint")
+RESTARTS = ("program", "access", "tls", "host", "port", "fingerprint")
 """Inputs whose change starts a new supervisor."""
 PLANNED = ("path", "digest", "model_name", "traffic", "rollout", "min_replicas", "max_replicas", "idle_seconds")
 """Inputs whose change the running one follows."""
@@ -101,7 +101,7 @@ def _direct(props: dict[str, Any], running: ProcessIdentity) -> dict[str, Any]:
 
 def _endpoint(props: dict[str, Any]) -> server.Endpoint:
     return server.Endpoint(
-        server.Address(props["host"], int(props["port"]), props["probe"]),
+        server.Address(props["host"], int(props["port"]), props["probe"], bool(props.get("tls"))),
         folder=Path(props["folder"]),
         log=Path(props["log"]),
         record=Path(props["record"]),

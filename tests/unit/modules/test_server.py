@@ -1,13 +1,17 @@
+import http.server
 import json
 import os
 import socket
+import ssl
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cluster.certificates import Authority
 
 from penstock.errors import ServiceFailed
 from penstock.local import ports, server, service
@@ -168,6 +172,19 @@ def test_a_dead_server_is_a_difference_and_started_again(running):
     identity(outs).end(grace_seconds=5)
     assert running.changed(outs, running.props())
     assert identity(running.update(outs, running.props())).alive()
+
+
+def test_an_endpoint_with_tls_is_asked_over_it_whoever_has_signed_its_certificate(tmp_path):
+    authority = Authority(tmp_path / "authority")
+    authority.sign("server", "server", address="127.0.0.1")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "authority/server.crt", tmp_path / "authority/server.key")
+    with http.server.HTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler) as answering:
+        answering.socket = context.wrap_socket(answering.socket, server_side=True)
+        threading.Thread(target=answering.handle_request).start()
+        address = server.Address("127.0.0.1", answering.server_port, "/", tls=True)
+        assert address.url == f"https://127.0.0.1:{answering.server_port}"
+        assert address.ready(timeout_seconds=5)
 
 
 def test_a_server_left_by_a_killed_run_is_found_by_its_record_and_ended(running):

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from settings import Settings, SettingsError
+from settings import ACCESS, Settings, SettingsError
 
 PROJECT = Path(__file__).resolve().parents[3]
 KNOWN = sorted(Settings.model_fields)
@@ -139,17 +139,30 @@ def test_a_rollout_is_declared_by_true_and_every_number_of_it_can_be_set():
     assert Settings.from_config({"penstock:rollout": "false"}).endpoint()["rollout"] is None
 
 
+@pytest.mark.parametrize("key", ACCESS)
+def test_files_of_this_machine_are_told_to_be_for_the_platform_that_has_them(key):
+    cluster = json.dumps({"trainer_image": "t@sha256:" + "0" * 64, "serving_image": "s@sha256:" + "0" * 64})
+    assert f"setting {key!r} is for the platform 'local'" in message(
+        {"platform": "cluster", "cluster": cluster, key: "x"}
+    )
+
+
+def test_a_certificate_without_its_key_is_told_and_so_is_a_key_without_its_certificate():
+    assert "'certificate' is given without 'private_key'" in message({"certificate": "c.pem", "token_file": "t"})
+    assert "'private_key' is given without 'certificate'" in message({"private_key": "k.pem"})
+
+
 def test_fewer_replicas_at_most_than_at_least_are_refused():
     assert "less than min_replicas, which is 3" in message({"min_replicas": "3", "max_replicas": "2"})
     assert "less than min_replicas, which is 3" in message({"min_replicas": "3"})
 
 
-PAGE = (PROJECT / "docs/rollout.md").read_text(encoding="utf-8")
-SNIPPETS = [*re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL), *re.findall(r"`(penstock:\w+: [^`]+)`", PAGE)]
+PAGES = "".join((PROJECT / f"docs/{name}.md").read_text(encoding="utf-8") for name in ("rollout", "access"))
+SNIPPETS = [*re.findall(r"```yaml\n(.*?)```", PAGES, re.DOTALL), *re.findall(r"`(penstock:\w+: [^`]+)`", PAGES)]
 
 
 @pytest.mark.parametrize("snippet", SNIPPETS)
-def test_every_setting_that_the_page_on_rollouts_shows_is_accepted(snippet):
+def test_every_setting_that_the_pages_show_is_accepted(snippet):
     settings = Settings.from_config({key: text(value) for key, value in yaml.safe_load(snippet).items()})
     assert settings != Settings()
 
