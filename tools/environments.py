@@ -48,6 +48,9 @@ ENVIRONMENTS = (
 # What the default image holds, for the tests that must do without TensorFlow.
 SLIM = Environment("serving", TOOLS / "serving-slim", ("trainer", "serving"), 1)
 
+# Clients of others that the server's tests cannot hold beside TensorFlow.
+CLIENTS = Environment("tests/contract/clients", TOOLS / "clients", (), 1)
+
 
 def prepare(test: bool) -> None:
     """Brings every environment up to date; does nothing to one whose locks have not changed."""
@@ -55,12 +58,13 @@ def prepare(test: bool) -> None:
         _prepare(environment, test)
     if test:
         _prepare(SLIM, test=False)
+        _prepare(CLIENTS, test=False)
 
 
 def lock() -> None:
     """Resolves the dependencies anew; the files name no index, so that they work with any."""
     tool = uv.find()
-    for environment in ENVIRONMENTS:
+    for environment in (*ENVIRONMENTS, CLIENTS):
         say(f"locking {environment.member}")
         common = [tool, "pip", "compile", "--quiet", "--universal", "--python-version", "3.10"]
         common += ["--generate-hashes", "--no-header"]
@@ -70,6 +74,8 @@ def lock() -> None:
         if environment.extra:
             own += ["-c", environment.lock.name, "--extra", environment.extra, "-o", environment.runtime_lock.name]
             run([*common, *own], f"locking {environment.member} with {environment.extra}", cwd=folder)
+        if environment is CLIENTS:
+            continue
         test = ["-c", environment.runtime_lock.name, "--group", "pyproject.toml:test", "-o", "requirements-test.txt"]
         run([*common, *test], f"locking the tests of {environment.member}", cwd=folder)
 
@@ -94,7 +100,8 @@ def _prepare(environment: Environment, test: bool) -> None:
     locks = [environment.runtime_lock, *([environment.test_lock] if with_test else [])]
     run([tool, "pip", "sync", "--quiet", "--python", python, *locks], f"filling the {name} environment")
     members = [part for member in environment.editable for part in ("-e", PROJECT / member)]
-    run([tool, "pip", "install", "--quiet", "--python", python, "--no-deps", *members], f"linking {name} into it")
+    if members:
+        run([tool, "pip", "install", "--quiet", "--python", python, "--no-deps", *members], f"linking {name} into it")
     stamp.write_text(json.dumps(state if with_test else {"runtime": state["runtime"]}))
 
 

@@ -9,14 +9,16 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
-from penstock_serving import describing
+from penstock_serving import describing, inference_protocol
 from penstock_serving.access import Tokens
 from penstock_serving.console import console_page
+from penstock_serving.decoding import Asked
 from penstock_serving.errors import MethodNotAllowedError, NotFoundError, RequestError
 from penstock_serving.explaining import shorten, suggestion
 from penstock_serving.messages import ClientGoneError, Receive, Response, Scope, Send, encode, header, read_body
 from penstock_serving.openapi import openapi
 from penstock_serving.routing import Routes
+from penstock_serving.schema import OUTPUT
 from penstock_serving.served import ServedModel
 from penstock_serving.versions import Versions
 
@@ -26,8 +28,10 @@ METHODS = {"GET": ("GET", "HEAD"), "POST": ("POST",)}
 
 logger = logging.getLogger("penstock_serving")
 Handler = Callable[[Scope, Receive], Awaitable[Response]]
+Decode = Callable[[ServedModel, bytes], Asked]
+"""What reads a body for one version, which may refuse it."""
 NO_ROUTE: tuple[str, str, None] = ("none", "", None)
-OPEN = ("healthz", "readyz")
+OPEN = ("healthz", "readyz", "live", "ready")
 """Routes that answer without a token: who probes a server has none."""
 
 
@@ -61,6 +65,11 @@ class Application:
             f"{base}:predict": ("predict", "POST", self._predict),
             f"{base}/traffic": ("traffic", "GET", self._traffic),
             base: ("status", "GET", self._status),
+            f"/v2/models/{self.versions.name}/infer": ("infer", "POST", self._infer),
+            f"/v2/models/{self.versions.name}/ready": ("model ready", "GET", self._model_ready),
+            "/v2": ("server", "GET", _constant(encode(inference_protocol.server()))),
+            "/v2/health/live": ("live", "GET", self._live),
+            "/v2/health/ready": ("ready", "GET", self._ready),
             "/healthz": ("healthz", "GET", self._healthz),
             "/readyz": ("readyz", "GET", self._readyz),
             "/metrics": ("metrics", "GET", self._metrics),
@@ -76,6 +85,13 @@ class Application:
             path = f"{base}/versions/{served.version}"
             routes[f"{path}:predict"] = ("predict", "POST", partial(self._predict, asked=served))
             routes[path] = ("status", "GET", partial(self._status, asked=served))
+            path = path.replace("/v1/", "/v2/", 1)
+            routes[f"{path}/infer"] = ("infer", "POST", partial(self._infer, asked=served))
+            routes[f"{path}/ready"] = ("model ready", "GET", partial(self._model_ready, asked=served))
+        numbers = [each.version for each in self.versions]
+        v2 = base.replace("/v1/", "/v2/", 1)
+        for path, served in ((v2, main), *((f"{v2}/versions/{each.version}", each) for each in self.versions)):
+            routes[path] = ("metadata", "GET", _constant(encode(inference_protocol.metadata(served, numbers))))
         return routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -96,7 +112,7 @@ class Application:
             return
         except Exception as exc:  # noqa: BLE001 (the request's boundary)
             response = _failure(route, exc)
-        if route == "predict" and response.status != 401 and "x-model-digest" not in response.headers:
+        if route in ("predict", "infer") and response.status != 401 and "x-model-digest" not in response.headers:
             response.headers |= self.versions.main.headers
         self.versions.metrics.count(route, response.status)
         await response.send(scope, send, self.draining or self._leaves())
@@ -109,42 +125,59 @@ class Application:
         return False
 
     async def _predict(self, scope: Scope, receive: Receive, asked: ServedModel | None = None) -> Response:
+        return await self._ask(_decode, scope, receive, asked)
+
+    async def _infer(self, scope: Scope, receive: Receive, asked: ServedModel | None = None) -> Response:
+        return await self._ask(inference_protocol.decode(scope), scope, receive, asked)
+
+    async def _ask(self, decode: Decode, scope: Scope, receive: Receive, asked: ServedModel | None) -> Response:
         started = time.perf_counter()
         self.in_flight += 1
         try:
             body = await read_body(scope, receive)
-            versions = self.versions
-            served = asked or versions.only or versions.choose(header(scope, b"x-request-key") or body)
-            predictions = None
-            try:
-                decode = served.decoder.decode
-                if len(body) < LARGE_BODY:
-                    request = decode(body)
-                else:
-                    request = await asyncio.get_running_loop().run_in_executor(None, decode, body)
-                predictions = await served.predict(request.rows)
-                if served.skew:
-                    served.skew.add(request.rows, predictions, len(body))
-                response = Response.of({"outputs" if request.columnar else "predictions": predictions})
-            except Exception as exc:  # noqa: BLE001 (the request's boundary, where the version is known)
-                response = _failure("predict", exc)
-            response.headers |= served.headers
-            seconds = time.perf_counter() - started
-            served.metrics.seconds.observe(seconds)
-            if versions.tallies is not None:
-                versions.tally(served, response.status, seconds, predictions)
-                if versions.shadow is not None and predictions is not None and asked is None:
-                    versions.shadow.offer(body, predictions)
-            return response
+            served, answer = await self.answer(body, decode, header(scope, b"x-request-key"), asked, started)
         finally:
             self.in_flight -= 1
             self.predicted += 1
+        response = _failure("predict", answer) if isinstance(answer, Exception) else answer
+        response.headers |= served.headers
+        return response
+
+    async def answer(
+        self, body: bytes, decode: Decode, key: bytes | None, asked: ServedModel | None, started: float
+    ) -> tuple[ServedModel, Any]:
+        """The version that answers, and its answer: what the decoded request makes of it, or the exception it met.
+
+        Without a version that is `asked` for it is chosen by the key, or else by the body. `started`: when the request
+        began to arrive, as `time.perf_counter` tells.
+        """
+        versions = self.versions
+        served = asked or versions.only or versions.choose(key or body)
+        predictions, status = None, 200
+        try:
+            if len(body) < LARGE_BODY:
+                request = decode(served, body)
+            else:
+                request = await asyncio.get_running_loop().run_in_executor(None, decode, served, body)
+            predictions = await served.predict(request.rows)
+            if served.skew:
+                served.skew.add(request.rows, predictions, len(body))
+            answer = request.answer(predictions)
+        except Exception as exc:  # noqa: BLE001 (the request's boundary, where the version is known)
+            answer, status = exc, exc.status if isinstance(exc, RequestError) else 500
+        seconds = time.perf_counter() - started
+        served.metrics.seconds.observe(seconds)
+        if versions.tallies is not None:
+            versions.tally(served, status, seconds, predictions)
+            if versions.shadow is not None and predictions is not None and asked is None:
+                versions.shadow.offer(body, decode, predictions)
+        return served, answer
 
     def _by_digest(self, scope: Scope) -> tuple[str, str, Handler] | None:
         """The route of a path that names a version by the beginning of its digest."""
-        base = f"/v1/models/{self.versions.name}/versions/"
         path: str = scope["path"]
-        if not path.startswith(base):
+        base = f"{path[:3]}/models/{self.versions.name}/versions/"
+        if path[:3] not in ("/v1", "/v2") or not path.startswith(base):
             return None
         asked = re.split("[:/]", path.removeprefix(base), maxsplit=1)[0]
         try:
@@ -176,14 +209,28 @@ class Application:
             response.headers["retry-after"] = "1"
         return response
 
+    async def _live(self, _scope: Scope, _receive: Receive) -> Response:
+        return Response.of({"live": True})
+
+    async def _ready(self, scope: Scope, receive: Receive) -> Response:
+        response = await self._readyz(scope, receive)
+        response.body = encode({"ready": response.status == 200})
+        return response
+
+    async def _model_ready(self, _scope: Scope, _receive: Receive, asked: ServedModel | None = None) -> Response:
+        served = asked or self.versions.main
+        response = Response.of({"name": served.name, "ready": served.available and not self.draining})
+        response.status = 200 if served.available and not self.draining else 503
+        return response
+
     async def _metrics(self, _scope: Scope, _receive: Receive) -> Response:
         return Response(self.versions.metrics.render(), content_type="text/plain; version=0.0.4; charset=utf-8")
 
     def _unknown(self, path: str) -> NotFoundError:
         """What to say about a path that leads nowhere."""
         name = self.versions.name
-        if path.startswith("/v1/models/"):
-            model, _, rest = path.removeprefix("/v1/models/").partition("/")
+        if path.startswith(("/v1/models/", "/v2/models/")):
+            model, _, rest = path[len("/v1/models/") :].partition("/")
             model = model.partition(":")[0]
             if model != name:
                 return NotFoundError(f"no model {shorten(model)} here: this server has {name!r}")
@@ -194,6 +241,13 @@ class Application:
                 except NotFoundError as exc:
                     return exc
         return NotFoundError(f"no route {shorten(path)}{suggestion(path, self._routes)}")
+
+
+def _decode(served: ServedModel, body: bytes) -> Asked:
+    """TensorFlow Serving's interface."""
+    request = served.decoder.decode(body)
+    name = "outputs" if request.columnar else OUTPUT
+    return Asked(request.rows, lambda predictions: Response.of({name: predictions}))
 
 
 def _failure(route: str, exc: Exception) -> Response:

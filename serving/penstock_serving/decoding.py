@@ -4,7 +4,8 @@ The decoder is compiled from the schema once, by msgspec; a body that it refuses
 `explaining`, to say which column, row and value it was.
 """
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from typing import Annotated, Any
@@ -25,6 +26,14 @@ TYPES: dict[ColumnType, Any] = {
     ColumnType.INTEGER: Annotated[float, Meta(ge=-LARGEST_INTEGER, le=LARGEST_INTEGER, multiple_of=1)],
     ColumnType.CATEGORY: str,
 }
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request, whatever interface it came by: its rows, and what makes its answer of their predictions."""
+
+    rows: list[Row]
+    answer: Callable[[list[float]], Any]
 
 
 @dataclass(frozen=True)
@@ -88,6 +97,22 @@ class RequestDecoder:
         if not rows:
             raise RequestError(f"{'inputs' if columnar else 'instances'} holds no row")
         return PredictRequest(rows, columnar)
+
+    def rows_of(self, columns: Mapping[str, list[Any]]) -> list[Row]:
+        """The rows in columns of values that did not come as JSON; None is missing.
+
+        Raises:
+            RequestError: a value does not fit its column, or a column is unknown, or missing and required.
+        """
+        try:
+            found = msgspec.convert(columns, self._columns_type)
+        except msgspec.ValidationError as exc:
+            said = explain(json.dumps({"inputs": columns}).encode(), self._schema)
+            raise RequestError(said or f"the columns do not fit the model: {exc}") from exc
+        rows = self._rows_of_columns(found)
+        if not rows:
+            raise RequestError("the request holds no column of the model")
+        return rows
 
     def _rows(self, instances: Sequence[Any]) -> list[Row]:
         """Rows as the model takes them: without the ignored columns, which come last in the struct."""

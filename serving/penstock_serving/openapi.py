@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from penstock_serving.inference_protocol import BYTES, NUMBERS
 from penstock_serving.messages import BODY_LIMIT
 from penstock_serving.schema import LARGEST_INTEGER, LARGEST_NUMBER, OUTPUT, SIGNATURE, Column, ColumnType
 from penstock_serving.served import ServedModel
@@ -20,7 +21,7 @@ ERRORS = {
 }
 
 
-PROBES = ("/healthz", "/readyz")
+PROBES = ("/healthz", "/readyz", "/v2/health/live", "/v2/health/ready")
 
 
 def openapi(served: ServedModel, secured: bool = False) -> dict[str, Any]:
@@ -28,7 +29,7 @@ def openapi(served: ServedModel, secured: bool = False) -> dict[str, Any]:
     schema = served.sealed.schema
     row = served.sealed.samples["instances"][0]
     answer = served.sealed.samples["predictions"][0]
-    base = f"/v1/models/{served.name}"
+    base, v2 = f"/v1/models/{served.name}", f"/v2/models/{served.name}"
     properties = {column.name: _value(column) for column in schema.columns}
     ignored = {name: {"description": "Carried along, not read."} for name in schema.ignored}
     required = [column.name for column in schema.columns if column.required]
@@ -38,6 +39,12 @@ def openapi(served: ServedModel, secured: bool = False) -> dict[str, Any]:
         f"{base}:predict": {"post": predict},
         f"{base}/versions/{served.version}:predict": {"post": {**predict, "operationId": "predictVersion"}},
         base: {"get": _get("status", "State of the model's versions")},
+        f"{v2}/infer": {"post": _infer(served)},
+        v2: {"get": _get("tensors", "The model's tensors, for clients of the Open Inference Protocol")},
+        f"{v2}/ready": {"get": _get("modelReadiness", "The model is loaded") | {"responses": _responses("200", "503")}},
+        "/v2": {"get": _get("server", "What the server speaks")},
+        "/v2/health/live": {"get": _get("live", "The process is alive")},
+        "/v2/health/ready": {"get": _get("ready", "The model is loaded") | {"responses": _responses("200", "503")}},
         f"{base}/metadata": {"get": _get("metadata", "Signature of the model")},
         f"{base}/attestation": {"get": _get("attestation", "Digest of the model and the chain back to the raw files")},
         f"{base}/traffic": {"get": _get("traffic", "Which version answers how much of the traffic, and why")},
@@ -122,6 +129,34 @@ def _predict(label: str, request: dict[str, Any], answer: dict[str, Any]) -> dic
             "required": True,
             "content": {"application/json": {"schema": _ref("PredictRequest"), "example": request}},
         },
+        "responses": {"200": success} | _responses("400", "408", "413", "415", "429", "431", "503"),
+    }
+
+
+def _infer(served: ServedModel) -> dict[str, Any]:
+    """The Open Inference Protocol's request, with the model's tensors."""
+    schema = served.sealed.schema
+    shape = {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 1, "maxItems": 2}
+    tensors = [
+        {
+            "type": "object",
+            "properties": {
+                "name": {"const": column.name},
+                "datatype": {"enum": [BYTES] if column.type is ColumnType.CATEGORY else [*NUMBERS]},
+                "shape": shape,
+                "data": {"type": "array", "items": _value(column), "minItems": 1},
+            },
+            "required": ["name", "datatype", "shape", "data"],
+        }
+        for column in schema.columns
+    ]
+    properties = {"id": {"type": "string"}, "inputs": {"type": "array", "items": {"oneOf": tensors}, "minItems": 1}}
+    body = {"type": "object", "properties": properties, "required": ["inputs"]}
+    success = {"description": "The tensor `predictions`, one value a row.", "content": {"application/json": {}}}
+    return {
+        "operationId": "infer",
+        "summary": f"Predict {schema.label} by the Open Inference Protocol",
+        "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
         "responses": {"200": success} | _responses("400", "408", "413", "415", "429", "431", "503"),
     }
 

@@ -4,8 +4,11 @@ import asyncio
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
+from functools import partial
 
 from penstock_serving.comparison import Comparison
+from penstock_serving.decoding import Asked
 from penstock_serving.served import ServedModel
 
 WAITING = 256
@@ -27,19 +30,19 @@ class Shadow:
         """Called in the event loop."""
         self.candidate = candidate
         self.comparison = Comparison(candidate.version)
-        self._waiting: deque[tuple[bytes, list[float]]] = deque()
+        self._waiting: deque[tuple[Callable[[], Asked], list[float]]] = deque()
         self._wake = threading.Event()
         self._stopped = False
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._work, name="shadow", daemon=True)
         self._thread.start()
 
-    def offer(self, body: bytes, predictions: list[float]) -> None:
+    def offer(self, body: bytes, decode: Callable[[ServedModel, bytes], Asked], predictions: list[float]) -> None:
         """A request and what its client has got: compared later, or skipped."""
         if len(self._waiting) >= WAITING or len(body) > LARGEST:
             self.comparison.skipped += 1
             return
-        self._waiting.append((body, predictions))
+        self._waiting.append((partial(decode, self.candidate, body), predictions))
         self._wake.set()
 
     def stop(self) -> None:
@@ -53,16 +56,15 @@ class Shadow:
                 self._wake.wait()
                 self._wake.clear()
                 continue
-            body, expected = self._waiting.popleft()
+            decode, expected = self._waiting.popleft()
             began = time.perf_counter()
-            self._compare(body, expected)
+            self._compare(decode, expected)
             time.sleep(REST * (time.perf_counter() - began))
 
-    def _compare(self, body: bytes, expected: list[float]) -> None:
+    def _compare(self, decode: Callable[[], Asked], expected: list[float]) -> None:
         began = time.perf_counter()
         try:
-            rows = self.candidate.decoder.decode(body).rows
-            answer = asyncio.run_coroutine_threadsafe(self.candidate.batcher.submit(rows), self._loop)
+            answer = asyncio.run_coroutine_threadsafe(self.candidate.batcher.submit(decode().rows), self._loop)
             predictions = answer.result(PATIENCE_SECONDS)
         except Exception:  # noqa: BLE001 (whatever it is, the candidate had no answer where another version had one)
             self.comparison.answered.answered(500, 0.0, None)
