@@ -83,11 +83,11 @@ def lock() -> None:
 def _prepare(environment: Environment, test: bool) -> None:
     stamp = environment.venv / "penstock.json"
     done: dict[str, str] = json.loads(stamp.read_text()) if stamp.exists() else {}
-    state = {"runtime": _runtime_digest(environment), "test": _test_digest(environment)}
-    if done.get("runtime") == state["runtime"] and (not test or done.get("test") == state["test"]):
-        return
     # What the tests need stays where it was installed once: otherwise `up` and `test` would undo each other.
     with_test = test or "test" in done
+    state = {"runtime": _runtime_digest(environment)} | ({"test": _test_digest(environment)} if with_test else {})
+    if done.get("runtime") == state["runtime"] and (not test or done.get("test") == state["test"]):
+        return
     name = "infrastructure" if environment.member == "modules" else environment.member
     name += " (slim)" if environment is SLIM else ""
     say(f"preparing the {name} environment (up to {environment.minutes} min the first time)")
@@ -102,7 +102,7 @@ def _prepare(environment: Environment, test: bool) -> None:
     members = [part for member in environment.editable for part in ("-e", PROJECT / member)]
     if members:
         run([tool, "pip", "install", "--quiet", "--python", python, "--no-deps", *members], f"linking {name} into it")
-    stamp.write_text(json.dumps(state if with_test else {"runtime": state["runtime"]}))
+    stamp.write_text(json.dumps(state))
 
 
 def _runtime_digest(environment: Environment) -> str:
