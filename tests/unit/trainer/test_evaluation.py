@@ -167,7 +167,9 @@ def test_the_card_is_sealed_and_names_the_figures_the_slices_and_the_raw_files(m
     assert {"card.html", "evaluation.json"} <= Manifest.read(folder).files.keys()
     content = (folder / "card.html").read_text()
     page = Page(content)
-    assert {"By carrier, test rows", "By month, test rows", "Calibration", "Confusion"} <= set(page.texts)
+    assert {"By carrier, test rows", "By month, test rows", "Calibration", "Called positive from 0.5 on"} <= set(
+        page.texts
+    )
     assert raw.digest in page.texts
     assert Manifest.read(Path(raw.path)).files.keys() <= set(page.texts)
     assert not {"script", "link", "img"} & set(page.tags)
