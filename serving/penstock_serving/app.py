@@ -153,24 +153,25 @@ class Application:
         """
         versions = self.versions
         served = asked or versions.only or versions.choose(key or body)
-        predictions, status = None, 200
+        scores, status = None, 200
         try:
             if len(body) < LARGE_BODY:
                 request = decode(served, body)
             else:
                 request = await asyncio.get_running_loop().run_in_executor(None, decode, served, body)
             predictions = await served.predict(request.rows)
+            scores = served.scores(predictions)
             if served.skew:
-                served.skew.add(request.rows, predictions, len(body))
+                served.skew.add(request.rows, scores, len(body))
             answer = request.answer(predictions)
         except Exception as exc:  # noqa: BLE001 (the request's boundary, where the version is known)
             answer, status = exc, exc.status if isinstance(exc, RequestError) else 500
         seconds = time.perf_counter() - started
         served.metrics.seconds.observe(seconds)
         if versions.tallies is not None:
-            versions.tally(served, status, seconds, predictions)
-            if versions.shadow is not None and predictions is not None and asked is None:
-                versions.shadow.offer(body, decode, predictions)
+            versions.tally(served, status, seconds, scores)
+            if versions.shadow is not None and scores is not None and asked is None:
+                versions.shadow.offer(body, decode, scores)
         return served, answer
 
     def _by_digest(self, scope: Scope) -> tuple[str, str, Handler] | None:

@@ -20,6 +20,7 @@ def console_page(served: ServedModel) -> Callable[[Any, Any], Awaitable[Response
         "schema": {
             "label": schema.label,
             "head": schema.head,
+            "classes": schema.classes,
             "columns": [{"name": c.name, "type": c.type.value, "required": c.required} for c in schema.columns],
         },
         "samples": served.sealed.samples["instances"][:50],

@@ -68,7 +68,7 @@ def server() -> dict[str, Any]:
 def metadata(served: ServedModel, versions: Sequence[str]) -> dict[str, Any]:
     """The model's tensors, by its schema."""
     inputs = [{"name": c.name, "datatype": DATATYPES[c.type], "shape": [-1]} for c in served.sealed.schema.columns]
-    outputs = [{"name": OUTPUT, "datatype": "FP32", "shape": [-1]}]
+    outputs = [{"name": OUTPUT, "datatype": "FP32", "shape": [-1, *_each(served.sealed.schema)]}]
     return {
         "name": served.name,
         "versions": list(versions),
@@ -196,13 +196,19 @@ def _texts(name: str, content: bytes) -> list[Any]:
     return found
 
 
-def _answer(served: ServedModel, request: _Inference, predictions: Sequence[float]) -> Response:
-    tensor: dict[str, Any] = {"name": OUTPUT, "datatype": "FP32", "shape": [len(predictions)]}
+def _each(schema: Schema) -> list[int]:
+    """The shape of one row's answer."""
+    return [len(schema.classes)] if schema.classes else []
+
+
+def _answer(served: ServedModel, request: _Inference, predictions: Sequence[Any]) -> Response:
+    each = _each(served.sealed.schema)
+    tensor: dict[str, Any] = {"name": OUTPUT, "datatype": "FP32", "shape": [len(predictions), *each]}
     answer: dict[str, Any] = {"model_name": served.name, "model_version": served.version, "outputs": [tensor]}
     if request.id is not None:
         answer["id"] = request.id
     if not request.binary:
-        tensor["data"] = predictions
+        tensor["data"] = [value for row in predictions for value in row] if each else predictions
         return Response(encode(answer))
     content = np.array(predictions, "<f4").tobytes()
     tensor["parameters"] = {"binary_data_size": len(content)}

@@ -4,7 +4,7 @@ from typing import Any
 
 from penstock_serving.inference_protocol import BYTES, NUMBERS
 from penstock_serving.messages import BODY_LIMIT
-from penstock_serving.schema import LARGEST_INTEGER, LARGEST_NUMBER, OUTPUT, SIGNATURE, Column, ColumnType
+from penstock_serving.schema import LARGEST_INTEGER, LARGEST_NUMBER, OUTPUT, SIGNATURE, Column, ColumnType, Schema
 from penstock_serving.served import ServedModel
 
 ERRORS = {
@@ -34,7 +34,7 @@ def openapi(served: ServedModel, secured: bool = False) -> dict[str, Any]:
     ignored = {name: {"description": "Carried along, not read."} for name in schema.ignored}
     required = [column.name for column in schema.columns if column.required]
     in_columns = {name: {"type": "array", "items": value, "minItems": 1} for name, value in properties.items()}
-    predict = _predict(schema.label, {"instances": [row]}, {"predictions": [answer]})
+    predict = _predict(schema, {"instances": [row]}, {"predictions": [answer]})
     operations = {
         f"{base}:predict": {"post": predict},
         f"{base}/versions/{served.version}:predict": {"post": {**predict, "operationId": "predictVersion"}},
@@ -112,8 +112,12 @@ def _request(key: str, value: dict[str, Any]) -> dict[str, Any]:
     return {"type": "object", "properties": properties, "required": [key], "additionalProperties": False}
 
 
-def _predict(label: str, request: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
-    numbers = {"type": "array", "items": {"type": "number"}}
+def _predict(schema: Schema, request: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
+    one: dict[str, Any] = {"type": "number"}
+    if size := len(schema.classes):
+        classes = f"The probabilities of {', '.join(schema.classes)}."
+        one = {"type": "array", "items": one, "minItems": size, "maxItems": size, "description": classes}
+    numbers = {"type": "array", "items": one}
     forms = [{"type": "object", "properties": {key: numbers}, "required": [key]} for key in (OUTPUT, "outputs")]
     success = {
         "description": "One prediction a row: `predictions` to `instances`, `outputs` to `inputs`.",
@@ -124,7 +128,7 @@ def _predict(label: str, request: dict[str, Any], answer: dict[str, Any]) -> dic
     }
     return {
         "operationId": "predict",
-        "summary": f"Predict {label} for raw rows",
+        "summary": f"Predict {schema.label} for raw rows",
         "requestBody": {
             "required": True,
             "content": {"application/json": {"schema": _ref("PredictRequest"), "example": request}},

@@ -43,6 +43,8 @@ class Schema:
     label: str
     columns: tuple[Column, ...]
     ignored: tuple[str, ...]
+    classes: tuple[str, ...] = ()
+    """Of head multiclass: what the numbers of a prediction are the probabilities of, in this order."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -68,6 +70,7 @@ class Schema:
                 label=fields["label"],
                 columns=columns,
                 ignored=tuple(str(name) for name in fields["ignored"]),
+                classes=tuple(str(name) for name in fields.get("classes", ())),
             )
         except KeyError as exc:
             raise InputError(f"{path} is not a schema: {exc} is missing") from exc

@@ -5,6 +5,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 from penstock_serving.backends import Backend
 from penstock_serving.batching import Batcher
@@ -91,11 +92,15 @@ class ServedModel:
 
         threading.Thread(target=load, name="load", daemon=True).start()
 
-    async def predict(self, rows: list[Row]) -> list[float]:
-        """One prediction a row; waits for the model while it loads."""
+    async def predict(self, rows: list[Row]) -> list[Any]:
+        """One prediction a row, of several classes a list of numbers; waits for the model while it loads."""
         predictions = await self.batcher.submit(rows)
         self.metrics.rows.inc(len(rows))
         return predictions
+
+    def scores(self, predictions: list[Any]) -> list[float]:
+        """A number a prediction, for statistics: itself, or of several classes the likeliest's probability."""
+        return [max(each) for each in predictions] if self.sealed.schema.classes else predictions
 
     def stop(self) -> None:
         """End the model's threads; called when no request is in flight any more."""
@@ -136,7 +141,8 @@ class ServedModel:
         """
         answers = self._backend.predict(list(zip(*self._samples, strict=True)))
         for index, (answer, expected) in enumerate(zip(answers, self.sealed.samples["predictions"], strict=True)):
-            if not abs(answer - expected) <= SAMPLE_TOLERANCE * max(1.0, abs(expected)):
+            mine, its = (answer, expected) if isinstance(expected, list) else ([answer], [expected])
+            if not all(abs(a - e) <= SAMPLE_TOLERANCE * max(1.0, abs(e)) for a, e in zip(mine, its, strict=True)):
                 raise InputError(
                     f"{self.sealed.directory}: sample row {index} gives {answer}, the trainer's answer was {expected}"
                 )

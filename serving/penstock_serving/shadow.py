@@ -38,7 +38,7 @@ class Shadow:
         self._thread.start()
 
     def offer(self, body: bytes, decode: Callable[[ServedModel, bytes], Asked], predictions: list[float]) -> None:
-        """A request and what its client has got: compared later, or skipped."""
+        """A request and the scores of what its client has got: compared later, or skipped."""
         if len(self._waiting) >= WAITING or len(body) > LARGEST:
             self.comparison.skipped += 1
             return
@@ -65,7 +65,7 @@ class Shadow:
         began = time.perf_counter()
         try:
             answer = asyncio.run_coroutine_threadsafe(self.candidate.batcher.submit(decode().rows), self._loop)
-            predictions = answer.result(PATIENCE_SECONDS)
+            predictions = self.candidate.scores(answer.result(PATIENCE_SECONDS))
         except Exception:  # noqa: BLE001 (whatever it is, the candidate had no answer where another version had one)
             self.comparison.answered.answered(500, 0.0, None)
         else:

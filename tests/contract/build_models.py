@@ -90,6 +90,23 @@ class HalfPlus(tf.Module):
         return self(numbers[0])["predictions"]
 
 
+class Kinds(tf.Module):
+    """Probabilities of three classes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weights = tf.Variable(tf.constant([[1.0, 0.0, -1.0]]))
+
+    @tf.function
+    def __call__(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"predictions": tf.nn.softmax(x[:, None] @ self.weights)}
+
+    @tf.function(input_signature=[tf.TensorSpec([1, None], tf.float32), tf.TensorSpec([0, None], tf.int32)])
+    def behind_look_ups(self, numbers: tf.Tensor, codes: tf.Tensor) -> tf.Tensor:
+        """The graph of the slim form."""
+        return self(numbers[0])["predictions"]
+
+
 def build(directory: Path, module: Any, schema: dict[str, Any], samples: list[dict[str, Any]], slim_form: bool) -> None:
     """Export `module` with the columns of `schema`, and seal it with the chain of manifests that a trainer leaves."""
     types = {"category": tf.string, "number": tf.float32, "integer": tf.float32}
@@ -101,7 +118,7 @@ def build(directory: Path, module: Any, schema: dict[str, Any], samples: list[di
     missing: dict[Any, Any] = {tf.string: "", tf.float32: float("nan")}
     values = {n: [missing[t] if row.get(n) is None else row[n] for row in samples] for n, t in columns.items()}
     tensors = {name: tf.constant(values[name], dtype) for name, dtype in columns.items()}
-    answers = [float(answer) for answer in module(**tensors)["predictions"].numpy()]
+    answers = module(**tensors)["predictions"].numpy().tolist()
     write(directory / "schema.json", schema)
     write(directory / "samples.json", {"instances": samples, "predictions": answers})
     statistics, answered = training_statistics(schema, module)
@@ -133,7 +150,7 @@ def build(directory: Path, module: Any, schema: dict[str, Any], samples: list[di
 
 
 def add_slim_form(
-    module: Any, folder: Path, types: dict[str, str], values: dict[str, Any], answers: list[float]
+    module: Any, folder: Path, types: dict[str, str], values: dict[str, Any], answers: list[Any]
 ) -> dict[str, Any]:
     """Write the slim form and compare it on the sample rows, which stand for the test split here."""
     concrete = module.behind_look_ups.get_concrete_function()
@@ -142,7 +159,7 @@ def add_slim_form(
     categories = {name: {"words": WORDS, "hashed": False} for name, kind in types.items() if kind == "category"}
     write(folder / slim.LOOKUPS, {"columns": list(values), "categories": categories})
     found = slim.SlimModel(folder, list(values)).predict(list(values.values()))
-    difference = max(abs(mine - its) for mine, its in zip(found, answers, strict=True))
+    difference = float(np.abs(np.array(found) - np.array(answers)).max())
     assert difference <= 1e-6
     return {"rows": len(answers), "max_difference": difference, "tolerance": 1e-6}
 
@@ -163,7 +180,8 @@ def training_statistics(schema: dict[str, Any], module: Any) -> tuple[dict[str, 
             numbers = random.integers(1, 13, 4000) if name == "month" else random.uniform(0, 100, 4000)
             found[name] = NumberStatistics.of(numbers.astype(np.float32))
             raw[name] = tf.constant(numbers, tf.float32)
-    return found, NumberStatistics.of(module(**raw)["predictions"].numpy())
+    answers = module(**raw)["predictions"].numpy()
+    return found, NumberStatistics.of(answers.max(axis=1) if schema.get("classes") else answers)
 
 
 def write(path: Path, value: Any) -> None:
@@ -183,6 +201,8 @@ def main(root: Path) -> None:
     build(root / "half_plus_three", HalfPlus(3.0), half, rows, slim_form=True)
     build(root / "half_plus_four", HalfPlus(4.0), half, rows, slim_form=True)
     build(root / "without_slim", HalfPlus(4.0), half, rows, slim_form=False)
+    kinds = {**half, "name": "kinds", "head": "multiclass", "classes": ["elm", "fir", "oak"]}
+    build(root / "kinds", Kinds(), kinds, rows, slim_form=True)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Each route of a real server, as docs/rest.md states it."""
 
 import json
+import math
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -148,3 +149,31 @@ def test_the_console_needs_nothing_from_elsewhere(flights):
 def test_head_is_get_without_a_body(flights):
     answer = flights.client.head("/healthz")
     assert (answer.status_code, answer.content) == (200, b"")
+
+
+def test_of_several_classes_an_answer_is_the_probability_of_each_in_the_documented_order(serve):
+    server = serve("kinds").wait_until_ready()
+    found = server.predict({"instances": [{"x": 2.0}, {"x": -1.0}]}).json()["predictions"]
+    exponents = [[math.exp(x), 1.0, math.exp(-x)] for x in (2.0, -1.0)]
+    for answer, powers in zip(found, exponents, strict=True):
+        assert answer == pytest.approx([power / sum(powers) for power in powers], abs=1e-6)
+    assert server.predict({"inputs": {"x": [2.0, -1.0]}}).json()["outputs"] == found
+    body = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [2], "data": [2.0, -1.0]}]}
+    (tensor,) = server.client.post("/v2/models/kinds/infer", json=body).json()["outputs"]
+    assert (tensor["shape"], tensor["data"]) == ([2, 3], [*found[0], *found[1]])
+    document = server.client.get("/openapi.json").json()["paths"]["/v1/models/kinds:predict"]["post"]
+    answer = document["responses"]["200"]["content"]["application/json"]["schema"]["oneOf"][0]
+    one = answer["properties"]["predictions"]["items"]
+    assert (one["minItems"], one["maxItems"]) == (3, 3)
+    assert "elm, fir, oak" in one["description"]
+    assert "kinds" in server.client.get("/").text
+
+
+def test_what_is_counted_of_several_classes_is_the_likeliest_s_probability(serve, tmp_path):
+    server = serve("kinds", "--observations", str(tmp_path)).wait_until_ready()
+    server.predict({"instances": [{"x": 2.0}, {"x": -1.0}]})
+    assert server.end() == 0
+    (window,) = tmp_path.glob("*/predictions.json")
+    found = json.loads(window.read_text())["columns"]["predictions"]
+    likeliest = [math.exp(x) / (math.exp(x) + 1 + math.exp(-x)) for x in (2.0, 1.0)]
+    assert (found["min"], found["max"]) == pytest.approx((likeliest[1], likeliest[0]), abs=1e-6)

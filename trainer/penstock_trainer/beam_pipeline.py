@@ -34,6 +34,7 @@ from apache_beam.transforms.util import Reshuffle
 from apache_beam.transforms.window import GlobalWindows
 
 from penstock_trainer import artifacts, graph, parts, runners, sources, statistics
+from penstock_trainer.errors import InputError
 from penstock_trainer.examples import Block, Examples, write_block
 from penstock_trainer.problem import SPLITS, Category, Problem, Timestamp, load_problem
 
@@ -96,8 +97,8 @@ class Prepare(beam.DoFn):
             input_signature=[{n: graph.column_spec(n, self.problem.columns[n]) for n in sorted(self.reads)}],
         )
         def compute(columns: graph.Tensors) -> tuple[graph.Tensors, tf.Tensor]:
-            label = self.problem.label.of(graph.ReadColumns("the label", columns))
-            return graph.derive(self.problem, columns), tf.cast(label, tf.float32)
+            label = graph.label(self.problem, graph.ReadColumns("the label", columns))
+            return graph.derive(self.problem, columns), label
 
         self.compute = compute
 
@@ -116,6 +117,7 @@ class Prepare(beam.DoFn):
         label = label.numpy()
         for column in self.label_reads:
             label[parts.is_missing(raw[column])] = np.nan
+        self._check_classes(label, raw)
         columns = {
             n: table[n].dictionary_encode() if isinstance(c, Category) else pa.array(raw[n])
             for n, c in self.problem.inputs.items()
@@ -152,6 +154,18 @@ class Prepare(beam.DoFn):
         numbers, _ = column_order(self.problem)
         found: Any = {name: statistics.Comoment.of(rows[name].to_numpy(), label) for name in numbers}
         self.statistics[WITH_LABEL] = statistics.merge(self.statistics.get(WITH_LABEL, {}), found)
+
+    def _check_classes(self, label: np.ndarray, raw: Mapping[str, np.ndarray]) -> None:
+        """Raise InputError where a label is none of the classes, if it has such."""
+        classes = self.problem.label.classes
+        if not classes:
+            return
+        for row in np.flatnonzero(~np.isnan(label) & ~np.isin(label, np.arange(len(classes)))):
+            values = ", ".join(f"{name} = {raw[name][row]}" for name in self.label_reads)
+            raise InputError(
+                f"label {self.problem.label.name!r}: in a row with {values} it is none of its classes "
+                f"({', '.join(classes)}), nor a place among them, counted from 0"
+            )
 
     def _splits(self, moments: pa.ChunkedArray, label: np.ndarray) -> np.ndarray:
         """int64 of shape [rows]: the place of each row's split among training, validation, test, unlabelled."""

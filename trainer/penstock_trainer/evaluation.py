@@ -11,18 +11,17 @@ from penstock_trainer.examples import read_block
 from penstock_trainer.problem import Integer, Problem
 from penstock_trainer.slicing import Slicer
 from penstock_trainer.statistics import NumberStatistics
-from penstock_trainer.tallies import SCORE_BINS, BinaryTally, RegressionTally, Tally
+from penstock_trainer.tallies import SCORE_BINS, BinaryTally, MulticlassTally, RegressionTally, Tally
 
 SPLITS = ("validation", "test")
-HEADS = ("binary", "regression")
 Answer: TypeAlias = Callable[[Path], tuple[np.ndarray, np.ndarray]]
-"""From a block's path to its labels and the network's predictions, each of shape [rows]."""
+"""From a block's path to its labels, of shape [rows], and the network's predictions, as it predicts them."""
 
 
 def evaluate(problem: Problem, dataset: Dataset, answer: Answer) -> dict[str, Any]:
     """By split: `metrics`, `plots`, and `slices`: by column and slice, its metrics.
 
-    The head is one of `HEADS`. Thresholds of the confusion are 0.5 and the share of positive training rows.
+    Thresholds of the confusion are 0.5 and the share of positive training rows.
     """
     label = dataset.statistics[problem.label.name]
     assert isinstance(label, NumberStatistics)
@@ -41,6 +40,8 @@ def _evaluate(
     def tally(*, whole: bool = False) -> Tally:
         if problem.label.head == "regression":
             return RegressionTally(label)
+        if problem.label.head == "multiclass":
+            return MulticlassTally(problem.label.classes)
         thresholds = sorted({0.5, round(label.mean, 4)}, reverse=True)
         return BinaryTally(thresholds, SCORE_BINS) if whole else BinaryTally()
 

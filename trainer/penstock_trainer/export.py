@@ -63,6 +63,7 @@ def export(problem: Problem, dataset: Dataset, network: Network, directory: Path
         "name": problem.name,
         "head": problem.label.head,
         "label": problem.label.name,
+        "classes": list(problem.label.classes),
         "columns": [{"name": n, "type": c.type, "required": c.required} for n, c in columns.items()],
         "ignored": [name for name in problem.columns if name not in columns],
         "derived": list(problem.derived),
@@ -79,7 +80,7 @@ def prove(problem: Problem, dataset: Dataset, expected: np.ndarray, directory: P
     first dimension the rows.
 
     Also writes `samples.json`: a few raw rows with the trained network's own answers, and `predictions.json`: the
-    statistics of all answers, with which a server compares its own.
+    statistics of all answers, with which a server compares its own; of several classes, of the likeliest's probability.
 
     Returns:
         `rows` compared and the `max_difference` seen.
@@ -99,7 +100,8 @@ def prove(problem: Problem, dataset: Dataset, expected: np.ndarray, directory: P
         compared += len(answers)
     if not difference <= tolerance(expected):
         raise RuntimeError(f"the exported model answers a test row {difference} away from the trained network")
-    answered = {"predictions": NumberStatistics.of(expected.astype(np.float32))}
+    scores = expected.max(axis=1) if problem.label.classes else expected
+    answered = {"predictions": NumberStatistics.of(scores.astype(np.float32))}
     (directory / "predictions.json").write_text(json.dumps(statistics.to_json(answered)))
     return {"rows": compared, "max_difference": difference}
 
@@ -181,7 +183,7 @@ def _write_samples(
     for row in range(min(SAMPLES, len(expected))):
         values = {name: _json_value(raw[name][row], column) for name, column in columns.items()}
         instances.append({name: value for name, value in values.items() if value is not None})
-    predictions = [float(value) for value in expected[: len(instances)]]
+    predictions = expected[: len(instances)].tolist()
     (directory / "samples.json").write_text(json.dumps({"instances": instances, "predictions": predictions}, indent=1))
 
 

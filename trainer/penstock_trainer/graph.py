@@ -73,6 +73,17 @@ def derive(problem: Problem, columns: Mapping[str, tf.Tensor]) -> Tensors:
     return derived
 
 
+def label(problem: Problem, columns: Mapping[str, tf.Tensor]) -> tf.Tensor:
+    """float32 of shape [rows]; of several classes, the place in them, and -1 for a name that is none of theirs."""
+    found = problem.label.of(columns)
+    if found.dtype != tf.string:
+        return tf.cast(found, tf.float32)
+    if problem.label.head != "multiclass":
+        raise InputError(f"label {problem.label.name!r} is text, which head {problem.label.head!r} does not take")
+    same = tf.equal(found[:, None], tf.constant(list(problem.label.classes)))
+    return tf.where(tf.reduce_any(same, 1), tf.cast(tf.argmax(tf.cast(same, tf.int32), 1), tf.float32), -1.0)
+
+
 def check(problem: Problem) -> None:
     """Trace `derive` and the label once.
 
@@ -82,7 +93,7 @@ def check(problem: Problem) -> None:
     specs = [{name: column_spec(name, column) for name, column in problem.columns.items()}]
     for name, function in (
         ("derive", lambda c: derive(problem, c)),
-        ("the label", lambda c: problem.label.of(ReadColumns("the label", c))),
+        ("the label", lambda c: label(problem, ReadColumns("the label", c))),
     ):
         try:
             tf.function(function, autograph=False).get_concrete_function(*specs)

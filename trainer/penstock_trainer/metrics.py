@@ -6,9 +6,10 @@ import numpy as np
 
 
 def evaluate(head: str, labels: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
-    """The head's metrics; `labels` and `predictions` have shape [rows].
+    """The head's metrics; `labels` and `predictions` have shape [rows], predictions of several classes [rows, classes].
 
     binary: `auc` (ties count half), `log_loss` (natural logarithm), `accuracy` (at 0.5), `base_rate`.
+    multiclass: `log_loss`, `accuracy` (of the likeliest class), `base_rate` (of the commonest).
     regression: `rmse` and `mae` in the label's unit, `r2`.
     """
     labels, predictions = labels.astype(np.float64), predictions.astype(np.float64)
@@ -23,6 +24,13 @@ def evaluate(head: str, labels: np.ndarray, predictions: np.ndarray) -> dict[str
             "r2": 1 - float((error**2).sum()) / spread if spread else 0.0,
         }
     clipped = np.clip(predictions, 1e-7, 1 - 1e-7)
+    if head == "multiclass":
+        places = labels.astype(np.int64)
+        return {
+            "log_loss": float(-np.log(clipped[np.arange(places.size), places]).mean()),
+            "accuracy": float((predictions.argmax(axis=1) == places).mean()),
+            "base_rate": float(np.bincount(places).max() / places.size),
+        }
     return {
         "auc": area_under_roc(labels, predictions),
         "log_loss": float(-(labels * np.log(clipped) + (1 - labels) * np.log(1 - clipped)).mean()),
@@ -33,7 +41,9 @@ def evaluate(head: str, labels: np.ndarray, predictions: np.ndarray) -> dict[str
 
 def objective(head: str) -> tuple[str, Literal["maximize", "minimize"]]:
     """What tuning looks at, and whether to `maximize` or `minimize` it."""
-    return ("auc", "maximize") if head == "binary" else ("rmse", "minimize")
+    if head == "binary":
+        return "auc", "maximize"
+    return ("log_loss" if head == "multiclass" else "rmse"), "minimize"
 
 
 def area_under_roc(labels: np.ndarray, scores: np.ndarray) -> float:

@@ -23,7 +23,7 @@ def inputs_for(specs: Mapping[str, InputSpec]) -> dict[str, Any]:
 
 
 def wide_and_deep(inputs: Mapping[str, Any], specs: Mapping[str, InputSpec], parameters: Mapping[str, Any]) -> Any:
-    """Logits of shape [rows, 1]: a linear part over ids beside a network over embeddings and numbers.
+    """Logits of shape [rows, outputs]: a linear part over ids beside a network over embeddings and numbers.
 
     Parameters: `hidden`, the layers' units ("128,64"), and `dropout`, the share dropped after each of them.
     """
@@ -32,25 +32,23 @@ def wide_and_deep(inputs: Mapping[str, Any], specs: Mapping[str, InputSpec], par
     for units in str(parameters["hidden"]).split(","):
         hidden = keras.layers.Dense(int(units), activation="relu")(hidden)
         hidden = keras.layers.Dropout(parameters["dropout"])(hidden)
-    logits = keras.layers.Dense(1)(hidden)
-    linear = {name: InputSpec(spec.ids, 1) for name, spec in specs.items() if spec.ids is not None}
-    for weights in embed(inputs, linear, "zeros"):
-        logits += tf.reduce_sum(weights, 1, keepdims=True)
-    return logits
+    return tf.add_n([keras.layers.Dense(_outputs(parameters))(hidden), *_weights(inputs, specs, _outputs(parameters))])
 
 
-def linear(inputs: Mapping[str, Any], specs: Mapping[str, InputSpec], parameters: Mapping[str, Any]) -> Any:  # noqa: ARG001
-    """Logits of shape [rows, 1]: a weight for every number and every id, and nothing else. It has no parameters."""
+def linear(inputs: Mapping[str, Any], specs: Mapping[str, InputSpec], parameters: Mapping[str, Any]) -> Any:
+    """Logits of shape [rows, outputs]: a weight for every number and every id, and nothing else."""
     numbers = [inputs[name] for name, spec in specs.items() if spec.ids is None]
-    ids = {name: InputSpec(spec.ids, 1) for name, spec in specs.items() if spec.ids is not None}
-    parts = [tf.reduce_sum(weights, 1, keepdims=True) for weights in embed(inputs, ids, "zeros")]
+    outputs = _outputs(parameters)
+    parts = _weights(inputs, specs, outputs)
     if numbers:
-        parts.append(keras.layers.Dense(1)(keras.layers.Concatenate()(numbers) if len(numbers) > 1 else numbers[0]))
+        parts.append(
+            keras.layers.Dense(outputs)(keras.layers.Concatenate()(numbers) if len(numbers) > 1 else numbers[0])
+        )
     return tf.add_n(parts)
 
 
 def convolutional(inputs: Mapping[str, Any], specs: Mapping[str, InputSpec], parameters: Mapping[str, Any]) -> Any:
-    """Logits of shape [rows, 1] for numbers that have neighbours: pixels, or readings one after the other.
+    """Logits of shape [rows, outputs] for numbers that have neighbours: pixels, or readings one after the other.
 
     The features that are numbers, in the problem's order, fill a grid row by row; small filters go over it, and what
     they find is joined with the embeddings of all ids. Parameters: `grid`, the grid's rows and columns ("8x8", or
@@ -75,7 +73,7 @@ def convolutional(inputs: Mapping[str, Any], specs: Mapping[str, InputSpec], par
     embedded = embed(inputs, specs)
     joined = keras.layers.Concatenate()([flat, *embedded]) if embedded else flat
     hidden = keras.layers.Dense(int(parameters["hidden"]), activation="relu")(joined)
-    return keras.layers.Dense(1)(keras.layers.Dropout(parameters["dropout"])(hidden))
+    return keras.layers.Dense(_outputs(parameters))(keras.layers.Dropout(parameters["dropout"])(hidden))
 
 
 def embed(inputs: Mapping[str, Any], specs: Mapping[str, InputSpec], initializer: str = "uniform") -> list[Any]:
@@ -94,3 +92,15 @@ def embed(inputs: Mapping[str, Any], specs: Mapping[str, InputSpec], initializer
         table = keras.layers.Embedding(first, dimension, embeddings_initializer=initializer)
         embedded.append(keras.layers.Flatten()(table(tf.stack(ids, axis=1))))
     return embedded
+
+
+def _weights(inputs: Mapping[str, Any], specs: Mapping[str, InputSpec], outputs: int) -> list[Any]:
+    """The ids' part of linear logits: none, or one tensor of shape [rows, outputs]."""
+    ids = {name: InputSpec(spec.ids, outputs) for name, spec in specs.items() if spec.ids is not None}
+    shape = [-1, len(ids), outputs]
+    return [tf.reduce_sum(tf.reshape(weights, shape), 1) for weights in embed(inputs, ids, "zeros")]
+
+
+def _outputs(parameters: Mapping[str, Any]) -> int:
+    """How many logits a row has: more than 1 for several classes."""
+    return parameters.get("outputs", 1)

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
+from penstock_trainer.errors import InputError
 from penstock_trainer.examples import Examples
 from penstock_trainer.featurizer import Featurizer
 from penstock_trainer.models import inputs_for
@@ -35,24 +36,38 @@ class Network(tf.Module):
         self.featurizer = Featurizer(problem, statistics, hyperparameters)
         specs = self.featurizer.specs()
         inputs = inputs_for(specs)
-        self.keras_model = keras.Model(inputs, problem.model(inputs, specs, parameters))
+        outputs = problem.label.outputs
+        logits = problem.model(inputs, specs, {**parameters, "outputs": outputs})
+        if logits.shape[-1] != outputs:
+            raise InputError(
+                f"the model of problem {problem.name!r} returns {logits.shape[-1]} logits a row, the label "
+                f"{problem.label.name!r} ({self.head}) needs {outputs}: parameters['outputs']"
+            )
+        self.keras_model = keras.Model(inputs, logits)
         self.optimizer = keras.optimizers.legacy.Adam(parameters.get("learning_rate", 1e-3))
         # On parameter servers the optimizer's slots must exist before a worker first applies a gradient.
         self.optimizer._create_all_weights(self.keras_model.trainable_variables)  # pyright: ignore[reportAttributeAccessIssue]
 
     def logits(self, columns: Mapping[str, tf.Tensor], *, training: bool) -> tf.Tensor:
-        """float32 of shape [rows] from numbers and codes of shape [rows]."""
-        return tf.squeeze(self.keras_model(self.featurizer(columns), training=training), 1)
+        """float32 of shape [rows], of several classes [rows, classes], from numbers and codes of shape [rows]."""
+        logits = self.keras_model(self.featurizer(columns), training=training)
+        return logits if self.head == "multiclass" else tf.squeeze(logits, 1)
 
     def predict(self, columns: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        """What the endpoint answers: a probability or a value, float32 of shape [rows]."""
+        """What the endpoint answers: a probability or a value, float32 of shape [rows]; of several classes the
+        probability of each, [rows, classes].
+        """
         logits = self.logits(columns, training=False)
+        if self.head == "multiclass":
+            return tf.nn.softmax(logits)
         return tf.sigmoid(logits) if self.head == "binary" else logits * self.scale + self.center
 
     def loss(self, logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         """Of each row: cross-entropy, or squared error in the label's variance; float32 of shape [rows]."""
         if self.head == "binary":
             return tf.nn.sigmoid_cross_entropy_with_logits(labels, logits)
+        if self.head == "multiclass":
+            return tf.nn.sparse_softmax_cross_entropy_with_logits(tf.cast(labels, tf.int32), logits)
         return tf.square(logits - (labels - self.center) / self.scale)
 
     def columns(self, cells: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -146,7 +161,7 @@ class Network(tf.Module):
         return whole(self.keras_model.weights)
 
     def predict_block(self, path: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """(labels, predictions) of a block's rows, float32 of shape [rows]."""
+        """(labels, predictions) of a block's rows, float32 of shape [rows]; predictions as `predict` gives them."""
         cells = self.read(path)
         return cells[-1], self.predict(self.columns(cells))
 

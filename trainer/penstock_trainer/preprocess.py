@@ -52,6 +52,8 @@ def run_stage(
     graph.check(problem)
     raw = raw_manifest(paths)
     parameters = {"bad_rows_allowed": bad_rows_allowed, "columns": {n: repr(c) for n, c in problem.columns.items()}}
+    if problem.label.classes:
+        parameters["classes"] = list(problem.label.classes)
     if problem.header:
         parameters["header"] = list(problem.header)
     parameters |= {"derived": {n: repr(c) for n, c in problem.derived.items()}, "split": repr(problem.split)}

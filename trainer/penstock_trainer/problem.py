@@ -32,6 +32,7 @@ from penstock_trainer.features import (
 from penstock_trainer.ranges import Choice, FloatRange, IntRange, Range
 
 SPLITS = ("training", "validation", "test")
+HEADS = ("binary", "multiclass", "regression")
 Columns = Mapping[str, Any]
 
 
@@ -80,17 +81,30 @@ class Timestamp(Column):
 class Label:
     """What to predict: `of` is a TensorFlow function from the raw columns to float32 of shape [rows].
 
-    `head`: `binary` (0 or 1, predicted as a probability) or `regression`. A row in which a column that `of` reads is
-    missing is unlabelled: it is counted, and takes no part in training.
+    `head`: `binary` (0 or 1, predicted as a probability), `multiclass` (one of `classes`, predicted as a probability
+    for each of them; `of` gives its name as a string, or its place among them) or `regression`. A row in which a column
+    that `of` reads is missing is unlabelled: it is counted, and takes no part in training.
     """
 
     name: str
     of: Callable[[Columns], Any]
     head: str = "binary"
+    classes: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        if self.head not in ("binary", "regression"):
-            raise InputError(f"label {self.name!r}: head is {self.head!r}; use 'binary' or 'regression'")
+        if self.head not in HEADS:
+            raise InputError(f"label {self.name!r}: head is {self.head!r}; use one of {', '.join(map(repr, HEADS))}")
+        if self.head == "multiclass" and len(self.classes) < 2:
+            raise InputError(f"label {self.name!r}: head 'multiclass' needs the names of its classes, two at least")
+        if self.head != "multiclass" and self.classes:
+            raise InputError(f"label {self.name!r}: classes are for head 'multiclass', the head is {self.head!r}")
+        if twice := [name for name in self.classes if list(self.classes).count(name) > 1]:
+            raise InputError(f"label {self.name!r}: class {twice[0]!r} is named twice")
+
+    @property
+    def outputs(self) -> int:
+        """How many logits a row has."""
+        return len(self.classes) or 1
 
 
 @dataclass(frozen=True)
@@ -122,8 +136,8 @@ class Problem:
 
     `derive`: a TensorFlow function from raw columns (those that are no outcome) to new columns, float32 or string of
     shape [rows]; it runs in preprocessing and inside the served model, from this one source.
-    `model`: a function from (inputs, parameters) to logits of shape [rows, 1]; inputs are Keras tensors by feature
-    name, parameters the resolved `hyperparameters`.
+    `model`: a function from (inputs, specs, parameters) to logits of shape [rows, 1], or [rows, classes]; inputs are
+    Keras tensors by feature name, parameters the resolved `hyperparameters` and `outputs`, the number of logits.
     `hyperparameters`: what the model function and the training read: values or ranges; `learning_rate` and `batch_size`
     are training's own.
     `slices`: raw or derived columns, known at the moment of prediction, by whose values the model card breaks its

@@ -141,6 +141,7 @@ def fingerprint(problem: Problem) -> dict[str, Any]:
         "hyperparameters": {name: repr(value) for name, value in problem.hyperparameters.items()},
         "label": problem.label.name,
         "head": problem.label.head,
+        "classes": list(problem.label.classes),
     }
 
 

@@ -19,7 +19,7 @@ class Tally(Protocol):
     rows: int
 
     def add(self, labels: np.ndarray, predictions: np.ndarray) -> None:
-        """Count some more rows: labels and predictions of shape [rows]."""
+        """Count some more rows: labels of shape [rows] and predictions of shape [rows], or [rows, classes]."""
         ...
 
     def metrics(self) -> dict[str, float]:
@@ -99,6 +99,54 @@ class BinaryTally:
                 )
                 for threshold, found in self.confusion.items()
             ],
+        }
+
+
+class MulticlassTally:
+    """Of labels that are places among `classes`, and a probability for each class; calibration is the likeliest's."""
+
+    def __init__(self, classes: Sequence[str]):
+        self.classes = list(classes)
+        self.rows, self.log_loss = 0, 0.0
+        self.confusion = np.zeros((len(classes), len(classes)), np.int64)  # [label, likeliest]
+        self.calibration = np.zeros(
+            (3, CALIBRATION_BINS)
+        )  # rows, sum of the likeliest's probability, rows it is right in
+
+    def add(self, labels: np.ndarray, predictions: np.ndarray) -> None:
+        label, wide = labels.astype(np.int64), predictions.astype(np.float64)
+        every = np.arange(label.size)
+        self.rows += label.size
+        self.log_loss -= float(np.log(np.clip(wide[every, label], 1e-7, 1.0)).sum())
+        likeliest = wide.argmax(axis=1)
+        np.add.at(self.confusion, (label, likeliest), 1)
+        top = wide[every, likeliest]
+        tenth = np.minimum((top * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
+        for row, weights in enumerate((None, top, likeliest == label)):
+            self.calibration[row] += np.bincount(tenth, weights, CALIBRATION_BINS)
+
+    def metrics(self) -> dict[str, float]:
+        rows, right = max(1, self.rows), np.diag(self.confusion)
+        of_class = self.confusion.sum(axis=1)
+        there = of_class > 0
+        return {
+            "rows": self.rows,
+            "log_loss": self.log_loss / rows,
+            "accuracy": float(right.sum()) / rows,
+            "mean_recall": float((right[there] / of_class[there]).mean()) if there.any() else 0.0,
+            "base_rate": float(of_class.max()) / rows,
+            "calibration_error": float(np.abs(self.calibration[1] - self.calibration[2]).sum()) / rows,
+        }
+
+    def plots(self) -> dict[str, Any]:
+        count = np.maximum(self.calibration[0], 1)
+        means = zip(self.calibration[0], self.calibration[1] / count, self.calibration[2] / count, strict=True)
+        return {
+            "calibration": [
+                {"rows": int(n), "mean_prediction": float(p), "share_right": float(y)} for n, p, y in means
+            ],
+            "classes": self.classes,
+            "confusion": self.confusion.tolist(),
         }
 
 

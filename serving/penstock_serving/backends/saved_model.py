@@ -84,9 +84,14 @@ def _check_signature(signature: Any, schema: Schema) -> None:
                 f"column {name!r} is {expected.get(name, 'absent')} in schema.json"
                 f" and {found.get(name, 'absent')} in the SavedModel's signature"
             )
-    for name, spec in [*signature.structured_input_signature[1].items(), *signature.structured_outputs.items()]:
-        if spec.shape.rank != 1:
-            raise InputError(f"tensor {name!r} of the SavedModel's signature has shape {spec.shape}, expected [rows]")
+    each = [len(schema.classes)] if schema.classes else []
+    for specs, wanted in ((signature.structured_input_signature[1], []), (signature.structured_outputs, each)):
+        for name, spec in specs.items():
+            if spec.shape.rank is None or spec.shape.as_list()[1:] != wanted or not spec.shape.rank:
+                expected = f"[{', '.join(['rows', *map(str, wanted)])}]"
+                raise InputError(
+                    f"tensor {name!r} of the SavedModel's signature has shape {spec.shape}, expected {expected}"
+                )
     answers = {name: spec.dtype.name for name, spec in signature.structured_outputs.items()}
     if answers != {OUTPUT: "float32"}:
         raise InputError(f"the SavedModel's signature answers {answers}, expected {OUTPUT} of type float32")

@@ -49,7 +49,7 @@ def test_a_problem_that_cannot_work_is_refused_with_the_reason(changed, message)
 
 
 def test_an_unknown_head_is_refused():
-    with pytest.raises(InputError, match="use 'binary' or 'regression'"):
+    with pytest.raises(InputError, match="use one of 'binary', 'multiclass', 'regression'"):
         Label("x", of=len, head="ternary")
 
 

@@ -1,0 +1,135 @@
+"""A label of several classes, from raw files to the sealed model."""
+
+import json
+from datetime import date, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pytest
+import tensorflow as tf
+from sklearn.metrics import accuracy_score, confusion_matrix, log_loss, recall_score
+
+from penstock_trainer.__main__ import main
+from penstock_trainer.network import Network
+from penstock_trainer.problem import InputError, Label
+from penstock_trainer.slim import SlimModel
+from penstock_trainer.tallies import MulticlassTally
+
+from . import _species
+from ._toy import STATISTICS, problem
+from .conftest import run
+from .test_slim import EXAMPLES
+
+PROBLEM = Path(_species.__file__)
+CENTERS = np.array([[39, 3700], [47, 5100], [49, 3700]], np.float32)
+ROWS, UNLABELLED = 3000, 5
+
+
+def table(**changed):
+    """Birds of 2024, one class more often than the others; some have no species."""
+    random = np.random.default_rng(7)
+    kinds = random.choice(3, ROWS, p=[0.5, 0.3, 0.2])
+    numbers = CENTERS[kinds] + random.normal(0, [2, 300], (ROWS, 2))
+    days = [(date(2024, 1, 1) + timedelta(days=int(day))).isoformat() for day in random.integers(0, 366, ROWS)]
+    species = [_species.CLASSES[kind] for kind in kinds]
+    islands = np.array(["biscoe", "dream", "torgersen"])[np.where(random.random(ROWS) < 0.8, kinds, 1)]
+    columns = {"seen": days, "bill": numbers[:, 0], "mass": numbers[:, 1], "island": islands}
+    return pa.table(
+        {**columns, "species": ["" if row < UNLABELLED else each for row, each in enumerate(species)], **changed}
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("species")
+    pa_csv.write_csv(table(), folder / "birds.csv")
+    common = ("--problem", PROBLEM, "--artifacts", folder)
+    dataset = run("preprocess", *common, "--raw", folder / "birds.csv", folder=folder)
+    assert dataset.counts["unlabelled"] == UNLABELLED
+    return dataset, run("train", *common, "--dataset", dataset.path, "--epochs", 6, folder=folder)
+
+
+def answers(model):
+    """The schema, the raw columns of all birds, and the SavedModel's answers."""
+    birds = table()
+    signature = tf.saved_model.load(f"{model.path}/saved_model").signatures["serving_default"]
+    raw = {name: birds[name].to_numpy().astype(np.float32) for name in ("bill", "mass")}
+    raw["island"] = np.array(birds["island"].to_pylist(), object)
+    found = signature(**{name: tf.constant(values) for name, values in raw.items()})["predictions"].numpy()
+    return json.loads((Path(model.path) / "schema.json").read_text()), raw, found
+
+
+def test_the_model_answers_a_probability_for_each_class_by_name(trained):
+    schema, _, found = answers(trained[1])
+    assert schema["head"] == "multiclass"
+    assert tuple(schema["classes"]) == _species.CLASSES
+    assert found.sum(axis=1) == pytest.approx(np.ones(ROWS), abs=1e-5)
+    likeliest = [schema["classes"][place] for place in found.argmax(axis=1)]
+    labelled = slice(UNLABELLED, None)
+    assert accuracy_score(table()["species"].to_pylist()[labelled], likeliest[labelled]) > 0.9
+    assert trained[1].metrics["test"]["accuracy"] > 0.9 > trained[1].metrics["test"]["base_rate"] + 0.2
+
+
+def test_its_slim_form_is_proven_on_every_test_row_and_answers_alike(trained):
+    dataset, model = trained
+    assert model.metrics["slim"]["rows"] == dataset.counts["test"]
+    _, raw, wanted = answers(model)
+    form = SlimModel(Path(model.path) / "slim", ["bill", "mass", "island"])
+    found = form.predict([raw[name].tolist() for name in ("bill", "mass", "island")])
+    assert np.abs(np.array(found) - wanted).max() <= model.metrics["slim"]["tolerance"]
+    samples = json.loads((Path(model.path) / "samples.json").read_text())
+    assert {len(answer) for answer in samples["predictions"]} == {3}
+
+
+def test_the_card_has_every_test_row_once_in_its_confusion_and_in_its_slices(trained):
+    dataset, model = trained
+    found = json.loads((Path(model.path) / "evaluation.json").read_text())["test"]
+    assert np.array(found["plots"]["confusion"]).sum() == dataset.counts["test"]
+    assert found["metrics"]["accuracy"] == pytest.approx(model.metrics["test"]["accuracy"])
+    assert found["metrics"]["log_loss"] == pytest.approx(model.metrics["test"]["log_loss"], rel=1e-4)
+    assert sum(each["rows"] for each in found["slices"]["island"].values()) == dataset.counts["test"]
+    page = (Path(model.path) / "card.html").read_text()
+    assert all(page.count(f"<th>{name}</th>") == 4 for name in _species.CLASSES)  # a row and a column, two splits
+
+
+def test_its_figures_agree_with_scikit_learn_however_the_rows_are_cut():
+    random = np.random.default_rng(3)
+    labels, predictions = random.integers(0, 4, 500), random.dirichlet(np.ones(4), 500)
+    tally = MulticlassTally("abcd")
+    for start in range(0, 500, 120):
+        tally.add(labels[start : start + 120].astype(np.float32), predictions[start : start + 120])
+    likeliest, found = predictions.argmax(axis=1), tally.metrics()
+    assert found["log_loss"] == pytest.approx(log_loss(labels, predictions))
+    assert found["accuracy"] == pytest.approx(accuracy_score(labels, likeliest))
+    assert found["mean_recall"] == pytest.approx(recall_score(labels, likeliest, average="macro"))
+    assert tally.plots()["confusion"] == confusion_matrix(labels, likeliest).tolist()
+
+
+def test_a_label_that_is_none_of_the_classes_is_refused_by_its_value(tmp_path, capsys):
+    pa_csv.write_csv(table(species=["adelie"] * (ROWS - 1) + ["emperor"]), tmp_path / "birds.csv")
+    raw = ("--raw", str(tmp_path / "birds.csv"))
+    assert main(["preprocess", "--problem", str(PROBLEM), "--artifacts", str(tmp_path), *raw]) == 2
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert "label 'kind': in a row with species = emperor it is none of its classes (adelie, gentoo," in message
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"head": "multiclass"}, "needs the names of its classes"),
+        ({"head": "multiclass", "classes": ("a", "b", "a")}, "class 'a' is named twice"),
+        ({"head": "binary", "classes": ("a", "b")}, "classes are for head 'multiclass'"),
+    ],
+)
+def test_a_label_whose_classes_do_not_fit_its_head_is_refused(changed, said):
+    with pytest.raises(InputError, match=said):
+        Label("kind", of=lambda columns: columns["species"], **changed)
+
+
+def test_a_model_function_of_too_few_logits_is_refused_with_both_numbers():
+    label = Label("dear", of=lambda columns: columns["cost"], head="multiclass", classes=("a", "b", "c"))
+    toy = problem(label=label, model=lambda *_: tf.keras.Input([1]))
+    with pytest.raises(InputError, match=r"returns 1 logits a row, the label 'dear' \(multiclass\) needs 3"):
+        Network(toy, {**STATISTICS, "dear": STATISTICS["size"]}, EXAMPLES, {})
