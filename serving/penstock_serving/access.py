@@ -87,6 +87,8 @@ class Access:
 
     tokens: Tokens | None = None
     tls: "ssl.SSLContext | None" = None
+    pair: tuple[Path, Path] | None = None
+    """The files of certificate and key that `tls` was made from."""
 
 
 def add_access(parser: argparse.ArgumentParser) -> None:
@@ -108,7 +110,9 @@ def access_of(arguments: argparse.Namespace) -> Access:
         given, missing = ("--certificate", "--private-key") if key is None else ("--private-key", "--certificate")
         raise InputError(f"{given} is given without {missing}: TLS takes both")
     tokens = Tokens.read(arguments.token_file) if arguments.token_file is not None else None
-    return Access(tokens, None if certificate is None else _tls(certificate, key))
+    if certificate is None:
+        return Access(tokens)
+    return Access(tokens, _tls(certificate, key), (certificate, key))
 
 
 def _tls(certificate: Path, key: Path) -> "ssl.SSLContext":

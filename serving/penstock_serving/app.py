@@ -255,9 +255,16 @@ def _failure(route: str, exc: Exception) -> Response:
     """The answer to a request that could not be answered: the client's fault in words, ours as an incident."""
     if isinstance(exc, RequestError):
         return Response.of_error(exc)
+    return Response(encode({"error": failure_said(route, exc)}), status=500)
+
+
+def failure_said(route: str, exc: Exception) -> str:
+    """What a client is told of an exception: its fault as it is, ours as an incident that the log explains."""
+    if isinstance(exc, RequestError):
+        return str(exc)
     incident = uuid.uuid4().hex[:12]
     logger.error("request failed", exc_info=exc, extra={"fields": {"route": route, "incident": incident}})
-    return Response(encode({"error": f"the server failed; its log has the incident {incident}"}), status=500)
+    return f"the server failed; its log has the incident {incident}"
 
 
 def _constant(body: bytes, headers: dict[str, str] | None = None) -> Handler:

@@ -6,10 +6,11 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-from penstock_serving.access import access_of, add_access
+from penstock_serving.access import Access, access_of, add_access
 from penstock_serving.app import Application
 from penstock_serving.backends.choosing import BACKENDS, choose_backend
 from penstock_serving.logs import set_up_logs
@@ -21,6 +22,9 @@ from penstock_serving.skew.arguments import add_monitoring, monitoring_of
 from penstock_serving.skew.monitor import Monitoring
 from penstock_serving.versions import Versions
 from penstock_trainer.errors import InputError
+
+if TYPE_CHECKING:
+    from penstock_serving.grpc_server import GrpcServer
 
 INPUT_AT_FAULT = 2
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -50,6 +54,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--name", required=True, help="the model's name in the URL")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, required=True, help="port to listen on")
+    parser.add_argument("--grpc-port", type=int, help="answer TensorFlow Serving's gRPC Predict here too (default: no)")
     parser.add_argument("--expect-digest", metavar="sha256:HEX", help="refuse any model but the one of this digest")
     parser.add_argument(
         "--backend",
@@ -65,8 +70,9 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     arguments = parser.parse_args(argv)
     if not NAME.fullmatch(arguments.name):
         parser.error(f"--name is {arguments.name!r}, expected letters, digits, '.', '_' and '-'")
-    if not 0 <= arguments.port <= 65535:  # the resolver would take it modulo 65536
-        parser.error(f"--port is {arguments.port}, expected 0 (any free one) to 65535")
+    for name, port in (("--port", arguments.port), ("--grpc-port", arguments.grpc_port or 0)):
+        if not 0 <= port <= 65535:  # the resolver would take it modulo 65536
+            parser.error(f"{name} is {port}, expected 0 (any free one) to 65535")
     if arguments.expect_digest is not None and not DIGEST.fullmatch(arguments.expect_digest):
         parser.error(f"--expect-digest is {arguments.expect_digest!r}, expected sha256: and 64 hexadecimal digits")
     return arguments
@@ -93,6 +99,8 @@ def load_version(
 
 
 def _serve(arguments: argparse.Namespace) -> int:
+    if arguments.grpc_port is not None and find_spec("grpc") is None:
+        raise InputError("--grpc-port takes the package grpcio, which is not here: install penstock-serving[grpc]")
     access = access_of(arguments)
     monitoring = monitoring_of(arguments, os.environ)
     served = load_version(
@@ -108,9 +116,21 @@ def _serve(arguments: argparse.Namespace) -> int:
     host, port = listener.socket.getsockname()[:2]
     fields = {"model": served.name, "digest": served.sealed.digest, "host": host, "port": port, "pid": os.getpid()}
     logger.info("starting", extra={"fields": fields | {"succeeds": listener.shared}})
-    server = Server(Application(Versions([served]), access.tokens), succeeds=listener.shared, tls=access.tls)
+    application = Application(Versions([served]), access.tokens)
+    beside = _grpc_server(application, arguments, access)
+    server = Server(application, succeeds=listener.shared, tls=access.tls, beside=beside)
     server.run(sockets=[listener.socket])
     return end(server.failure, served.available)
+
+
+def _grpc_server(application: Application, arguments: argparse.Namespace, access: Access) -> "GrpcServer | None":
+    if arguments.grpc_port is None:
+        return None
+    from penstock_serving.grpc_server import GrpcServer
+
+    # A port that cannot be had is told now, not once a model has been loaded.
+    bind(arguments.host, arguments.grpc_port, "--grpc-port").socket.close()
+    return GrpcServer(application, arguments.host, arguments.grpc_port, access)
 
 
 def end(failure: Exception | None, available: bool) -> int:

@@ -19,6 +19,8 @@ from penstock_trainer.errors import InputError
 if typing.TYPE_CHECKING:
     import ssl
 
+    from penstock_serving.grpc_server import GrpcServer
+
 logger = logging.getLogger("penstock_serving")
 BACKLOG = 2048
 QUIET_SECONDS = 2.0
@@ -36,8 +38,8 @@ class Listener:
     shared: bool
 
 
-def bind(host: str, port: int) -> Listener:
-    """A socket with SO_REUSEPORT, so that a successor's may share its port.
+def bind(host: str, port: int, argument: str = "--port") -> Listener:
+    """A socket with SO_REUSEPORT, so that a successor's may share its port, which `argument` states.
 
     Raises:
         InputError: a program that does not share has the port, or the address is not this machine's.
@@ -56,7 +58,9 @@ def bind(host: str, port: int) -> Listener:
         bound = _socket(family, sharing=True)
         bound.bind(address)
     except OSError as exc:
-        raise InputError(f"cannot listen on {host}:{port}: {exc.strerror}; choose another --port or --host") from exc
+        raise InputError(
+            f"cannot listen on {host}:{port}: {exc.strerror}; choose another {argument} or --host"
+        ) from exc
     return Listener(bound, shared)
 
 
@@ -72,8 +76,17 @@ def _socket(family: int, sharing: bool) -> socket.socket:
 class Server(uvicorn.Server):
     """Serves one application; after `run`, `failure` is what kept its model from loading, if anything did."""
 
-    def __init__(self, application: Application, succeeds: bool, tls: "ssl.SSLContext | None" = None) -> None:
-        """`succeeds`: another server listens on the port until this one is ready. Without `tls`, in plain text."""
+    def __init__(
+        self,
+        application: Application,
+        succeeds: bool,
+        tls: "ssl.SSLContext | None" = None,
+        beside: "GrpcServer | None" = None,
+    ) -> None:
+        """`succeeds`: another server listens on the port until this one is ready. Without `tls`, in plain text.
+
+        `beside`: answers gRPC from when this one listens until it stops.
+        """
         super().__init__(
             uvicorn.Config(
                 application,  # pyright: ignore[reportArgumentType] (its ASGI types are plainer than uvicorn's)
@@ -94,6 +107,7 @@ class Server(uvicorn.Server):
         )
         self._application = application
         self._succeeds = succeeds
+        self._beside = beside
         self.quiet_seconds = QUIET_SECONDS
         self.failure: Exception | None = None
 
@@ -121,6 +135,8 @@ class Server(uvicorn.Server):
         quiet = time.monotonic() + self.quiet_seconds
         while self.server_state.connections and time.monotonic() < quiet:
             await asyncio.sleep(0.01)
+        if self._beside is not None:
+            await self._beside.stop(DRAIN_SECONDS)
         await super().shutdown(sockets)
         self._application.versions.stop()
 
@@ -136,6 +152,11 @@ class Server(uvicorn.Server):
     async def _start_listening(self, sockets: list[socket.socket] | None) -> None:
         await super().startup(sockets)
         logger.info("listening")
+        if self._beside is not None:
+            try:
+                await self._beside.start()
+            except InputError as exc:
+                self._fail(exc)
 
     async def _stop_listening(self, listeners: list[socket.socket]) -> None:
         """Stop accepting, without resetting the connections that the kernel has accepted already.

@@ -1,0 +1,83 @@
+"""TensorFlow's tensors, as its gRPC clients send them, to the values of columns."""
+
+from typing import Any
+
+import numpy as np
+
+from penstock_serving.errors import RequestError
+from penstock_serving.schema import ColumnType, Schema
+
+STRING = 7
+NUMBERS: dict[int, tuple[str, str, str]] = {
+    1: ("DT_FLOAT", "<f4", "float_val"),
+    2: ("DT_DOUBLE", "<f8", "double_val"),
+    3: ("DT_INT32", "<i4", "int_val"),
+    4: ("DT_UINT8", "<u1", "int_val"),
+    5: ("DT_INT16", "<i2", "int_val"),
+    6: ("DT_INT8", "<i1", "int_val"),
+    9: ("DT_INT64", "<i8", "int64_val"),
+    17: ("DT_UINT16", "<u2", "int_val"),
+    19: ("DT_HALF", "<f2", "half_val"),
+    22: ("DT_UINT32", "<u4", "uint32_val"),
+    23: ("DT_UINT64", "<u8", "uint64_val"),
+}
+"""By TensorFlow's number of the type: its name, NumPy's, and the field that holds values one by one."""
+REPEATED_ROWS = 16384
+"""So many rows may be said by the last value alone, which stands for all that follow it."""
+
+
+def columns(inputs: Any, schema: Schema) -> dict[str, list[Any]]:
+    """One value a row for each input, by name; NaN is missing. Ignored columns are not looked at.
+
+    Raises:
+        RequestError: an input is no column of values, or is of text where the schema wants numbers, or the reverse.
+    """
+    types = {column.name: column.type for column in schema.columns}
+    found: dict[str, list[Any]] = {}
+    for named in inputs:
+        name, tensor = named.key, named.value
+        if name in schema.ignored:
+            continue
+        text = tensor.dtype == STRING
+        if name in types and text != (types[name] is ColumnType.CATEGORY):
+            given = "DT_STRING" if text else NUMBERS.get(tensor.dtype, (f"dtype {tensor.dtype}",))[0]
+            raise RequestError(f"input {name!r} is {given}, expected {'DT_FLOAT' if text else 'DT_STRING'}")
+        rows = _rows(name, tensor)
+        values = _texts(name, tensor) if text else _numbers(name, tensor)
+        if values and len(values) < rows <= REPEATED_ROWS:
+            values += values[-1:] * (rows - len(values))
+        if len(values) != rows:
+            raise RequestError(f"input {name!r} has {len(values)} values and {rows} rows")
+        found[name] = values
+    return found
+
+
+def _rows(name: str, tensor: Any) -> int:
+    shape = [dim.size for dim in tensor.tensor_shape.dim]
+    if tensor.tensor_shape.unknown_rank or len(shape) not in (1, 2) or shape[1:] not in ([], [1]) or shape[0] < 1:
+        raise RequestError(f"input {name!r} has shape {shape}, expected [rows] or [rows, 1]")
+    return shape[0]
+
+
+def _texts(name: str, tensor: Any) -> list[Any]:
+    try:
+        return [value.decode() for value in tensor.string_val]
+    except UnicodeDecodeError as exc:
+        raise RequestError(f"input {name!r} holds a string that is not UTF-8: {exc}") from exc
+
+
+def _numbers(name: str, tensor: Any) -> list[Any]:
+    if tensor.dtype not in NUMBERS:
+        known = ", ".join(known for known, _, _ in NUMBERS.values())
+        raise RequestError(f"input {name!r} has dtype {tensor.dtype}, expected DT_STRING or one of {known}")
+    kind, field = np.dtype(NUMBERS[tensor.dtype][1]), NUMBERS[tensor.dtype][2]
+    if tensor.tensor_content:
+        if len(tensor.tensor_content) % kind.itemsize:
+            size = len(tensor.tensor_content)
+            raise RequestError(f"input {name!r} has {size} bytes, which is no number of {NUMBERS[tensor.dtype][0]}")
+        values = np.frombuffer(tensor.tensor_content, kind).tolist()
+    elif field == "half_val":
+        values = (np.array(tensor.half_val, np.int64) & 0xFFFF).astype("<u2").view("<f2").tolist()
+    else:
+        values = list(getattr(tensor, field))
+    return [None if value != value else value for value in values]
