@@ -21,10 +21,19 @@ from penstock_trainer.errors import InputError
 Row = tuple[Any, ...]
 """One value for each of the schema's columns, in its order; None is missing."""
 
+
+class Encoded(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """Bytes in JSON, as TensorFlow Serving has them."""
+
+    b64: Annotated[bytes, Meta(min_length=1)]
+
+
 TYPES: dict[ColumnType, Any] = {
     ColumnType.NUMBER: Annotated[float, Meta(ge=-LARGEST_NUMBER, le=LARGEST_NUMBER)],
     ColumnType.INTEGER: Annotated[float, Meta(ge=-LARGEST_INTEGER, le=LARGEST_INTEGER, multiple_of=1)],
     ColumnType.CATEGORY: str,
+    ColumnType.TEXT: str,
+    ColumnType.IMAGE: Encoded,
 }
 
 
@@ -54,6 +63,7 @@ class RequestDecoder:
             InputError: a column's name cannot be a JSON key as it stands.
         """
         self._schema = schema
+        self._pictures = any(column.type is ColumnType.IMAGE for column in schema.columns)
         self._width = len(schema.columns)
         try:
             self._row_type = _struct("Row", schema, rows=True)
@@ -61,7 +71,9 @@ class RequestDecoder:
         except ValueError as exc:
             raise InputError(f"a column's name cannot be a JSON key: {exc}") from exc
         instance, inputs = self._row_type, self._columns_type
-        if self._width == 1:  # as in TensorFlow Serving, one column needs no name: {"instances": [1.0, 2.0]}
+        # As in TensorFlow Serving, one column needs no name: {"instances": [1.0, 2.0]}. A picture does: it is an
+        # object, as a row is.
+        if self._width == 1 and schema.columns[0].type is not ColumnType.IMAGE:
             only = _value_type(schema.columns[0])
             instance, inputs = instance | only, inputs | list[only]
         body = msgspec.defstruct(
@@ -96,7 +108,7 @@ class RequestDecoder:
         rows = self._rows_of_columns(request.inputs) if columnar else self._rows(request.instances)
         if not rows:
             raise RequestError(f"{'inputs' if columnar else 'instances'} holds no row")
-        return PredictRequest(rows, columnar)
+        return PredictRequest(self._opened(rows), columnar)
 
     def rows_of(self, columns: Mapping[str, list[Any]]) -> list[Row]:
         """The rows in columns of values that did not come as JSON; None is missing.
@@ -112,7 +124,13 @@ class RequestDecoder:
         rows = self._rows_of_columns(found)
         if not rows:
             raise RequestError("the request holds no column of the model")
-        return rows
+        return self._opened(rows)
+
+    def _opened(self, rows: list[Row]) -> list[Row]:
+        """Pictures as bytes."""
+        if not self._pictures:
+            return rows
+        return [tuple(value.b64 if isinstance(value, Encoded) else value for value in row) for row in rows]
 
     def _rows(self, instances: Sequence[Any]) -> list[Row]:
         """Rows as the model takes them: without the ignored columns, which come last in the struct."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from penstock_serving.schema import OUTPUT, SIGNATURE, ColumnType
+from penstock_serving.schema import OUTPUT, SIGNATURE, STRINGS
 from penstock_serving.seal import SealedModel
 from penstock_serving.served import ServedModel
 from penstock_serving.versions import Versions
@@ -48,9 +48,7 @@ def metadata(served: ServedModel) -> dict[str, Any]:
         return {"dtype": dtype, "tensor_shape": shape, "name": name}
 
     inputs = {
-        column.name: tensor(
-            "DT_STRING" if column.type is ColumnType.CATEGORY else "DT_FLOAT", f"{SIGNATURE}_{column.name}:0"
-        )
+        column.name: tensor("DT_STRING" if column.type in STRINGS else "DT_FLOAT", f"{SIGNATURE}_{column.name}:0")
         for column in served.sealed.schema.columns
     }
     signature = {

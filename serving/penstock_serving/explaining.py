@@ -1,15 +1,22 @@
 """Why a body was refused, in words: which row, column and value. Runs only after the fast decoder said no."""
 
+import base64
 import json
 from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any
 
-from penstock_serving.schema import LARGEST_INTEGER, LARGEST_NUMBER, SIGNATURE, Column, ColumnType, Schema
+from penstock_serving.schema import LARGEST_INTEGER, LARGEST_NUMBER, SIGNATURE, STRINGS, Column, ColumnType, Schema
 
 SHORT = 40
 KINDS = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
-EXPECTED = {ColumnType.NUMBER: "a number", ColumnType.INTEGER: "a whole number", ColumnType.CATEGORY: "a string"}
+EXPECTED = {
+    ColumnType.NUMBER: "a number",
+    ColumnType.INTEGER: "a whole number",
+    ColumnType.CATEGORY: "a string",
+    ColumnType.TEXT: "a string",
+    ColumnType.IMAGE: 'a picture as {"b64": "..."}',
+}
 
 
 class _Number(float):
@@ -105,7 +112,9 @@ def _wrong(value: Any, column: Column) -> str | None:
     if value is None:
         return "null is not a value of a required column" if column.required else None
     expected = EXPECTED[column.type]
-    if column.type is ColumnType.CATEGORY:
+    if column.type is ColumnType.IMAGE:
+        return _wrong_picture(value, expected)
+    if column.type in STRINGS:
         if not isinstance(value, str):
             return f"{shorten(value)} is {_kind(value)}, expected {expected}"
         if any("\ud800" <= character <= "\udfff" for character in value):
@@ -121,6 +130,16 @@ def _wrong(value: Any, column: Column) -> str | None:
     if abs(value) > LARGEST_INTEGER:
         return f"{shorten(value)} is beyond 2**24, where float32 skips whole numbers"
     return None if value.is_integer() else f"{shorten(value)} is not a whole number"
+
+
+def _wrong_picture(value: Any, expected: str) -> str | None:
+    if not isinstance(value, dict) or list(value) != ["b64"] or not isinstance(value["b64"], str):
+        return f"{shorten(value)} is {_kind(value)}, expected {expected}"
+    try:
+        encoded = base64.b64decode(value["b64"], validate=True)
+    except ValueError as exc:
+        return f"{shorten(value)} is not base64: {exc}"
+    return None if encoded else "the picture has no bytes"
 
 
 def _kind(value: Any) -> str:

@@ -5,6 +5,7 @@ length, and after it the tensors' bytes, little-endian, each string behind its l
 """
 
 import struct
+from base64 import b64encode
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -17,7 +18,7 @@ from penstock_serving.decoding import Asked
 from penstock_serving.errors import RequestError
 from penstock_serving.explaining import shorten
 from penstock_serving.messages import Response, Scope, encode, header
-from penstock_serving.schema import OUTPUT, ColumnType, Schema
+from penstock_serving.schema import OUTPUT, STRINGS, ColumnType, Schema
 from penstock_serving.served import ServedModel
 
 HEADER_LENGTH = b"inference-header-content-length"
@@ -25,7 +26,7 @@ BYTES = "BYTES"
 SIGNS = {"INT": "i", "UINT": "u"}
 WHOLE = {f"{sign}{8 * size}": np.dtype(f"<{SIGNS[sign]}{size}") for sign in SIGNS for size in (1, 2, 4, 8)}
 NUMBERS = {**WHOLE, "FP16": np.dtype("<f2"), "FP32": np.dtype("<f4"), "FP64": np.dtype("<f8")}
-DATATYPES = {ColumnType.NUMBER: "FP32", ColumnType.INTEGER: "INT64", ColumnType.CATEGORY: BYTES}
+DATATYPES = {ColumnType.NUMBER: "FP32", ColumnType.INTEGER: "INT64", **dict.fromkeys(STRINGS, BYTES)}
 """What the metadata says of a column; any datatype of numbers does for one of numbers."""
 
 
@@ -127,8 +128,9 @@ def _columns(tensors: Sequence[_Tensor], schema: Schema, rest: bytes) -> dict[st
         if tensor.name in found:
             raise RequestError(f"tensor {tensor.name!r} is there twice")
         column = known.get(tensor.name)
-        values = _values(tensor, content)
-        if column is not None and (tensor.datatype == BYTES) != (column.type is ColumnType.CATEGORY):
+        picture = column is not None and column.type is ColumnType.IMAGE
+        values = _values(tensor, content, picture)
+        if column is not None and (tensor.datatype == BYTES) != (column.type in STRINGS):
             raise RequestError(
                 f"tensor {tensor.name!r} has datatype {tensor.datatype}, expected {DATATYPES[column.type]}"
             )
@@ -138,8 +140,8 @@ def _columns(tensors: Sequence[_Tensor], schema: Schema, rest: bytes) -> dict[st
     return found
 
 
-def _values(tensor: _Tensor, content: bytes | None) -> list[Any]:
-    """One value a row; one that is not a number is missing."""
+def _values(tensor: _Tensor, content: bytes | None, picture: bool) -> list[Any]:
+    """One value a row; one that is not a number is missing. A picture is bytes, or base64 where it comes as JSON."""
     name, shape = f"tensor {tensor.name!r}", tensor.shape
     if not (len(shape) == 1 or (len(shape) == 2 and shape[1] == 1)) or shape[0] < 1:
         raise RequestError(f"{name} has shape {shorten(shape)}, expected [rows] or [rows, 1]")
@@ -151,9 +153,14 @@ def _values(tensor: _Tensor, content: bytes | None) -> list[Any]:
     if (content is None) == (tensor.data is UNSET):
         raise RequestError(f"{name} has {'no' if content is None else 'two kinds of'} data, expected 'data' or bytes")
     if content is not None:
-        values = _texts(name, content) if tensor.datatype == BYTES else _numbers(name, tensor.datatype, content)
+        if tensor.datatype == BYTES:
+            values = _texts(name, content, picture)
+        else:
+            values = _numbers(name, tensor.datatype, content)
     else:
         values = _flat(name, tensor.data)
+        if picture:
+            values = [None if value is None else {"b64": value} for value in values]
         if tensor.datatype in WHOLE:
             for index, value in enumerate(values):
                 if value is not None and type(value) is not int:
@@ -180,8 +187,8 @@ def _numbers(name: str, datatype: str, content: bytes) -> list[Any]:
     return [None if value != value else value for value in np.frombuffer(content, kind).tolist()]
 
 
-def _texts(name: str, content: bytes) -> list[Any]:
-    found: list[str] = []
+def _texts(name: str, content: bytes, picture: bool) -> list[Any]:
+    found: list[Any] = []
     place = 0
     while place < len(content):
         try:
@@ -189,7 +196,7 @@ def _texts(name: str, content: bytes) -> list[Any]:
             text = content[place + 4 : place + 4 + size]
             if len(text) != size:
                 raise ValueError(f"{size} bytes are announced, {len(text)} are left")
-            found.append(text.decode())
+            found.append({"b64": b64encode(text).decode()} if picture else text.decode())
         except (struct.error, ValueError) as exc:
             raise RequestError(f"{name}, row {len(found)}: no text behind its length: {exc}") from exc
         place += 4 + size

@@ -4,9 +4,19 @@ from typing import Any
 
 from penstock_serving.inference_protocol import BYTES, NUMBERS
 from penstock_serving.messages import BODY_LIMIT
-from penstock_serving.schema import LARGEST_INTEGER, LARGEST_NUMBER, OUTPUT, SIGNATURE, Column, ColumnType, Schema
+from penstock_serving.schema import (
+    LARGEST_INTEGER,
+    LARGEST_NUMBER,
+    OUTPUT,
+    SIGNATURE,
+    STRINGS,
+    Column,
+    ColumnType,
+    Schema,
+)
 from penstock_serving.served import ServedModel
 
+BASE64 = "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
 ERRORS = {
     "400": "The body does not fit the model's columns; the message names the column, the row and the value.",
     "401": "The server wants a bearer token, which the request lacks.",
@@ -95,8 +105,17 @@ def openapi(served: ServedModel, secured: bool = False) -> dict[str, Any]:
 
 def _value(column: Column) -> dict[str, Any]:
     """The JSON schema of one value of `column`."""
-    if column.type is ColumnType.CATEGORY:
-        value: dict[str, Any] = {"type": "string"}
+    if column.type is ColumnType.IMAGE:
+        encoded = {"type": "string", "contentEncoding": "base64", "minLength": 1, "pattern": BASE64}
+        value: dict[str, Any] = {
+            "type": "object",
+            "description": "A picture in PNG, JPEG, GIF or BMP.",
+            "properties": {"b64": encoded},
+            "required": ["b64"],
+            "additionalProperties": False,
+        }
+    elif column.type in STRINGS:
+        value = {"type": "string"}
     else:
         largest = LARGEST_INTEGER if column.type is ColumnType.INTEGER else LARGEST_NUMBER
         value = {"type": column.type.value, "minimum": -largest, "maximum": largest}

@@ -23,6 +23,15 @@ class ColumnType(str, Enum):
     NUMBER = "number"
     INTEGER = "integer"
     CATEGORY = "category"
+    TEXT = "text"
+    IMAGE = "image"
+    """An encoded picture, as `{"b64": "..."}`."""
+
+
+STRINGS = (ColumnType.CATEGORY, ColumnType.TEXT, ColumnType.IMAGE)
+"""Those that the graph takes as strings; the others are float32."""
+OBSERVED = (ColumnType.NUMBER, ColumnType.INTEGER, ColumnType.CATEGORY)
+"""Those that windows of what arrives have statistics of."""
 
 
 @dataclass(frozen=True)

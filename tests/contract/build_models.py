@@ -3,6 +3,7 @@
 A process of its own: TensorFlow stays out of the tests' process.
 """
 
+import base64
 import json
 import sys
 from dataclasses import asdict
@@ -12,10 +13,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from penstock_trainer import slim
+from penstock_trainer import graph, slim
 from penstock_trainer.artifacts import Manifest, file_digests, folder_digest, seal
 from penstock_trainer.examples import MISSING
-from penstock_trainer.statistics import CategoryStatistics, ColumnStatistics, NumberStatistics, to_json
+from penstock_trainer.problem import Image, Text
+from penstock_trainer.statistics import CategoryStatistics, ColumnStatistics, NumberStatistics, TextStatistics, to_json
 
 FLIGHT_COLUMNS = [
     {"name": "carrier", "type": "category", "required": True},
@@ -35,6 +37,7 @@ FLIGHTS = [
 ]
 
 
+PICTURE = tf.io.encode_png(tf.constant([[[0], [85]], [[170], [255]]], tf.uint8)).numpy()
 WORDS = ["UA", "B6", "EWR", "IAH", "Turbo-fan"]
 
 
@@ -107,16 +110,26 @@ class Kinds(tf.Module):
         return self(numbers[0])["predictions"]
 
 
+class Album(tf.Module):
+    """Pictures and texts, taken apart as the trainer's graph does: mean brightness and tenths of the tokens."""
+
+    @tf.function
+    def __call__(self, scan: tf.Tensor, remark: tf.Tensor) -> dict[str, tf.Tensor]:
+        pixels = tf.cast(graph.pixels(scan, Image(height=2, width=2, channels=1)), tf.float32)
+        tokens = graph.tokens(remark, Text(tokens=5)).row_lengths()
+        return {"predictions": tf.reduce_mean(pixels, axis=1) / 255.0 + tf.cast(tokens, tf.float32) / 10.0}
+
+
 def build(directory: Path, module: Any, schema: dict[str, Any], samples: list[dict[str, Any]], slim_form: bool) -> None:
     """Export `module` with the columns of `schema`, and seal it with the chain of manifests that a trainer leaves."""
-    types = {"category": tf.string, "number": tf.float32, "integer": tf.float32}
-    columns = {column["name"]: types[column["type"]] for column in schema["columns"]}
+    types = {"number": tf.float32, "integer": tf.float32}
+    columns = {column["name"]: types.get(column["type"], tf.string) for column in schema["columns"]}
     specs = {name: tf.TensorSpec([None], dtype, name=name) for name, dtype in columns.items()}
     function = module.__call__.get_concrete_function(**specs)
     tf.saved_model.save(module, str(directory / "saved_model"), signatures={"serving_default": function})
 
     missing: dict[Any, Any] = {tf.string: "", tf.float32: float("nan")}
-    values = {n: [missing[t] if row.get(n) is None else row[n] for row in samples] for n, t in columns.items()}
+    values = {n: [missing[t] if row.get(n) is None else _raw(row[n]) for row in samples] for n, t in columns.items()}
     tensors = {name: tf.constant(values[name], dtype) for name, dtype in columns.items()}
     answers = module(**tensors)["predictions"].numpy().tolist()
     write(directory / "schema.json", schema)
@@ -149,6 +162,10 @@ def build(directory: Path, module: Any, schema: dict[str, Any], samples: list[di
     seal(directory, kind="model", inputs=inputs, code="sha256:0", counts={"training": 700, "test": 3}, metrics=metrics)
 
 
+def _raw(value: Any) -> Any:
+    return base64.b64decode(value["b64"]) if isinstance(value, dict) else value
+
+
 def add_slim_form(
     module: Any, folder: Path, types: dict[str, str], values: dict[str, Any], answers: list[Any]
 ) -> dict[str, Any]:
@@ -171,7 +188,10 @@ def training_statistics(schema: dict[str, Any], module: Any) -> tuple[dict[str, 
     raw: dict[str, tf.Tensor] = {}
     for column in schema["columns"]:
         name = column["name"]
-        if column["type"] == "category":
+        if column["type"] in ("text", "image"):
+            found[name] = TextStatistics(4000) if column["type"] == "text" else NumberStatistics.of(np.ones(9, "f4"))
+            raw[name] = tf.fill([4000], "")
+        elif column["type"] == "category":
             words = random.choice(["UA", "B6", "EWR"], 4000)
             distinct, counts = np.unique(words, return_counts=True)
             found[name] = CategoryStatistics.of(distinct.tolist(), counts.tolist(), 0)
@@ -203,6 +223,10 @@ def main(root: Path) -> None:
     build(root / "without_slim", HalfPlus(4.0), half, rows, slim_form=False)
     kinds = {**half, "name": "kinds", "head": "multiclass", "classes": ["elm", "fir", "oak"]}
     build(root / "kinds", Kinds(), kinds, rows, slim_form=True)
+    seen = [{"name": "scan", "type": "image", "required": True}, {"name": "remark", "type": "text", "required": False}]
+    album = {"name": "album", "head": "regression", "label": "y", "columns": seen, "ignored": []}
+    page = [{"scan": {"b64": base64.b64encode(PICTURE).decode()}, "remark": "A b."}]
+    build(root / "album", Album(), album, page, slim_form=False)
 
 
 if __name__ == "__main__":

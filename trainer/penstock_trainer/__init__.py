@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING, Any
 
 from penstock_trainer.errors import InputError
-from penstock_trainer.features import Bucketized, Crossed, Cyclic, Hashed, Missing, Scaled, Vocabulary
-from penstock_trainer.problem import Category, Integer, Label, Number, Problem, TimeSplit, Timestamp
+from penstock_trainer.features import Bucketized, Crossed, Cyclic, Hashed, Missing, Pixels, Scaled, Tokens, Vocabulary
+from penstock_trainer.problem import Category, Image, Integer, Label, Number, Problem, Text, TimeSplit, Timestamp
 from penstock_trainer.ranges import Choice, FloatRange, IntRange
 
 if TYPE_CHECKING:
@@ -18,16 +18,20 @@ __all__ = [
     "Cyclic",
     "FloatRange",
     "Hashed",
+    "Image",
     "InputError",
     "IntRange",
     "Integer",
     "Label",
     "Missing",
     "Number",
+    "Pixels",
     "Problem",
     "Scaled",
+    "Text",
     "TimeSplit",
     "Timestamp",
+    "Tokens",
     "Vocabulary",
     "convolutional",
     "linear",

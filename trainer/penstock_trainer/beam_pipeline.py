@@ -33,13 +33,14 @@ from apache_beam.runners.runner import PipelineState
 from apache_beam.transforms.util import Reshuffle
 from apache_beam.transforms.window import GlobalWindows
 
-from penstock_trainer import artifacts, graph, parts, runners, sources, statistics
+from penstock_trainer import artifacts, graph, parts, pictures, runners, sources, statistics
 from penstock_trainer.errors import InputError
 from penstock_trainer.examples import Block, Examples, write_block
-from penstock_trainer.problem import SPLITS, Category, Problem, Timestamp, load_problem
+from penstock_trainer.problem import SPLITS, Category, Column, Image, Problem, Text, Timestamp, load_problem
 
 BLOCK_ROWS = 8192
-GROUP_ROWS = 16 * BLOCK_ROWS
+BLOCK_CELLS = 2**22  # 16 MiB of tokens and pixels
+BLOCKS_A_GROUP = 16
 METRIC = "rows"
 ASKED_SECONDS = 2
 UNLABELLED = "unlabelled"
@@ -111,20 +112,20 @@ class Prepare(beam.DoFn):
         raw = {
             n: parts.to_numpy(table[n], c)
             for n, c in taken.items()
-            if not isinstance(c, Timestamp) and (n in self.reads or not isinstance(c, Category))
+            if not isinstance(c, Timestamp | Image) and (n in self.reads or not isinstance(c, Category))
         }
         derived, label = self.compute({n: tf.constant(raw[n]) for n in self.reads})
         label = label.numpy()
         for column in self.label_reads:
             label[parts.is_missing(raw[column])] = np.nan
         self._check_classes(label, raw)
-        columns = {
-            n: table[n].dictionary_encode() if isinstance(c, Category) else pa.array(raw[n])
-            for n, c in self.problem.inputs.items()
-        }
+        columns = {n: self._prepared(c, table[n], raw.get(n)) for n, c in self.problem.inputs.items()}
         for n, v in derived.items():
-            text = isinstance(self.problem.derived[n], Category)
-            columns[n] = parts.to_dictionary(v.numpy()) if text else pa.array(v.numpy())
+            column = self.problem.derived[n]
+            if isinstance(column, Text):
+                columns[n] = parts.to_tokens(v, column)
+            else:
+                columns[n] = parts.to_dictionary(v.numpy()) if isinstance(column, Category) else pa.array(v.numpy())
         prepared = pa.table({**columns, "": pa.array(label)})
         splits = self._splits(table[self.problem.split.column], label)
         for number, split in enumerate((*SPLITS, UNLABELLED)):
@@ -149,9 +150,17 @@ class Prepare(beam.DoFn):
         for found in self.statistics.items():
             yield beam.pvalue.TaggedOutput("statistics", GlobalWindows.windowed_value(dict([found])))
 
+    def _prepared(self, column: Column, values: pa.ChunkedArray, raw: Any) -> Any:
+        """A raw column as parts hold it; `raw` is what the graph would take."""
+        if isinstance(column, Text):
+            return parts.to_tokens(tf.constant(raw), column)
+        if isinstance(column, Image):
+            return values
+        return values.dictionary_encode() if isinstance(column, Category) else pa.array(raw)
+
     def _count_with_label(self, rows: pa.Table) -> None:
         label = rows[""].to_numpy()
-        numbers, _ = column_order(self.problem)
+        numbers, _, _ = column_order(self.problem)
         found: Any = {name: statistics.Comoment.of(rows[name].to_numpy(), label) for name in numbers}
         self.statistics[WITH_LABEL] = statistics.merge(self.statistics.get(WITH_LABEL, {}), found)
 
@@ -178,15 +187,26 @@ class Prepare(beam.DoFn):
         for name, column in {**self.problem.inputs, **self.problem.derived}.items():
             values = rows[name].combine_chunks()
             if isinstance(column, Category):
-                counts = np.bincount(values.indices.drop_null().to_numpy(), minlength=len(values.dictionary))
-                occurring = np.flatnonzero(counts)
-                words = values.dictionary.take(pa.array(occurring)).to_pylist()
-                found[name] = statistics.CategoryStatistics.of(words, counts[occurring], values.null_count)
+                found[name] = _categories(values, values.null_count)
+            elif isinstance(column, Text):
+                items = values.flatten()
+                missing = pc.is_null(items).to_numpy(zero_copy_only=False)[:: column.tokens].sum()
+                tokens = _categories(items, 0)
+                found[name] = statistics.TextStatistics(len(values) - int(missing), int(missing), tokens)
+            elif isinstance(column, Image):
+                found[name] = statistics.NumberStatistics.of(pictures.brightness(values))
             else:
                 found[name] = statistics.NumberStatistics.of(values.to_numpy(zero_copy_only=False))
         label = rows[""].combine_chunks().to_numpy()
         found[self.problem.label.name] = statistics.NumberStatistics.of(label)
         self.statistics[split] = statistics.merge(self.statistics.get(split, {}), found)
+
+
+def _categories(values: pa.DictionaryArray, missing: int) -> statistics.CategoryStatistics:
+    counts = np.bincount(values.indices.drop_null().to_numpy(), minlength=len(values.dictionary))
+    occurring = np.flatnonzero(counts)
+    words = values.dictionary.take(pa.array(occurring)).to_pylist()
+    return statistics.CategoryStatistics.of(words, counts[occurring], missing)
 
 
 class MergeStatistics(beam.CombineFn):
@@ -221,9 +241,10 @@ class WriteBlocks(beam.DoFn):
         self._ranks: dict[str, dict[str, int]] = {}
 
     def ranks(self, name: str, found: dict[str, statistics.Statistics]) -> dict[str, int]:
-        """The rank of each category among the training rows."""
+        """The rank of each category, or of each token, among the training rows."""
         if name not in self._ranks:
             column = found.get("training", {}).get(name, statistics.CategoryStatistics())
+            column = column.tokens if isinstance(column, statistics.TextStatistics) else column
             assert isinstance(column, statistics.CategoryStatistics)
             self._ranks[name] = {word: rank for rank, word in enumerate(column.ranked())}
         return self._ranks[name]
@@ -233,15 +254,26 @@ class WriteBlocks(beam.DoFn):
         split = group[0].split
         table = pa.concat_tables([parts.read_part(part.path) for part in group])
         order = np.random.default_rng(number).permutation(table.num_rows)
-        numbers, categories = column_order(self.problem)
-        values = np.stack([table[name].to_numpy()[order] for name in numbers])
-        codes = np.empty((len(categories), table.num_rows), np.int32)
+        numbers, categories, cells = column_order(self.problem)
+        values = np.empty((len(numbers), table.num_rows), np.float32)
+        for place, name in enumerate(numbers):
+            values[place] = table[name].to_numpy()[order]
+        codes = np.empty((len(categories) + sum(cells.values()), table.num_rows), np.int32)
         for place, name in enumerate(categories):
             codes[place] = parts.codes_of(table[name], self.ranks(name, found))[order]
+        place = len(categories)
+        for name, count in cells.items():
+            image = isinstance(self.problem.columns.get(name), Image)
+            several = (
+                pictures.cells_of(table[name]) if image else parts.token_codes_of(table[name], self.ranks(name, found))
+            )
+            codes[place : place + count] = several[:, order]
+            place += count
         label = table[""].to_numpy()[order]
-        for start in range(0, table.num_rows, BLOCK_ROWS):
-            rows = slice(start, start + BLOCK_ROWS)
-            path = f"examples/{split}/{number:05d}-{start // BLOCK_ROWS:03d}.block"
+        step = block_rows(self.problem)
+        for start in range(0, table.num_rows, step):
+            rows = slice(start, start + step)
+            path = f"examples/{split}/{number:05d}-{start // step:03d}.block"
             write_block(Path(self.directory, path), values[:, rows], codes[:, rows], label[rows])
             yield split, Block(path, len(label[rows]))
 
@@ -274,7 +306,7 @@ def run(
         blocks = (
             prepared.parts
             | "All parts" >> beam.combiners.ToList()
-            | "Group" >> beam.FlatMap(group_parts)
+            | "Group" >> beam.FlatMap(group_parts, BLOCKS_A_GROUP * block_rows(problem))
             | "Spread groups" >> Reshuffle()
             | "Write blocks" >> beam.ParDo(WriteBlocks(reference, str(directory)), beam.pvalue.AsSingleton(found))
         )
@@ -292,15 +324,27 @@ def run(
     return _counts(directory, problem)
 
 
-def column_order(problem: Problem) -> tuple[list[str], list[str]]:
-    """(number columns, category columns) in the order in which blocks hold them."""
+def column_order(problem: Problem) -> tuple[list[str], list[str], dict[str, int]]:
+    """(number columns, category columns, those of several cells with how many) in the order in which blocks hold
+    them.
+    """
     known = {**problem.inputs, **problem.derived}
     categories = [name for name, column in known.items() if isinstance(column, Category)]
-    return [name for name in known if name not in categories], categories
+    cells = {
+        name: column.tokens if isinstance(column, Text) else -(-column.bytes // 4)
+        for name, column in known.items()
+        if isinstance(column, Text | Image)
+    }
+    return [name for name in known if name not in categories and name not in cells], categories, cells
 
 
-def group_parts(found: Any) -> Iterator[Any]:
-    """Parts of one split in random order, as many to a group as make `GROUP_ROWS`; (number of the group, parts)."""
+def block_rows(problem: Problem) -> int:
+    """How many rows a block holds at most: fewer where pictures make them large."""
+    return max(1, min(BLOCK_ROWS, BLOCK_CELLS // (1 + sum(column_order(problem)[2].values()))))
+
+
+def group_parts(found: Any, rows: int) -> Iterator[Any]:
+    """Parts of one split in random order, as many to a group as make `rows`; (number of the group, parts)."""
     number = 0
     for split in SPLITS:
         chosen = sorted((part for part in found if part.split == split), key=lambda part: part.path)
@@ -308,7 +352,7 @@ def group_parts(found: Any) -> Iterator[Any]:
         group: list[parts.Part] = []
         for part in chosen:
             group.append(part)
-            if sum(p.rows for p in group) >= GROUP_ROWS or part is chosen[-1]:
+            if sum(p.rows for p in group) >= rows or part is chosen[-1]:
                 yield number, group
                 number, group = number + 1, []
 
@@ -363,9 +407,9 @@ class Progress:
 
 
 def _write_index(blocks: Any, problem: str, directory: str) -> None:
-    numbers, categories = column_order(load_problem(problem))
+    numbers, categories, cells = column_order(load_problem(problem))
     by_split = {split: sorted((b for s, b in blocks if s == split), key=lambda b: b.path) for split in SPLITS}
-    Examples(numbers, categories, by_split).write(Path(directory))
+    Examples(numbers, categories, by_split, cells).write(Path(directory))
 
 
 def _write_statistics(found: Any, directory: str) -> None:

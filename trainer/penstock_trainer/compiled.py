@@ -10,7 +10,7 @@ import tensorflow as tf
 from penstock_trainer import graph, slim
 from penstock_trainer.featurizer import Featurizer
 from penstock_trainer.network import Network
-from penstock_trainer.problem import Category, Problem
+from penstock_trainer.problem import Category, Image, Problem, Text
 
 UNSUPPORTED = re.compile(r"\btf\.([A-Z]\w*)")
 
@@ -28,6 +28,9 @@ def compile_slim(problem: Problem, network: Network, folder: Path) -> None:
     columns = graph.signature_columns(problem)
     categories = [name for name, column in columns.items() if isinstance(column, Category)]
     numbers = [name for name in columns if name not in categories]
+    for name, column in columns.items():
+        if isinstance(column, Text | Image):
+            raise CannotCompile(f"column {name!r} is a {column.type}: only TensorFlow's graph takes it apart")
     _refuse_text(problem, set(categories))
 
     def answer(numbers_: tf.Tensor, codes: tf.Tensor) -> tf.Tensor:
@@ -66,11 +69,11 @@ def _refuse_text(problem: Problem, categories: set[str]) -> None:
     """
     if problem.derive is None:
         return
-    made = [name for name, column in problem.derived.items() if isinstance(column, Category)]
+    made = [name for name, column in problem.derived.items() if isinstance(column, Category | Text)]
     text = {name for name, column in problem.inputs.items() if graph.column_spec(name, column).dtype == tf.string}
     read = [name for name in graph.columns_read(problem)[0] if name in text | categories]
     if made or read:
-        which = f"reads the text of {read[0]!r}" if read else f"makes the category {made[0]!r}"
+        which = f"reads the text of {read[0]!r}" if read else f"makes {made[0]!r}"
         raise CannotCompile(f"derive {which} ({', '.join(_text_operations(problem))})")
 
 

@@ -20,7 +20,7 @@ import pyarrow.csv as pa_csv
 
 from penstock_trainer import files
 from penstock_trainer.errors import InputError
-from penstock_trainer.problem import Category, Column, Integer, Number, Timestamp, suggestion
+from penstock_trainer.problem import Category, Column, Image, Integer, Number, Text, Timestamp, suggestion
 from penstock_trainer.sources import DeadLetter, Piece
 
 BLOCK_BYTES = 4 << 20
@@ -29,7 +29,8 @@ LONGEST_RECORD = 64 << 20
 NEWLINE, QUOTE = b"\n", b'"'
 LARGEST_INTEGER = 2**24  # float32 holds every whole number up to here
 NULLS = ["", "NA", "NaN", "nan", "N/A", "null", "NULL", "None"]
-ARROW_TYPES = {Number: pa.float32(), Integer: pa.int64(), Category: pa.string(), Timestamp: pa.string()}
+ARROW_TYPES = {Number: pa.float32(), Integer: pa.int64(), Category: pa.string(), Text: pa.string()}
+ARROW_TYPES[Timestamp] = pa.string()
 ZONED = r"(Z|[+-]\d\d:?\d\d)$"
 
 
@@ -114,6 +115,9 @@ def header_names(path: str, header: bytes, columns: Mapping[str, Column]) -> lis
 
 def check_file(path: str, columns: Mapping[str, Column], header: Sequence[str] = ()) -> None:
     """Raise InputError when the file cannot hold the schema's columns; reads its first line only."""
+    for name, column in columns.items():
+        if isinstance(column, Image):
+            raise InputError(f"column {name!r} holds pictures, and {path} is CSV; pictures are read from Parquet files")
     with _open(path) as file:
         line = _complete_lines(file.readline(), file)
     if not header:
@@ -251,7 +255,7 @@ def _value_fault(text: str, column: Column) -> str | None:
         text.encode()
     except UnicodeEncodeError:
         return "not UTF-8 text"
-    if isinstance(column, Category):
+    if isinstance(column, Category | Text):
         return None
     try:
         if isinstance(column, Timestamp):

@@ -38,7 +38,7 @@ class Dataset:
                     f"{path}: no row is in the {split} split; move the split's dates in problem {problem.name!r}"
                 )
         found = read_statistics(path)["training"]
-        for column in (*examples.numbers, *examples.categories):
+        for column in (*examples.numbers, *examples.categories, *examples.cells):
             if column not in found:
                 raise InputError(f"{path}: its statistics lack column {column!r}")
         label = found[problem.label.name]

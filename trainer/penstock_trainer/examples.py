@@ -1,7 +1,8 @@
 """Examples: shuffled blocks of columns, read at memory-copy speed by TensorFlow's own operations.
 
 A block is a matrix of four-byte cells, one row a column: first the numbers (float32, missing is NaN), then the
-categories (int32 codes), last the label (float32). A category's code is its rank among the training rows, so a smaller
+categories (int32 codes), then what takes several cells (a text's tokens, int32 codes; a picture's pixels, bytes), last
+the label (float32). A category's code is its rank among the training rows, so a smaller
 vocabulary is a threshold, never a look-up. `MISSING` is negative, and so is a category that no training row had:
 `UNKNOWN` or below, by a hash of its text. Written with numpy, read in the graph, so that a worker that has no Python
 can read it. Part of the light core.
@@ -9,7 +10,7 @@ can read it. Part of the light core.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +37,12 @@ class Examples:
     numbers: Sequence[str]
     categories: Sequence[str]
     blocks: Mapping[str, Sequence[Block]]
+    cells: Mapping[str, int] = field(default_factory=dict)  # of the columns that take several
 
     @property
     def width(self) -> int:
         """Cells per row, the label included."""
-        return len(self.numbers) + len(self.categories) + 1
+        return len(self.numbers) + len(self.categories) + sum(self.cells.values()) + 1
 
     def rows(self, split: str) -> int:
         """How many examples the split has."""
@@ -55,12 +57,12 @@ class Examples:
         """The index of the dataset in `directory`."""
         value: dict[str, Any] = json.loads((directory / INDEX).read_text())
         blocks = {split: [Block(**block) for block in found] for split, found in value["blocks"].items()}
-        return cls(value["numbers"], value["categories"], blocks)
+        return cls(value["numbers"], value["categories"], blocks, value.get("cells", {}))
 
 
 def write_block(path: Path, numbers: np.ndarray, codes: np.ndarray, label: np.ndarray) -> None:
-    """Write float32 `numbers` of shape [number columns, rows], int32 `codes` [category columns, rows], float32 `label`
-    [rows].
+    """Write float32 `numbers` of shape [number columns, rows], int32 `codes` [category columns and cells of those that
+    take several, rows], float32 `label` [rows].
     """
     with path.open("wb") as file:
         for matrix, cell in ((numbers, "<f4"), (codes, "<i4"), (label, "<f4")):

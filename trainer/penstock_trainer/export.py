@@ -6,6 +6,7 @@ columns as the trained network answered it from the prepared ones. Where LiteRT 
 written beside it and proven on the same rows to answer as the SavedModel does.
 """
 
+import base64
 import json
 import shutil
 from collections.abc import Iterator, Mapping
@@ -21,12 +22,13 @@ from penstock_trainer.compiled import CannotCompile, compile_slim
 from penstock_trainer.dataset import Dataset
 from penstock_trainer.examples import UNKNOWN, read_block
 from penstock_trainer.network import Network
-from penstock_trainer.problem import Category, Column, Problem
-from penstock_trainer.statistics import CategoryStatistics, NumberStatistics
+from penstock_trainer.problem import Category, Column, Image, Problem, Text
+from penstock_trainer.statistics import CategoryStatistics, NumberStatistics, TextStatistics
 
 TOLERANCE = 1e-6
 SAMPLES = 16
 UNSEEN = "\x00 let go by the statistics"
+UNSEEN_TOKEN = "letgobythestatistics"
 
 
 class Served(tf.Module):
@@ -39,10 +41,12 @@ class Served(tf.Module):
         self.answer = network.predict
         # Tracked, so that the variables are saved with the graph; the Keras model would be saved in every detail.
         self.weights = network.keras_model.weights
-        categories = {name: dataset.statistics[name] for name in dataset.examples.categories}
-        self.encoder = graph.Encoder(
-            {n: s.ranked() for n, s in categories.items() if isinstance(s, CategoryStatistics)}
-        )
+        vocabularies = {
+            name: words(dataset.statistics, name).ranked()
+            for name in (*dataset.examples.categories, *dataset.examples.cells)
+            if not isinstance(problem.columns.get(name), Image)
+        }
+        self.encoder = graph.Encoder(vocabularies, {**problem.columns, **problem.derived})
         columns = graph.signature_columns(problem)
         specs = {name: graph.column_spec(name, column) for name, column in columns.items()}
         self.signature = tf.function(self._predict, input_signature=[specs])
@@ -147,14 +151,15 @@ class RawColumns:
 
     def __init__(self, problem: Problem, dataset: Dataset):
         self.columns = graph.signature_columns(problem)
+        self.known: dict[str, Column] = {**problem.columns, **problem.derived}
         self.path, self.examples = dataset.path, dataset.examples
         self.words: dict[str, np.ndarray] = {}
         self.unseen: dict[str, dict[int, str]] = {}
         test = dataset.split_statistics("test")
-        for name in dataset.examples.categories:
-            training, found = dataset.statistics[name], test[name]
-            assert isinstance(training, CategoryStatistics)
-            assert isinstance(found, CategoryStatistics)
+        for name in (*dataset.examples.categories, *dataset.examples.cells):
+            if isinstance(self.known[name], Image):
+                continue
+            training, found = words(dataset.statistics, name), words(test, name)
             self.words[name] = np.array([*training.ranked(), ""], object)
             unseen = sorted(found.categories.keys() - training.categories.keys())
             codes = graph.unknown_codes(tf.constant(unseen, tf.string)).numpy()
@@ -169,11 +174,40 @@ class RawColumns:
         """float32 or text of shape [rows] for each column; missing is NaN or the empty string."""
         numbers, codes, _ = read_block(block, self.examples)
         raw: dict[str, np.ndarray] = dict(zip(self.examples.numbers, numbers, strict=True))
-        for name, code in zip(self.examples.categories, codes, strict=True):
-            raw[name] = self.words[name][np.where(code < 0, len(self.words[name]) - 1, code)]
-            for row in np.flatnonzero(code <= UNKNOWN):
-                raw[name][row] = self.unseen[name].get(int(code[row]), UNSEEN)
+        several = len(self.examples.categories)
+        for name, code in zip(self.examples.categories, codes[:several], strict=True):
+            raw[name] = self._categories(name, code, UNSEEN)
+        for name, count in self.examples.cells.items():
+            cells, several = codes[several : several + count].T, several + count
+            column = self.known[name]
+            raw[name] = _encoded(cells, column) if isinstance(column, Image) else self._text(name, cells)
         return {name: raw[name] for name in self.columns}
+
+    def _categories(self, name: str, code: np.ndarray, unseen: str) -> np.ndarray:
+        found = self.words[name][np.where(code < 0, len(self.words[name]) - 1, code)]
+        for row in np.flatnonzero(code <= UNKNOWN):
+            found[row] = self.unseen[name].get(int(code[row]), unseen)
+        return found
+
+    def _text(self, name: str, codes: np.ndarray) -> np.ndarray:
+        """The tokens side by side, which are the text's tokens again."""
+        tokens = self._categories(name, codes.ravel(), UNSEEN_TOKEN).reshape(codes.shape)
+        return np.array([" ".join(row).rstrip() for row in tokens], object)
+
+
+def words(found: statistics.Statistics, name: str) -> CategoryStatistics:
+    """The statistics of a column's categories, or of its tokens."""
+    column = found[name]
+    column = column.tokens if isinstance(column, TextStatistics) else column
+    assert isinstance(column, CategoryStatistics)
+    return column
+
+
+def _encoded(cells: np.ndarray, column: Image) -> np.ndarray:
+    """The pixels of int32 cells [rows, cells] as PNG files, which lose nothing."""
+    pictures = np.ascontiguousarray(cells).view(np.uint8)[:, : column.bytes]
+    shape = column.height, column.width, column.channels
+    return np.array([tf.io.encode_png(picture.reshape(shape)).numpy() for picture in pictures], object)
 
 
 def _write_samples(
@@ -188,7 +222,9 @@ def _write_samples(
 
 
 def _json_value(value: Any, column: Column) -> Any:
-    if isinstance(column, Category):
+    if isinstance(column, Image):
+        return {"b64": base64.b64encode(value).decode()}
+    if isinstance(column, Category | Text):
         return value or None
     if np.isnan(value):
         return None

@@ -123,6 +123,38 @@ class Hashed:
 
 
 @dataclass(frozen=True)
+class Tokens:
+    """The tokens of a text, each known by its rank among all tokens of the training rows; the embeddings of a row's
+    tokens are averaged, and a row without tokens has zeros.
+
+    `size`: at most so many tokens, the most frequent; `minimum_count`: only those seen so often in the training rows,
+    all that are rarer share an id; `dimension`: the size of a token's embedding.
+    """
+
+    column: str
+    size: int | IntRange | Choice = 100_000
+    minimum_count: int | IntRange | Choice = 1
+    dimension: int | IntRange | Choice = 16
+
+    @property
+    def name(self) -> str:
+        """The feature's name among the network's inputs."""
+        return f"{self.column}_tokens"
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """A picture's bytes as numbers from 0 to 1, row by row, the channels of a pixel side by side; missing is black."""
+
+    column: str
+
+    @property
+    def name(self) -> str:
+        """The feature's name among the network's inputs."""
+        return f"{self.column}_pixels"
+
+
+@dataclass(frozen=True)
 class Crossed:
     """The combination of two features that have ids, hashed into `buckets` ids."""
 
@@ -137,8 +169,8 @@ class Crossed:
         return f"{self.left.column}_x_{self.right.column}"
 
 
-WithIds: TypeAlias = Bucketized | Vocabulary | Hashed | Crossed
-Feature: TypeAlias = Scaled | Cyclic | Missing | WithIds
+WithIds: TypeAlias = Bucketized | Vocabulary | Hashed | Crossed | Tokens
+Feature: TypeAlias = Scaled | Cyclic | Missing | Pixels | WithIds
 
 
 def parts(feature: Feature) -> tuple[Feature, ...]:

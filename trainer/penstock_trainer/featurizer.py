@@ -9,11 +9,23 @@ import numpy as np
 import tensorflow as tf
 
 from penstock_trainer.examples import MISSING, UNKNOWN
-from penstock_trainer.features import Bucketized, Cyclic, Feature, Hashed, Missing, Scaled, Vocabulary, WithIds, parts
+from penstock_trainer.features import (
+    Bucketized,
+    Cyclic,
+    Feature,
+    Hashed,
+    Missing,
+    Pixels,
+    Scaled,
+    Tokens,
+    Vocabulary,
+    WithIds,
+    parts,
+)
 from penstock_trainer.graph import Tensors, unknown_codes
-from penstock_trainer.problem import Problem
+from penstock_trainer.problem import Image, Problem, Text
 from penstock_trainer.ranges import Hyperparameters, resolve
-from penstock_trainer.statistics import CategoryStatistics, NumberStatistics, Statistics
+from penstock_trainer.statistics import CategoryStatistics, NumberStatistics, Statistics, TextStatistics
 
 LARGEST_TABLE = 2**22  # pairs of a cross whose ids are looked up rather than computed
 KNOWN = 2  # the first id of a bucket or category that is neither missing nor unknown
@@ -21,11 +33,14 @@ KNOWN = 2  # the first id of a bucket or category that is neither missing nor un
 
 @dataclass(frozen=True)
 class InputSpec:
-    """One input of the network: float32 of shape [rows, width], or, where `ids` is set, int32 ids below it, [rows]."""
+    """One input of the network: float32 of shape [rows, width], or, where `ids` is set, int32 ids below it, [rows];
+    where `tokens` is set too, [rows, tokens], whose id 0 stands for no token.
+    """
 
     ids: int | None = None
     dimension: int = 1
     width: int = 1
+    tokens: int | None = None
 
 
 class Featurizer:
@@ -33,6 +48,7 @@ class Featurizer:
 
     def __init__(self, problem: Problem, statistics: Statistics, hyperparameters: Hyperparameters):
         self.features = list(problem.features)
+        self.columns = {**problem.columns, **problem.derived}
         self.statistics = statistics
         self.hyperparameters = hyperparameters
 
@@ -41,7 +57,9 @@ class Featurizer:
         return {feature.name: self._spec(feature) for feature in self.features}
 
     def __call__(self, columns: Mapping[str, tf.Tensor]) -> Tensors:
-        """Numbers (float32, NaN where missing) and category codes (int32), shape [rows], to the network's inputs."""
+        """Numbers (float32, NaN where missing) and category codes (int32), shape [rows], codes of tokens (int32) and
+        pixels (uint8), shape [rows, several], to the network's inputs.
+        """
         return {feature.name: self._apply(feature, columns) for feature in self.features}
 
     def hashes(self, column: str) -> bool:
@@ -65,13 +83,18 @@ class Featurizer:
             return InputSpec(width=2)
         if isinstance(feature, Scaled | Missing):
             return InputSpec()
-        return InputSpec(self._ids(feature), self._value(feature, "dimension"))
+        column = self.columns.get(feature.column) if isinstance(feature, Pixels | Tokens) else None
+        if isinstance(column, Image):
+            return InputSpec(width=column.bytes)
+        assert not isinstance(feature, Pixels)
+        length = column.tokens if isinstance(column, Text) else None
+        return InputSpec(self._ids(feature), self._value(feature, "dimension"), tokens=length)
 
     def _ids(self, feature: WithIds) -> int:
         """How many ids the feature has, those for the missing and the unknown included."""
         if isinstance(feature, Bucketized):
             return len(self._boundaries(feature)) + 1 + KNOWN
-        if isinstance(feature, Vocabulary):
+        if isinstance(feature, Vocabulary | Tokens):
             return self._vocabulary_size(feature) + KNOWN
         if isinstance(feature, Hashed):
             return self._value(feature, "buckets") + 1
@@ -80,13 +103,14 @@ class Featurizer:
     def _boundaries(self, feature: Bucketized) -> list[float]:
         return list(feature.edges) or self._numbers(feature.column).boundaries(self._value(feature, "buckets"))
 
-    def _vocabulary_size(self, feature: Vocabulary) -> int:
+    def _vocabulary_size(self, feature: Vocabulary | Tokens) -> int:
         least = self._value(feature, "minimum_count")
         frequent = sum(count >= least for count in self._categories(feature.column).categories.values())
         return min(self._value(feature, "size"), frequent)
 
     def _categories(self, name: str) -> CategoryStatistics:
         column = self.statistics[name]
+        column = column.tokens if isinstance(column, TextStatistics) else column
         assert isinstance(column, CategoryStatistics)
         return column
 
@@ -105,8 +129,11 @@ class Featurizer:
             return tf.where(tf.math.is_nan(point), 0.0, point)
         if isinstance(feature, Missing):
             column = columns[feature.column]
+            column = column[:, 0] if column.shape.rank == 2 else column  # a text's first token
             absent = tf.math.is_nan(column) if column.dtype.is_floating else column == MISSING
             return tf.cast(absent, tf.float32)[:, tf.newaxis]
+        if isinstance(feature, Pixels):
+            return tf.cast(columns[feature.column], tf.float32) / 255.0
         return self._id(feature, columns)
 
     def _scaled(self, feature: Scaled, values: tf.Tensor) -> tf.Tensor:
@@ -127,13 +154,13 @@ class Featurizer:
         return tf.where(tf.math.is_nan(values), tf.zeros_like(scaled), scaled)
 
     def _id(self, feature: WithIds, columns: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        """int32 ids; 0 is missing, then, of a bucket or category, 1 is unknown, then buckets in order or ranks."""
+        """int32 ids; 0 is missing, then, of all but a hash, 1 is unknown, then buckets in order or ranks."""
         if isinstance(feature, Bucketized):
             values = columns[feature.column]
             present = tf.where(tf.math.is_nan(values), 0.0, values)
             bucket = tf.raw_ops.Bucketize(input=present, boundaries=self._boundaries(feature))
             return tf.where(tf.math.is_nan(values), 0, bucket + KNOWN)
-        if isinstance(feature, Vocabulary):
+        if isinstance(feature, Vocabulary | Tokens):
             code = columns[feature.column]
             known = tf.where((code >= 0) & (code < self._vocabulary_size(feature)), code + KNOWN, 1)
             return tf.where(code == MISSING, 0, known)

@@ -5,11 +5,19 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from penstock_trainer.problem import Problem
-from penstock_trainer.statistics import CategoryStatistics, ColumnStatistics, Comoment, NumberStatistics, Statistics
+from penstock_trainer.statistics import (
+    CategoryStatistics,
+    ColumnStatistics,
+    Comoment,
+    NumberStatistics,
+    Statistics,
+    TextStatistics,
+)
 
 MOSTLY_MISSING = 0.5
 MISSING_MOVED = 0.1
 UNSEEN_SHARE = 0.01
+UNSEEN_TOKENS = 0.2
 GIVES_AWAY = 0.9
 CORRELATES = 0.98
 
@@ -58,6 +66,8 @@ def separation(positive: ColumnStatistics, every: ColumnStatistics) -> float:
         share = positive.count / every.count
         apart = np.abs(np.subtract(positive.quantiles.get_cdf(points), every.quantiles.get_cdf(points))).max()
         return float(min(1.0, apart / (1 - share)))
+    if isinstance(every, TextStatistics):
+        return 0.0  # the shares of tokens do not add up to those of rows
     assert isinstance(positive, CategoryStatistics)
     negative = every.count - positive.count
     if not positive.count or not negative:
@@ -78,6 +88,8 @@ def unseen_share(training: CategoryStatistics, other: CategoryStatistics) -> flo
 def _is_constant(column: ColumnStatistics) -> bool:
     if isinstance(column, NumberStatistics):
         return column.count > 0 and column.min == column.max and not column.missing
+    if isinstance(column, TextStatistics):
+        return column.tokens.count > 0 and column.tokens.distinct == 1 and not column.missing
     return column.distinct == 1 and not column.missing
 
 
@@ -86,6 +98,10 @@ def _moved(training: ColumnStatistics, other: ColumnStatistics, split: str) -> I
     after = other.missing / max(1, other.count + other.missing)
     if abs(after - before) > MISSING_MOVED:
         yield f"is missing in {after:.0%} of the {split} rows, in {before:.0%} of the training rows"
+    if isinstance(training, TextStatistics) and isinstance(other, TextStatistics):
+        share = unseen_share(training.tokens, other.tokens)
+        if share > UNSEEN_TOKENS:
+            yield f"has {share:.0%} of its tokens in the {split} rows from none of the training rows"
     if isinstance(training, CategoryStatistics) and isinstance(other, CategoryStatistics):
         share = unseen_share(training, other)
         if share > UNSEEN_SHARE:

@@ -6,6 +6,7 @@ Three steps, each a function of tensors of shape [rows]:
     raw columns --derive--> all columns --encode--> numbers and codes --featurize--> network inputs
 
 Preprocessing runs the first, training the last (its blocks hold numbers and codes), the served signature all three.
+Preprocessing also splits texts and decodes pictures, by the functions here that the served signature's encoder calls.
 """
 
 from collections.abc import Mapping
@@ -16,9 +17,11 @@ import tensorflow as tf
 from penstock_trainer.errors import InputError
 from penstock_trainer.examples import HASHES, MISSING, UNKNOWN
 from penstock_trainer.features import Crossed, parts
-from penstock_trainer.problem import Category, Column, Problem, suggestion
+from penstock_trainer.problem import Category, Column, Image, Problem, Text, suggestion
 
 Tensors = dict[str, tf.Tensor]
+LARGEST_PICTURE = 2**25
+NO_TOKEN = r"[^\pL\pM\pN]+"
 
 
 class ReadColumns(Mapping[str, tf.Tensor]):
@@ -46,8 +49,8 @@ class ReadColumns(Mapping[str, tf.Tensor]):
 
 
 def column_spec(name: str, column: Column) -> tf.TensorSpec:
-    """A raw column as the graph takes it: shape [rows], string for a category, else float32."""
-    return tf.TensorSpec([None], tf.string if isinstance(column, Category) else tf.float32, name)
+    """A raw column as the graph takes it: shape [rows], string for a category, text or picture, else float32."""
+    return tf.TensorSpec([None], tf.string if isinstance(column, Category | Text | Image) else tf.float32, name)
 
 
 def derive(problem: Problem, columns: Mapping[str, tf.Tensor]) -> Tensors:
@@ -88,7 +91,7 @@ def check(problem: Problem) -> None:
     """Trace `derive` and the label once.
 
     Raises:
-        InputError: they read or return what does not fit the problem's columns, or fail.
+        InputError: they read or return what does not fit the problem's columns, read a picture, or fail.
     """
     specs = [{name: column_spec(name, column) for name, column in problem.columns.items()}]
     for name, function in (
@@ -103,6 +106,7 @@ def check(problem: Problem) -> None:
             raise InputError(
                 f"{name} of problem {problem.name!r} fails: {type(exc).__name__}: {str(exc).splitlines()[0]}"
             ) from exc
+    columns_read(problem)
 
 
 def columns_read(problem: Problem) -> tuple[list[str], list[str]]:
@@ -122,9 +126,16 @@ def columns_read(problem: Problem) -> tuple[list[str], list[str]]:
         traced.get_concrete_function(placeholders)
         return list(seen)
 
+    def refuse_pictures(name: str, read: list[str]) -> list[str]:
+        for column in read:
+            if isinstance(problem.columns[column], Image):
+                raise InputError(f"{name} reads {column!r}, a picture: only the feature Pixels takes pictures")
+        return read
+
     outcomes = frozenset(name for name, column in problem.columns.items() if column.outcome)
     derive_reads = trace("derive", problem.derive, outcomes) if problem.derive else []
-    return derive_reads, trace("the label", problem.label.of, frozenset())
+    label_reads = trace("the label", problem.label.of, frozenset())
+    return refuse_pictures("derive", derive_reads), refuse_pictures("the label", label_reads)
 
 
 def signature_columns(problem: Problem) -> dict[str, Column]:
@@ -136,10 +147,13 @@ def signature_columns(problem: Problem) -> dict[str, Column]:
 
 
 class Encoder(tf.Module):
-    """Category text to codes: a category's rank among the training rows, or a negative number."""
+    """Category text to codes: a category's rank among the training rows, or a negative number; a text's tokens
+    likewise; a picture to its pixels.
+    """
 
-    def __init__(self, vocabularies: Mapping[str, list[str]]):
+    def __init__(self, vocabularies: Mapping[str, list[str]], columns: Mapping[str, Column] | None = None):
         super().__init__()
+        self.columns = columns or {}
         self.tables = {
             name: tf.lookup.StaticHashTable(
                 tf.lookup.KeyValueTensorInitializer(
@@ -151,9 +165,67 @@ class Encoder(tf.Module):
         }
 
     def __call__(self, name: str, text: tf.Tensor) -> tf.Tensor:
-        """int32 codes of a category column; the empty string is missing."""
+        """Of a column of strings: a category's int32 codes [rows], a text's [rows, tokens], a picture's uint8 [rows,
+        bytes]; the empty string is missing.
+        """
+        column = self.columns.get(name)
+        if isinstance(column, Image):
+            return pixels(text, column)
+        if isinstance(column, Text):
+            text = tokens(text, column).to_tensor("", shape=[None, column.tokens])
         ranks = self.tables[name].lookup(text)
         return tf.where(text == "", MISSING, tf.where(ranks == UNKNOWN, unknown_codes(text), ranks))
+
+
+def tokens(text: tf.Tensor, column: Text) -> tf.RaggedTensor:
+    """The first tokens of each text, string of shape [rows, up to `column.tokens`]."""
+    plain = tf.strings.regex_replace(tf.strings.lower(text, "utf-8"), NO_TOKEN, " ")
+    return tf.strings.split(plain)[:, : column.tokens]
+
+
+def pixels(encoded: tf.Tensor, column: Image) -> tf.Tensor:
+    """The pictures, decoded and resized, uint8 of shape [rows, height * width * channels]; missing is zeros.
+
+    Raises:
+        tf.errors.InvalidArgumentError: one of them is none, or of more than `LARGEST_PICTURE` pixels.
+    """
+    shape = [column.height, column.width, column.channels]
+
+    def decoded(one: tf.Tensor) -> tf.Tensor:
+        limit = tf.constant(LARGEST_PICTURE, tf.int64)
+        said = f"a picture has more than {LARGEST_PICTURE:,} pixels"
+        with tf.control_dependencies([tf.debugging.assert_less_equal(_pixels_said(one), limit, said)]):
+            one = tf.identity(one)
+        picture = tf.io.decode_image(one, column.channels, expand_animations=False)
+        picture.set_shape([None, None, column.channels])
+        resized = tf.image.resize(picture, shape[:2], antialias=True)
+        return tf.cast(tf.round(tf.clip_by_value(resized, 0.0, 255.0)), tf.uint8)
+
+    found = tf.map_fn(
+        lambda one: tf.cond(one == "", lambda: tf.zeros(shape, tf.uint8), lambda: decoded(one)),
+        encoded,
+        fn_output_signature=tf.TensorSpec(shape, tf.uint8),
+        parallel_iterations=2,  # a large picture takes hundreds of megabytes
+    )
+    return tf.reshape(found, [-1, column.bytes])
+
+
+def _pixels_said(encoded: tf.Tensor) -> tf.Tensor:
+    """How many pixels the beginning of an encoded picture says it has, int64: a small file may decode to gigabytes."""
+
+    def product(place: int, length: int, cell: tf.DType, little_endian: bool) -> tf.Tensor:
+        sizes = tf.io.decode_raw(tf.strings.substr(encoded, place, length), cell, little_endian)
+        return tf.reduce_prod(tf.abs(tf.cast(sizes, tf.int64)))
+
+    kind = tf.strings.substr(encoded, 0, 2)
+    return tf.case(
+        [
+            (kind == b"\x89P", lambda: product(16, 8, tf.int32, little_endian=False)),
+            (kind == b"GI", lambda: product(6, 4, tf.uint16, little_endian=True)),
+            (kind == b"BM", lambda: product(18, 8, tf.int32, little_endian=True)),
+        ],
+        lambda: tf.reduce_prod(tf.cast(tf.image.extract_jpeg_shape(encoded), tf.int64)[:2]),
+    )
 
 
 def unknown_codes(text: tf.Tensor) -> tf.Tensor:

@@ -12,7 +12,7 @@ from penstock_trainer.errors import InputError
 from penstock_trainer.examples import Examples
 from penstock_trainer.featurizer import Featurizer
 from penstock_trainer.models import inputs_for
-from penstock_trainer.problem import Problem
+from penstock_trainer.problem import Image, Problem
 from penstock_trainer.ranges import Hyperparameters, resolve
 from penstock_trainer.statistics import NumberStatistics, Statistics
 
@@ -71,11 +71,20 @@ class Network(tf.Module):
         return tf.square(logits - (labels - self.center) / self.scale)
 
     def columns(self, cells: tf.Tensor) -> dict[str, tf.Tensor]:
-        """The named columns of block cells [width, rows]."""
+        """The named columns of block cells [width, rows]; those of several cells are [rows, tokens or bytes]."""
         numbers, categories = self.examples.numbers, self.examples.categories
         named = {name: cells[place] for place, name in enumerate(numbers)}
         for place, name in enumerate(categories, start=len(numbers)):
             named[name] = tf.bitcast(cells[place], tf.int32)
+        place = len(numbers) + len(categories)
+        for name, count in self.examples.cells.items():
+            several = tf.transpose(cells[place : place + count])
+            place += count
+            column = self.featurizer.columns[name]
+            if isinstance(column, Image):
+                named[name] = tf.reshape(tf.bitcast(several, tf.uint8), [-1, 4 * count])[:, : column.bytes]
+            else:
+                named[name] = tf.ensure_shape(tf.bitcast(several, tf.int32), [None, count])
         return named
 
     def read(self, path: tf.Tensor) -> tf.Tensor:

@@ -4,6 +4,7 @@
 # (pyarrow.compute makes its functions at import.)
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,10 +14,12 @@ import pyarrow.types as pt
 from penstock_trainer import files
 from penstock_trainer.csv_blocks import ARROW_TYPES, LARGEST_INTEGER
 from penstock_trainer.errors import InputError
-from penstock_trainer.problem import Category, Column, Integer, Number, Timestamp, suggestion
+from penstock_trainer.problem import Category, Column, Image, Integer, Number, Text, Timestamp, suggestion
 from penstock_trainer.sources import DeadLetter, Piece
 
 BATCH_ROWS = 32_768
+BATCH_BYTES = 64 << 20  # of decoded pictures
+DECODED = " decoded"
 
 
 def pieces(path: str, header: Sequence[str] = ()) -> Iterator[Piece]:  # noqa: ARG001 - a Parquet file has its own
@@ -37,11 +40,14 @@ def read_piece(
     assert piece.end is not None
     row = piece.line
     groups = list(range(piece.start, piece.end))
-    for batch in _open(piece.path).iter_batches(BATCH_ROWS, row_groups=groups, columns=list(columns)):
+    decoded = sum(column.bytes for column in columns.values() if isinstance(column, Image))
+    rows = max(1, min(BATCH_ROWS, BATCH_BYTES // decoded)) if decoded else BATCH_ROWS
+    for batch in _open(piece.path).iter_batches(rows, row_groups=groups, columns=list(columns)):
         raw = pa.Table.from_batches([batch]).select(list(columns))
         faults = {name: _faults(raw[name], column) for name, column in columns.items()}
+        raw = _decode_pictures(raw, columns, faults)
         good, letters = _sift(raw, faults, piece.path, row)
-        arrays = {name: _convert(good[name], column) for name, column in columns.items()}
+        arrays = {name: _convert(good, name, column) for name, column in columns.items()}
         yield pa.table(arrays), letters
         row += raw.num_rows
 
@@ -59,6 +65,13 @@ def check_file(path: str, columns: Mapping[str, Column], header: Sequence[str] =
             raise InputError(f"column {name!r} is declared a {column.type}, but {path} has it as {type_}")
 
 
+def pictures() -> Any:
+    """TensorFlow, which decodes them, takes seconds to import."""
+    from penstock_trainer import pictures
+
+    return pictures
+
+
 def _open(path: str) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(files.source(path))
@@ -73,15 +86,23 @@ def _suits(type_: pa.DataType, column: Column) -> bool:
         return pt.is_integer(type_) or pt.is_floating(type_) or pt.is_decimal(type_) or pt.is_boolean(type_)
     if isinstance(column, Timestamp):
         return pt.is_timestamp(type_) or pt.is_date(type_)
+    if isinstance(column, Image):
+        if pt.is_struct(type_) and type_.get_field_index("bytes") >= 0:
+            type_ = type_.field("bytes").type
+        return pt.is_binary(type_) or pt.is_large_binary(type_)
+    if isinstance(column, Text):
+        return pt.is_string(type_) or pt.is_large_string(type_)
     return pt.is_string(type_) or pt.is_large_string(type_) or pt.is_integer(type_) or pt.is_boolean(type_)
 
 
 def _faults(values: pa.ChunkedArray, column: Column) -> list[tuple[pa.ChunkedArray, str]]:
     """(which rows, what is wrong with them), for each thing that can be."""
     found = []
+    if isinstance(column, Image):
+        values = pictures().encoded(values)
     if column.required:
         found.append((values.is_null(), "the column is required and the value is missing"))
-        if isinstance(column, Category):
+        if isinstance(column, Category | Text):
             found.append((pc.equal(values.cast(pa.string()), ""), "the column is required and the value is empty"))
     if isinstance(column, Number | Integer):
         numbers = _numbers(values)
@@ -116,12 +137,25 @@ def _numbers(values: pa.ChunkedArray) -> pa.ChunkedArray:
     return values.cast(pa.int8()).cast(pa.float64()) if pt.is_boolean(values.type) else values.cast(pa.float64())
 
 
-def _convert(values: pa.ChunkedArray, column: Column) -> pa.ChunkedArray:
+def _decode_pictures(table: pa.Table, columns: Mapping[str, Column], faults: Mapping[str, list[Any]]) -> pa.Table:
+    """The table with another column for each of pictures, decoded; what is no picture is added to `faults`."""
+    for name, column in columns.items():
+        if isinstance(column, Image):
+            found, bad = pictures().decode(pictures().encoded(table[name]), column)
+            table = table.append_column(name + DECODED, found)
+            faults[name].append((pa.chunked_array([pa.array(bad)]), "not a picture in PNG, JPEG, GIF or BMP"))
+    return table
+
+
+def _convert(table: pa.Table, name: str, column: Column) -> pa.ChunkedArray:
     """As CSV blocks come."""
+    if isinstance(column, Image):
+        return table[name + DECODED]
+    values = table[name]
     if isinstance(column, Number | Integer):
         numbers = _numbers(values)
         return pc.if_else(pc.is_nan(numbers), pa.scalar(None, pa.float64()), numbers).cast(ARROW_TYPES[type(column)])
-    if isinstance(column, Category):
+    if isinstance(column, Category | Text):
         text = values.cast(pa.string())
         return pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
     moments = values.cast(pa.timestamp("s"), safe=False) if pt.is_date(values.type) else values

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from penstock_trainer import graph
 from penstock_trainer.examples import MISSING, UNKNOWN
-from penstock_trainer.problem import Category
+from penstock_trainer.problem import Category, Text
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Part:
 
 def to_numpy(values: pa.ChunkedArray, column: Any) -> np.ndarray:
     """As the graph takes it: float32 with NaN, or text with the empty string, where missing."""
-    if isinstance(column, Category):
+    if isinstance(column, Category | Text):
         return values.cast(pa.string()).fill_null("").to_numpy().astype(object)
     return values.cast(pa.float32()).fill_null(np.nan).to_numpy()
 
@@ -41,6 +41,23 @@ def to_dictionary(text: np.ndarray) -> pa.DictionaryArray:
     """The graph's text as parts hold it: by dictionary, with null where missing."""
     values = pa.array(text).cast(pa.string())
     return pc.dictionary_encode(pc.if_else(pc.equal(values, ""), pa.scalar(None, pa.string()), values))
+
+
+def to_tokens(text: tf.Tensor, column: Text) -> pa.FixedSizeListArray:
+    """The graph's text as parts hold it: `column.tokens` tokens a row, by dictionary; null where there are fewer."""
+    ragged = graph.tokens(text, column)
+    there = np.arange(column.tokens) < ragged.row_lengths().numpy()[:, np.newaxis]
+    found = pa.array(ragged.flat_values.numpy()).cast(pa.string()).dictionary_encode()
+    codes = np.zeros(there.shape, np.int32)
+    codes[there] = found.indices.to_numpy()
+    indices = pa.array(codes.ravel(), mask=~there.ravel())
+    return pa.FixedSizeListArray.from_arrays(pa.DictionaryArray.from_arrays(indices, found.dictionary), column.tokens)
+
+
+def token_codes_of(values: pa.ChunkedArray, ranks: Mapping[str, int]) -> np.ndarray:
+    """int32 codes of the tokens, shape [tokens, rows], given each one's rank among those of the training rows."""
+    items = pa.chunked_array([chunk.flatten() for chunk in values.chunks], values.type.value_type)
+    return codes_of(items, ranks).reshape(-1, values.type.list_size).T
 
 
 def codes_of(values: pa.ChunkedArray, ranks: Mapping[str, int]) -> np.ndarray:

@@ -24,7 +24,10 @@ from penstock_trainer.features import (
     Cyclic,
     Feature,
     Hashed,
+    Missing,
+    Pixels,
     Scaled,
+    Tokens,
     Vocabulary,
     parts,
     tunable,
@@ -71,10 +74,60 @@ class Category(Column):
 
 
 @dataclass(frozen=True)
+class Text(Column):
+    """Words, known by their first `tokens` tokens: runs of letters and digits, in lower case; string in the graph,
+    missing is the empty string.
+    """
+
+    type: ClassVar[str] = "text"
+    tokens: int = 32
+
+    def __post_init__(self) -> None:
+        if self.tokens < 1:
+            raise InputError(f"Text: tokens is {self.tokens}; it must be at least 1")
+
+
+@dataclass(frozen=True)
+class Image(Column):
+    """A picture, encoded as PNG, JPEG, GIF (its first frame) or BMP; string in the graph, missing is the empty string.
+
+    It is decoded and resized to `height` x `width` pixels of `channels` bytes each: 1 is grey, 3 is red, green, blue.
+    """
+
+    type: ClassVar[str] = "image"
+    height: int = 32
+    width: int = 32
+    channels: int = 3
+
+    def __post_init__(self) -> None:
+        if self.height < 1 or self.width < 1:
+            raise InputError(f"Image: {self.height} x {self.width} pixels; both must be at least 1")
+        if self.channels not in (1, 3):
+            raise InputError(f"Image: channels is {self.channels}; it is 1 (grey) or 3 (red, green, blue)")
+
+    @property
+    def bytes(self) -> int:
+        """How many a decoded picture has."""
+        return self.height * self.width * self.channels
+
+
+@dataclass(frozen=True)
 class Timestamp(Column):
     """A moment in ISO 8601, UTC where it names no zone; it splits the rows and is no feature."""
 
     type: ClassVar[str] = "timestamp"
+
+
+TAKES: Mapping[type, tuple[type[Column], ...]] = {
+    Scaled: (Number, Integer),
+    Cyclic: (Number, Integer),
+    Bucketized: (Number, Integer),
+    Vocabulary: (Category,),
+    Hashed: (Category,),
+    Tokens: (Text,),
+    Pixels: (Image,),
+    Missing: (Number, Integer, Category, Text),
+}
 
 
 @dataclass(frozen=True)
@@ -173,6 +226,9 @@ class Problem:
                 f"header: problem {self.name!r} declares column {absent[0]!r}, which it does not name"
                 + suggestion(absent[0], self.header)
             )
+        for name, column in self.derived.items():
+            if isinstance(column, Image | Timestamp):
+                raise InputError(f"derived column {name!r} is declared a {column.type}, which `derive` cannot make")
         clash = sorted(self.columns.keys() & self.derived.keys())
         if clash:
             raise InputError(f"derived column {clash[0]!r} has the name of a raw column")
@@ -199,9 +255,7 @@ class Problem:
                 f"feature {type(feature).__name__}({feature.column!r}): the column is an outcome, known only after the "
                 "moment of prediction; a feature may not use it"
             )
-        number, category = (Number, Integer), (Category,)
-        wanted = {Scaled: number, Cyclic: number, Bucketized: number, Vocabulary: category, Hashed: category}
-        if isinstance(column, Timestamp) or not isinstance(column, wanted.get(type(feature), Column)):
+        if not isinstance(column, TAKES[type(feature)]):
             raise InputError(
                 f"feature {type(feature).__name__}({feature.column!r}): the column is a {column.type}, which this "
                 "feature does not take"

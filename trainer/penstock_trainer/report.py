@@ -7,7 +7,13 @@ import numpy as np
 from penstock_trainer.findings import findings
 from penstock_trainer.pages import document, number, text
 from penstock_trainer.problem import Problem
-from penstock_trainer.statistics import CategoryStatistics, ColumnStatistics, NumberStatistics, Statistics
+from penstock_trainer.statistics import (
+    CategoryStatistics,
+    ColumnStatistics,
+    NumberStatistics,
+    Statistics,
+    TextStatistics,
+)
 
 BARS = 32
 TOP = 8
@@ -34,7 +40,10 @@ def page(problem: Problem, found: Mapping[str, Statistics], counts: Mapping[str,
 def _card(name: str, column: ColumnStatistics, warn: bool) -> str:
     rows = max(1, column.count + column.missing)
     missing = f"{column.missing / rows:.1%} missing" if column.missing else "none missing"
-    body = _histogram(column) if isinstance(column, NumberStatistics) else _top(column)
+    if isinstance(column, NumberStatistics):
+        body = _histogram(column)
+    else:
+        body = _top(column.tokens, "tokens") if isinstance(column, TextStatistics) else _top(column, "categories")
     title = f"<h2{' class=warn' if warn else ''}>{text(name)}</h2>"
     return f"<section>{title}<p class=soft>{missing}</p>{body}</section>"
 
@@ -58,7 +67,7 @@ def _histogram(column: NumberStatistics) -> str:
     return f"<p>{facts}</p>{picture}<p class=soft>{number(column.min)} to {number(column.max)}</p>"
 
 
-def _top(column: CategoryStatistics) -> str:
+def _top(column: CategoryStatistics, what: str) -> str:
     shown = column.ranked()[:TOP]
     lines = "".join(
         f"<tr><td>{text(word[:40])}</td><td class=number>{column.categories[word] / column.count:.1%}</td></tr>"
@@ -66,4 +75,4 @@ def _top(column: CategoryStatistics) -> str:
     )
     if column.pruned:
         lines += f"<tr><td class=soft colspan=2>counts may be up to {column.undercount:,} rows too low</td></tr>"
-    return f"<p>{column.distinct:,} categories</p><table>{lines}</table>"
+    return f"<p>{column.distinct:,} {what}</p><table>{lines}</table>"

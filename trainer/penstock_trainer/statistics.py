@@ -210,6 +210,31 @@ class CategoryStatistics:
 
 
 @dataclass
+class TextStatistics:
+    """Of a text column: `count` rows with a token, `missing` without, and how often each token occurs."""
+
+    count: int = 0
+    missing: int = 0
+    tokens: CategoryStatistics = field(default_factory=CategoryStatistics)
+
+    def merge(self, other: "TextStatistics") -> "TextStatistics":
+        """Of the rows of both; `self` takes `other` in and is returned."""
+        self.count += other.count
+        self.missing += other.missing
+        self.tokens.merge(other.tokens)
+        return self
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object that `from_json` of this and later releases reads."""
+        return {"type": "text", "count": self.count, "missing": self.missing, "tokens": self.tokens.to_json()}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "TextStatistics":
+        """What `to_json` wrote."""
+        return cls(value["count"], value["missing"], CategoryStatistics.from_json(value["tokens"]))
+
+
+@dataclass
 class Comoment:
     """Of two numeric columns, over the `count` rows that have both: the means, and the sums of squares and products of
     the deviations from them.
@@ -265,7 +290,7 @@ class Comoment:
         return cls(**{name: value[name] for name in asdict(cls())})
 
 
-ColumnStatistics: TypeAlias = NumberStatistics | CategoryStatistics
+ColumnStatistics: TypeAlias = NumberStatistics | CategoryStatistics | TextStatistics
 Statistics: TypeAlias = dict[str, ColumnStatistics]
 
 
@@ -289,7 +314,7 @@ def from_json(value: Mapping[str, Any]) -> Statistics:
     """
     if value["format"] > FORMAT:
         raise InputError(f"statistics have format {value['format']}; this release reads up to {FORMAT}")
-    types = {"number": NumberStatistics, "category": CategoryStatistics, "comoment": Comoment}
+    types = {"number": NumberStatistics, "category": CategoryStatistics, "text": TextStatistics, "comoment": Comoment}
     return {name: types[column["type"]].from_json(column) for name, column in value["columns"].items()}
 
 

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from penstock_serving.seal import SealedModel
 
 Values = Sequence[Any]
-"""One column's values, a row each: float or None (number, integer), str or None (category)."""
+"""One column's values, a row each: float (number, integer), str (category, text), bytes (image), or None."""
 
 
 Answers = list[Any]

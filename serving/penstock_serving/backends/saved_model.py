@@ -1,15 +1,18 @@
 """The reference backend: the SavedModel's `serving_default` signature on TensorFlow."""
 
 import os
+import re
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from penstock_serving.backends import RowRefusedError, Values
-from penstock_serving.schema import OUTPUT, SIGNATURE, ColumnType, Schema
+from penstock_serving.schema import OUTPUT, SIGNATURE, STRINGS, Schema
 from penstock_serving.seal import SealedModel
 from penstock_trainer.errors import InputError
+
+ABOUT_THE_GRAPH = ("Graph execution error", "Detected at", "<stack traces", "\t [[", "node ")
 
 
 class SavedModelBackend:
@@ -36,8 +39,8 @@ class SavedModelBackend:
         signature = self._loaded.signatures[SIGNATURE]
         _check_signature(signature, model.schema)
         columns = list(enumerate(model.schema.columns))
-        self._numbers = [index for index, column in columns if column.type is not ColumnType.CATEGORY]
-        self._strings = [index for index, column in columns if column.type is ColumnType.CATEGORY]
+        self._numbers = [index for index, column in columns if column.type not in STRINGS]
+        self._strings = [index for index, column in columns if column.type in STRINGS]
         self._call = self._stacked(signature, model.schema.names)
 
     def predict(self, columns: Sequence[Values]) -> list[float]:
@@ -50,7 +53,7 @@ class SavedModelBackend:
             tensors = constant(numbers.reshape(-1, rows)), constant(strings.reshape(-1, rows), self._tensorflow.string)
             return self._call(*tensors).numpy().tolist()
         except self._tensorflow.errors.InvalidArgumentError as exc:
-            raise RowRefusedError(str(exc).splitlines()[0]) from exc
+            raise RowRefusedError(_reason(str(exc))) from exc
 
     def _stacked(self, signature: Any, names: Sequence[str]) -> Any:
         """The signature as a function of all numbers and all strings, a column a row of each.
@@ -70,13 +73,20 @@ class SavedModelBackend:
         return stacked.get_concrete_function()
 
 
+def _reason(message: str) -> str:
+    """What a failed operation says, without where in the graph it is."""
+    lines = [line for line in message.splitlines() if line and not line.startswith(ABOUT_THE_GRAPH)]
+    said = re.search(r"assertion failed: \[([^\]]*)\]", message)
+    return said[1] if said else lines[0] if lines else message
+
+
 def _check_signature(signature: Any, schema: Schema) -> None:
     """Every column of the schema is an input of its type and shape [rows], and the other way round; one output.
 
     Raises:
         InputError: the SavedModel and its schema disagree.
     """
-    expected = {c.name: "string" if c.type is ColumnType.CATEGORY else "float32" for c in schema.columns}
+    expected = {c.name: "string" if c.type in STRINGS else "float32" for c in schema.columns}
     found = {name: spec.dtype.name for name, spec in signature.structured_input_signature[1].items()}
     for name in sorted(expected.keys() | found.keys()):
         if expected.get(name) != found.get(name):

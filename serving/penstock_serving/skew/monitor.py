@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from penstock_serving.schema import OBSERVED
 from penstock_serving.seal import SealedModel
 from penstock_serving.skew.alert import Alert
 from penstock_serving.skew.comparison import Rules
@@ -160,7 +161,8 @@ def read_watch(sealed: SealedModel, rules: Rules) -> Watch:
     unknown = rules.ignored - names - {PREDICTIONS}
     if unknown:
         raise InputError(f"column {min(unknown)!r} is to be ignored, but the model has: {', '.join(sorted(names))}")
-    columns = {name: column for name, column in training.items() if name in names}
+    observed = {column.name for column in sealed.schema.columns if column.type in OBSERVED}
+    columns = {name: column for name, column in training.items() if name in observed}
     return Watch(columns, predictions if isinstance(predictions, NumberStatistics) else None, rules)
 
 

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from penstock_serving.schema import Column, ColumnType
+from penstock_serving.schema import OBSERVED, STRINGS, Column, ColumnType
 from penstock_serving.skew.training import cut
 from penstock_serving.skew.windows import Window
-from penstock_trainer.statistics import CategoryStatistics, NumberStatistics
+from penstock_trainer.statistics import CategoryStatistics, NumberStatistics, Statistics
 
 BLOCK_ROWS = 256
 """Rows that are copied at a time."""
@@ -61,7 +61,7 @@ class Observer:
         self._added_rows = self._added_bytes = self._taken_rows = self._taken_bytes = 0
         self._wake = threading.Event()
         self._closed = False
-        self._numbers = [place for place, column in enumerate(columns) if column.type is not ColumnType.CATEGORY]
+        self._numbers = [place for place, column in enumerate(columns) if column.type not in STRINGS]
         self._counts: dict[int, Counter[Any]] = {
             place: Counter() for place, column in enumerate(columns) if column.type is ColumnType.CATEGORY
         }
@@ -179,7 +179,9 @@ class Observer:
         """An empty window up to the next multiple of its length, so that those of all processes cover the same time."""
         now = self._clock()
         types = {ColumnType.CATEGORY: CategoryStatistics}
-        columns = {column.name: types.get(column.type, NumberStatistics)() for column in self._columns}
+        columns: Statistics = {
+            c.name: types.get(c.type, NumberStatistics)() for c in self._columns if c.type in OBSERVED
+        }
         return Window(self._model, now, (now // self._seconds + 1) * self._seconds, columns=columns)
 
 

@@ -25,6 +25,7 @@ def sentence(name: str, comparison: ColumnComparison, found: ColumnStatistics, m
     if isinstance(found, NumberStatistics):
         parts += _of_numbers(name, moved)
     else:
+        assert isinstance(found, CategoryStatistics)
         parts += _of_categories(name, comparison, found, moved)
     if not parts:  # the shape alone: neither mean nor variance tells
         psi = moved.get("psi") or moved["jensen_shannon"]

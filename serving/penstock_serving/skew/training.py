@@ -68,7 +68,8 @@ TrainedColumn = TrainedNumber | TrainedCategory
 
 
 def trained(column: ColumnStatistics) -> TrainedColumn:
-    """The column, made ready to compare with."""
+    """The column, a number or category, made ready to compare with."""
+    assert isinstance(column, NumberStatistics | CategoryStatistics)
     return TrainedNumber(column) if isinstance(column, NumberStatistics) else TrainedCategory(column)
 
 
