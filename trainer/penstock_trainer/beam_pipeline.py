@@ -33,9 +33,9 @@ from apache_beam.runners.runner import PipelineState
 from apache_beam.transforms.util import Reshuffle
 from apache_beam.transforms.window import GlobalWindows
 
-from penstock_trainer import artifacts, graph, parts, pictures, runners, sources, statistics
+from penstock_trainer import artifacts, files, graph, parts, pictures, runners, sources, statistics
 from penstock_trainer.errors import InputError
-from penstock_trainer.examples import Block, Examples, write_block
+from penstock_trainer.examples import INDEX, Block, Examples, write_block
 from penstock_trainer.problem import SPLITS, Category, Column, Image, Problem, Text, Timestamp, load_problem
 
 BLOCK_ROWS = 8192
@@ -65,9 +65,9 @@ class ReadPiece(beam.DoFn):
             yield name, table.combine_chunks()
             if bad:
                 lines = "".join(json.dumps(asdict(letter)) + "\n" for letter in bad)
-                path = Path(self.scratch, f"{name}.dead_letters.jsonl")
-                path.write_text(lines)
-                yield beam.pvalue.TaggedOutput("dead_letters", str(path))
+                path = f"{self.scratch}/{name}.dead_letters.jsonl"
+                _write(path, lines)
+                yield beam.pvalue.TaggedOutput("dead_letters", path)
 
 
 def _name(piece: Any) -> str:
@@ -274,18 +274,22 @@ class WriteBlocks(beam.DoFn):
         for start in range(0, table.num_rows, step):
             rows = slice(start, start + step)
             path = f"examples/{split}/{number:05d}-{start // step:03d}.block"
-            write_block(Path(self.directory, path), values[:, rows], codes[:, rows], label[rows])
+            with files.create_file(f"{self.directory}/{path}") as file:
+                write_block(file, values[:, rows], codes[:, rows], label[rows])
             yield split, Block(path, len(label[rows]))
 
 
 def run(
-    problem: Problem, reference: str, files: list[str], directory: Path, scratch: Path, options: list[str]
+    problem: Problem, reference: str, paths: list[str], directory: Path, scratch: str, options: list[str]
 ) -> dict[str, int]:
-    """Run the pipeline into `directory` and return the counts of rows: `COUNTS`.
+    """Run the pipeline over the raw files `paths` into `directory` and return the counts of rows: `COUNTS`.
 
     `reference` is how workers load `problem`; `options` are Beam's own (`runners.beam_options`); `scratch` is a folder
-    that all workers reach and the caller removes.
+    that all workers reach and the caller removes. Where that is in the cloud, workers may be machines that do not reach
+    `directory`: they write into the cloud too, and it is fetched in the end.
     """
+    remote = scratch.startswith(files.SCHEME)
+    made = f"{scratch}/made" if remote else str(directory)
     for split in SPLITS:
         (directory / "examples" / split).mkdir(parents=True)
     # The in-process runner answers nothing until it is done, and its workers print where the user reads.
@@ -293,13 +297,13 @@ def run(
     with watched(beam.Pipeline(options=PipelineOptions(options))) as pipeline:
         read = (
             pipeline
-            | "Files" >> beam.Create(files)
+            | "Files" >> beam.Create(paths)
             | "Spread files" >> Reshuffle()
             | "Cut" >> beam.FlatMap(sources.pieces, list(problem.header))
             | "Spread pieces" >> Reshuffle()
-            | "Read" >> beam.ParDo(ReadPiece(reference, str(scratch))).with_outputs("dead_letters", main="batches")
+            | "Read" >> beam.ParDo(ReadPiece(reference, scratch)).with_outputs("dead_letters", main="batches")
         )
-        prepared = read.batches | "Prepare" >> beam.ParDo(Prepare(reference, str(scratch), in_process)).with_outputs(
+        prepared = read.batches | "Prepare" >> beam.ParDo(Prepare(reference, scratch, in_process)).with_outputs(
             "statistics", main="parts"
         )
         found = prepared.statistics | "Merge statistics" >> beam.CombineGlobally(MergeStatistics())
@@ -308,19 +312,21 @@ def run(
             | "All parts" >> beam.combiners.ToList()
             | "Group" >> beam.FlatMap(group_parts, BLOCKS_A_GROUP * block_rows(problem))
             | "Spread groups" >> Reshuffle()
-            | "Write blocks" >> beam.ParDo(WriteBlocks(reference, str(directory)), beam.pvalue.AsSingleton(found))
+            | "Write blocks" >> beam.ParDo(WriteBlocks(reference, made), beam.pvalue.AsSingleton(found))
         )
         _ = (
             blocks
             | "All blocks" >> beam.combiners.ToList()
-            | "Index" >> beam.Map(_write_index, problem=reference, directory=str(directory))
+            | "Index" >> beam.Map(_write_index, problem=reference, directory=made)
         )
-        _ = found | "Write statistics" >> beam.Map(_write_statistics, directory=str(directory))
+        _ = found | "Write statistics" >> beam.Map(_write_statistics, directory=made)
         _ = (
             read.dead_letters
             | "All dead letters" >> beam.combiners.ToList()
-            | "Keep" >> beam.Map(_write_dead_letters, directory=str(directory))
+            | "Keep" >> beam.Map(_write_dead_letters, directory=made)
         )
+    if remote:
+        files.fetch_folder(made, directory)
     return _counts(directory, problem)
 
 
@@ -409,19 +415,25 @@ class Progress:
 def _write_index(blocks: Any, problem: str, directory: str) -> None:
     numbers, categories, cells = column_order(load_problem(problem))
     by_split = {split: sorted((b for s, b in blocks if s == split), key=lambda b: b.path) for split in SPLITS}
-    Examples(numbers, categories, by_split, cells).write(Path(directory))
+    _write(f"{directory}/{INDEX}", Examples(numbers, categories, by_split, cells).to_json())
 
 
 def _write_statistics(found: Any, directory: str) -> None:
     content = {split: statistics.to_json(columns) for split, columns in found.items()}
-    Path(directory, "statistics.json").write_text(json.dumps(content))
+    _write(f"{directory}/statistics.json", json.dumps(content))
 
 
 def _write_dead_letters(paths: Any, directory: str) -> None:
     """One file of all dead letters, by the names of the files and the places in them."""
-    with Path(directory, "dead_letters.jsonl").open("w") as file:
+    with files.create_file(f"{directory}/dead_letters.jsonl") as file:
         for path in sorted(paths):
-            file.write(Path(path).read_text())
+            with files.open_file(path) as letters:
+                file.write(letters.read())
+
+
+def _write(path: str, text: str) -> None:
+    with files.create_file(path) as file:
+        file.write(text.encode())
 
 
 def _counts(directory: Path, problem: Problem) -> dict[str, int]:

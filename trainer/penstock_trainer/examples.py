@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -48,9 +48,9 @@ class Examples:
         """How many examples the split has."""
         return sum(block.rows for block in self.blocks[split])
 
-    def write(self, directory: Path) -> None:
-        """Write the index into the dataset's directory."""
-        (directory / INDEX).write_text(json.dumps(asdict(self), indent=1))
+    def to_json(self) -> str:
+        """The content of the index, `INDEX`."""
+        return json.dumps(asdict(self), indent=1)
 
     @classmethod
     def read(cls, directory: Path) -> "Examples":
@@ -60,13 +60,12 @@ class Examples:
         return cls(value["numbers"], value["categories"], blocks, value.get("cells", {}))
 
 
-def write_block(path: Path, numbers: np.ndarray, codes: np.ndarray, label: np.ndarray) -> None:
+def write_block(file: BinaryIO, numbers: np.ndarray, codes: np.ndarray, label: np.ndarray) -> None:
     """Write float32 `numbers` of shape [number columns, rows], int32 `codes` [category columns and cells of those that
     take several, rows], float32 `label` [rows].
     """
-    with path.open("wb") as file:
-        for matrix, cell in ((numbers, "<f4"), (codes, "<i4"), (label, "<f4")):
-            file.write(np.ascontiguousarray(matrix, cell).tobytes())
+    for matrix, cell in ((numbers, "<f4"), (codes, "<i4"), (label, "<f4")):
+        file.write(np.ascontiguousarray(matrix, cell).tobytes())
 
 
 def read_block(path: Path, examples: Examples) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

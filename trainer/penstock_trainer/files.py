@@ -1,4 +1,4 @@
-"""Raw files on this machine, or in Google Cloud Storage by `gs://bucket/...` names.
+"""Files on this machine, or in Google Cloud Storage by `gs://bucket/...` names.
 
 Cloud files are read in ranges, by pyarrow's client of Cloud Storage, with the machine's default credentials; where
 `STORAGE_EMULATOR_HOST` is set, as Google's own clients know it, from that emulator and with none.
@@ -9,6 +9,8 @@ import glob
 import io
 import os
 import re
+import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -16,6 +18,8 @@ from penstock_trainer import artifacts
 
 SCHEME = "gs://"
 BUFFER = 1 << 16
+COPIED = 1 << 20
+SIDE_BY_SIDE = 8
 
 
 def find(pattern: str, endings: tuple[str, ...]) -> list[str]:
@@ -34,6 +38,33 @@ def open_file(path: str) -> BinaryIO:
     if path.startswith(SCHEME):
         return io.BufferedReader(source(path), BUFFER)  # pyright: ignore[reportReturnType]
     return Path(path).open("rb")
+
+
+def create_file(path: str) -> BinaryIO:
+    """The file `path`, new or written over; a cloud file is there once it is closed."""
+    if path.startswith(SCHEME):
+        return _cloud().open_output_stream(path.removeprefix(SCHEME))
+    return Path(path).open("wb")
+
+
+def fetch_folder(folder: str, directory: Path) -> None:
+    """Copy all below the cloud folder into `directory`, several files side by side."""
+    cloud, root = _cloud(), folder.removeprefix(SCHEME)
+
+    def fetch(path: str) -> None:
+        target = directory / path.removeprefix(f"{root}/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with cloud.open_input_stream(path) as source, target.open("wb") as file:
+            shutil.copyfileobj(source, file, COPIED)
+
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        list(pool.map(fetch, _files_below(root)))
+
+
+def delete_folder(folder: str) -> None:
+    """Delete all files below the cloud folder."""
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        list(pool.map(_cloud().delete_file, _files_below(folder.removeprefix(SCHEME))))
 
 
 def source(path: str) -> Any:
@@ -57,6 +88,13 @@ def digest(path: str) -> str:
         if known.get("md5Hash"):
             return "md5:" + base64.b64decode(known["md5Hash"]).hex()
         return artifacts.stream_digest(file)  # one that was composed of several has no MD5
+
+
+def _files_below(folder: str) -> list[str]:
+    from pyarrow import fs
+
+    found = _cloud().get_file_info(fs.FileSelector(folder, recursive=True, allow_not_found=True))
+    return [each.path for each in found if each.is_file]
 
 
 def _find_remote(pattern: str, endings: tuple[str, ...]) -> list[str]:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import tensorflow as tf
 
-from penstock_trainer import graph
+from penstock_trainer import files, graph
 from penstock_trainer.examples import MISSING, UNKNOWN
 from penstock_trainer.problem import Category, Text
 
@@ -74,10 +74,11 @@ def codes_of(values: pa.ChunkedArray, ranks: Mapping[str, int]) -> np.ndarray:
 
 
 def write_part(path: str, rows: pa.Table) -> None:
-    with pa.OSFile(path, "wb") as file, pa.ipc.new_file(file, rows.schema) as writer:
+    with files.create_file(path) as file, pa.ipc.new_file(file, rows.schema) as writer:
         writer.write_table(rows.combine_chunks())
 
 
 def read_part(path: str) -> pa.Table:
-    with pa.memory_map(path) as file:
+    source = pa.memory_map(path) if not path.startswith(files.SCHEME) else files.source(path)
+    with source as file:
         return pa.ipc.open_file(file).read_all()

@@ -38,15 +38,13 @@ def run_stage(
         InputError: no file matches, a file lacks a column, the problem's functions do not fit its columns, or more
             than the allowed share of rows is malformed.
     """
-    if runner == "dataflow":
-        raise InputError(
-            f"runner 'dataflow': artifacts are kept in {root}, a folder of this machine, which Dataflow's workers do "
-            "not reach; artifacts on gs:// are not supported yet"
-        )
     if reference.endswith(".py"):
         reference = str(Path(reference).resolve())
     problem = load_problem(reference)
     paths = find_files(patterns)
+    local = [path for path in paths if not path.startswith(files.SCHEME)]
+    if runner == "dataflow" and local:
+        raise InputError(f"runner 'dataflow': its workers do not reach {local[0]}; raw files must begin with gs://")
     for path in paths:
         sources.check_file(path, problem.columns, problem.header)
     graph.check(problem)
@@ -69,7 +67,12 @@ def run_stage(
     print(f"{len(paths)} files, {size / 1e6:,.1f} MB, {where}", flush=True)
     with stage.fresh_scratch(), artifacts.building(root, stage.kind, stage.key) as directory:
         options = runners.beam_options(runner, processes, given, stage.scratch)
-        counts = beam_pipeline.run(problem, reference, paths, directory, stage.scratch, options)
+        scratch = runners.scratch_folder(runner, options, stage.key, stage.scratch)
+        try:
+            counts = beam_pipeline.run(problem, reference, paths, directory, scratch, options)
+        finally:
+            if scratch.startswith(files.SCHEME):
+                files.delete_folder(scratch)
         print(", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in counts.items()), flush=True)
         _refuse_bad_rows(counts, bad_rows_allowed, directory, stage)
         (directory / "report.html").write_text(report.page(problem, read_statistics(directory), counts))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from penstock_trainer import files
 from penstock_trainer.errors import InputError
 
 BEAM_NAMES: Mapping[str, str] = {"in-process": "FnApiRunner", "prism": "PrismRunner", "dataflow": "DataflowRunner"}
@@ -16,6 +17,14 @@ NEEDED = ("project", "region", "temp_location", "sdk_container_image")
 WORKER = """#!/bin/sh
 exec '{python}' -m penstock_trainer.prism_worker "$@"
 """
+
+
+def scratch_folder(runner: str, options: Sequence[str], key: str, local: Path) -> str:
+    """Where the workers of a runner leave what they make: `local`, or for Dataflow a folder below `temp_location`."""
+    if runner != "dataflow":
+        return str(local)
+    found = PipelineOptions(list(options)).get_all_options(drop_default=True)
+    return f"{found['temp_location'].rstrip('/')}/penstock-{key}"
 
 
 def beam_options(runner: str, processes: int, given: Sequence[str], scratch: Path) -> list[str]:
@@ -49,6 +58,10 @@ def beam_options(runner: str, processes: int, given: Sequence[str], scratch: Pat
         lacking = [name for name in NEEDED if not found.get(name)]
         if lacking:
             raise InputError(f"runner 'dataflow' needs Beam's option --{lacking[0]}; give Beam's options after `--`")
+        if not found["temp_location"].startswith(files.SCHEME):
+            raise InputError(
+                f"runner 'dataflow': --temp_location is {found['temp_location']}; it must begin with gs://"
+            )
         # Workers load this package and the problem from the image, not from the launcher's session.
         options += ["--experiments=use_runner_v2", "--sdk_location=container"]
     return [*options, *given]

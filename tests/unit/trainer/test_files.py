@@ -11,10 +11,11 @@ import pyarrow.fs
 import pyarrow.parquet as pq
 import pytest
 
-from penstock_trainer import csv_blocks, files, sources
+from penstock_trainer import artifacts, beam_pipeline, csv_blocks, files, runners, sources
 from penstock_trainer.__main__ import main
 from penstock_trainer.artifacts import file_digest
-from penstock_trainer.problem import Category, Integer
+from penstock_trainer.problem import Category, Integer, load_problem
+from penstock_trainer.statistics import read_statistics
 
 from .conftest import run
 
@@ -143,3 +144,22 @@ def test_shards_may_order_their_columns_as_they_like_and_one_that_lacks_one_is_n
     assert main(flags) == 2
     assert "column 'humid' is declared in the problem, but" in (said := capsys.readouterr().err)
     assert "lacking.csv has none" in said
+
+
+def test_workers_that_share_nothing_but_a_bucket_make_the_very_same_dataset(bucket, raw, dataset, tmp_path):
+    paths = []
+    for path in sorted(Path(raw.path).glob("*.csv")):
+        put(bucket, f"raw/{path.name}", path.read_bytes())
+        paths.append(f"gs://bucket/raw/{path.name}")
+    options = runners.beam_options("in-process", 1, [], tmp_path)
+    flights = load_problem("flights")
+    counts = beam_pipeline.run(flights, "flights", paths, tmp_path / "made", "gs://bucket/tmp/penstock-x", options)
+    assert counts == dataset.counts
+    files.delete_folder("gs://bucket/tmp/penstock-x")
+    left = bucket.get_file_info(pyarrow.fs.FileSelector("bucket/tmp", recursive=True, allow_not_found=True))
+    assert not [each.path for each in left if each.is_file]
+    wanted = {name for name in artifacts.file_digests(Path(dataset.path)) if name.startswith("examples")}
+    assert wanted == {name for name in artifacts.file_digests(tmp_path / "made") if name.startswith("examples")}
+    numbers = [column for split in read_statistics(tmp_path / "made").values() for column in split.values()]
+    before = [column for split in read_statistics(Path(dataset.path)).values() for column in split.values()]
+    assert [(c.count, c.missing) for c in numbers] == [(c.count, c.missing) for c in before]

@@ -53,10 +53,13 @@ def test_prism_in_processes_of_its_own_makes_the_same_dataset(raw, dataset, tmp_
     )
 
 
-def test_dataflow_is_refused_where_its_workers_could_not_leave_what_they_make(tmp_path, raw, capsys):
+def test_dataflow_is_refused_where_its_workers_would_not_reach_the_files(tmp_path, raw, capsys):
     flags = ["--problem", "flights", "--artifacts", str(tmp_path), "--raw", raw.path, "--runner", "dataflow"]
     assert main(["preprocess", *flags]) == 2
-    assert "a folder of this machine, which Dataflow's workers do not reach" in capsys.readouterr().err
+    assert "raw files must begin with gs://" in capsys.readouterr().err
+    settings = [f"--{name}={value}" for name, value in {**SETTINGS, "temp_location": "/tmp/x"}.items()]
+    with pytest.raises(InputError, match="--temp_location is /tmp/x; it must begin with gs://"):
+        runners.beam_options("dataflow", 1, settings, tmp_path)
 
 
 class Dataflow(BaseHTTPRequestHandler):
@@ -112,9 +115,11 @@ def test_every_setting_reaches_dataflow_where_google_looks_for_it(endpoint, stor
     given += ["--no_use_public_ips", "--no_auth", f"--dataflow_endpoint=http://localhost:{endpoint.server_port}"]
     options = runners.beam_options("dataflow", 1, given, tmp_path)
     flights = load_problem("flights")
+    scratch = runners.scratch_folder("dataflow", options, "key", tmp_path)
+    assert scratch == "gs://bucket/tmp/penstock-key"
     # It goes as far as the wire: the endpoint takes the job and says that it failed.
     with pytest.raises((DataflowRuntimeException, RuntimeError)):
-        beam_pipeline.run(flights, "flights", ["gs://bucket/a.csv"], tmp_path / "d", tmp_path, options)
+        beam_pipeline.run(flights, "flights", ["gs://bucket/a.csv"], tmp_path / "d", scratch, options)
     ((called, job),) = endpoint.calls
     assert called.method == "dataflow.projects.locations.jobs.create"
     assert (called.parameters["projectId"], called.parameters["location"]) == ("a-project", "europe-west4")
