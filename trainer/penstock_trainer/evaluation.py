@@ -53,7 +53,7 @@ def _evaluate(
         every.add(labels, predictions)
         numbers, codes, _ = read_block(path, dataset.examples)
         columns = dict(zip(dataset.examples.numbers, numbers, strict=True))
-        columns |= dict(zip(dataset.examples.categories, codes, strict=True))
+        columns |= dict(zip(dataset.examples.categories, codes, strict=False))  # after them, cells of texts and images
         for name, slicer in slicers.items():
             for slice_, rows in slicer.rows(columns[name]).items():
                 slices[name].setdefault(slice_, tally()).add(labels[rows], predictions[rows])

@@ -10,13 +10,14 @@ import base64
 import json
 import shutil
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from penstock_trainer import graph, slim, statistics
+from penstock_trainer import graph, pictures, slim, statistics
 from penstock_trainer.artifacts import file_digests, folder_digest
 from penstock_trainer.compiled import CannotCompile, compile_slim
 from penstock_trainer.dataset import Dataset
@@ -68,7 +69,7 @@ def export(problem: Problem, dataset: Dataset, network: Network, directory: Path
         "head": problem.label.head,
         "label": problem.label.name,
         "classes": list(problem.label.classes),
-        "columns": [{"name": n, "type": c.type, "required": c.required} for n, c in columns.items()],
+        "columns": [{"name": n, "type": c.type, "required": c.required, **_shape(c)} for n, c in columns.items()],
         "ignored": [name for name in problem.columns if name not in columns],
         "derived": list(problem.derived),
     }
@@ -180,7 +181,7 @@ class RawColumns:
         for name, count in self.examples.cells.items():
             cells, several = codes[several : several + count].T, several + count
             column = self.known[name]
-            raw[name] = _encoded(cells, column) if isinstance(column, Image) else self._text(name, cells)
+            raw[name] = self._text(name, cells) if not isinstance(column, Image) else pictures.encode(cells, column)
         return {name: raw[name] for name in self.columns}
 
     def _categories(self, name: str, code: np.ndarray, unseen: str) -> np.ndarray:
@@ -203,11 +204,10 @@ def words(found: statistics.Statistics, name: str) -> CategoryStatistics:
     return column
 
 
-def _encoded(cells: np.ndarray, column: Image) -> np.ndarray:
-    """The pixels of int32 cells [rows, cells] as PNG files, which lose nothing."""
-    pictures = np.ascontiguousarray(cells).view(np.uint8)[:, : column.bytes]
-    shape = column.height, column.width, column.channels
-    return np.array([tf.io.encode_png(picture.reshape(shape)).numpy() for picture in pictures], object)
+def _shape(column: Column) -> dict[str, int]:
+    """What a text or picture is declared with beside what every column is."""
+    common = {each.name for each in fields(Column)}
+    return {each.name: getattr(column, each.name) for each in fields(column) if each.name not in common}
 
 
 def _write_samples(

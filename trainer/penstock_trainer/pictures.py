@@ -61,6 +61,13 @@ def cells_of(values: pa.ChunkedArray) -> np.ndarray:
     return rows.view("<i4").T
 
 
+def encode(cells: np.ndarray, column: Image) -> np.ndarray:
+    """The pictures of int32 cells, shape [rows, cells], as PNG files, which lose nothing; bytes of shape [rows]."""
+    rows = np.ascontiguousarray(cells).view(np.uint8)[:, : column.bytes]
+    shape = column.height, column.width, column.channels
+    return np.array([tf.io.encode_png(row.reshape(shape)).numpy() for row in rows], object)
+
+
 @cache
 def _decoder(column: Image) -> tf.types.experimental.PolymorphicFunction:
     return tf.function(

@@ -20,14 +20,14 @@ import tensorflow as tf
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.transforms.util import Reshuffle
 
-from penstock_trainer import artifacts, files, parts, runners, sources
+from penstock_trainer import artifacts, files, parts, pictures, runners, sources
 from penstock_trainer.beam_pipeline import Progress, ReadPiece
 from penstock_trainer.errors import InputError
 from penstock_trainer.preprocess import BYTES_PER_PROCESS, find_files, raw_manifest
-from penstock_trainer.problem import Category, Column, Integer, Number
+from penstock_trainer.problem import Category, Column, Image, Integer, Number, Text
 from penstock_trainer.stages import Stage, code_digest, write_lineage
 
-TYPES: Mapping[str, type[Column]] = {"number": Number, "integer": Integer, "category": Category}
+TYPES: Mapping[str, type[Column]] = {each.type: each for each in (Number, Integer, Category, Text, Image)}
 PREDICTION = "prediction"
 
 
@@ -56,7 +56,7 @@ class Predict(beam.DoFn):
 
     def process(self, element: Any) -> Iterator[Any]:
         name, table = element
-        raw = {name: parts.to_numpy(table[name], column) for name, column in self.taken.items()}
+        raw = {name: _as_served(table[name], column) for name, column in self.taken.items()}
         answers = self.signature(**{name: tf.constant(values) for name, values in raw.items()})["predictions"].numpy()
         # Of several classes, a row has a number for each.
         answer = pa.array(answers if answers.ndim == 1 else list(answers))
@@ -72,7 +72,7 @@ def run_stage(
 ) -> None:
     """Answer every row of the raw files that `patterns` name and seal the answers.
 
-    `keep`: the input columns written beside each answer; None: those that the model reads.
+    `keep`: the input columns written beside each answer; None: those that the model reads, without pictures.
 
     Raises:
         InputError: the model's seal or lineage does not hold, no file matches, or a file lacks a column.
@@ -81,8 +81,11 @@ def run_stage(
     if "model" not in chain:
         raise InputError(f"{model} is no model")
     schema: dict[str, Any] = json.loads((model / "schema.json").read_text())
-    taken = {column["name"]: TYPES[column["type"]](required=column["required"]) for column in schema["columns"]}
-    kept = list(dict.fromkeys(keep or taken))
+    taken = {column.pop("name"): TYPES[column.pop("type")](**column) for column in schema["columns"]}
+    images = [name for name, column in taken.items() if isinstance(column, Image)]
+    kept = list(dict.fromkeys(keep or (name for name in taken if name not in images)))
+    if shown := [name for name in kept if name in images]:
+        raise InputError(f"keep: {shown[0]!r} holds pictures, which are not written; keep a column that names the row")
     if PREDICTION in kept:
         raise InputError(f"keep: {PREDICTION!r} is the name of the answer's column; leave that input column out")
     columns = {**taken, **{name: Category() for name in kept if name not in taken}}
@@ -131,6 +134,13 @@ def run(
             file.write(text)
     predicted = int((scratch / "rows").read_text())
     return {"rows": predicted + dead, "predicted": predicted, "dead_letter": dead}
+
+
+def _as_served(values: pa.ChunkedArray, column: Column) -> Any:
+    """As the served signature takes them: text and encoded pictures, or float32."""
+    if isinstance(column, Image):
+        return pictures.encode(pictures.cells_of(values).T, column)
+    return parts.to_numpy(values, column)
 
 
 def _write(value: Any, path: str) -> None:

@@ -240,6 +240,10 @@ class Problem:
                     f"slices: problem {self.name!r} has no column {name!r} that is known at the moment of prediction"
                     + suggestion(name, known)
                 )
+            if isinstance(known[name], Text | Image):
+                raise InputError(
+                    f"slices: column {name!r} is a {known[name].type}; slices are of numbers and categories"
+                )
 
     def _check_feature(self, feature: Feature) -> None:
         assert not isinstance(feature, Crossed)

@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 
 from penstock_trainer.examples import MISSING
-from penstock_trainer.statistics import CategoryStatistics, ColumnStatistics
+from penstock_trainer.statistics import CategoryStatistics, ColumnStatistics, NumberStatistics
 
 NAMED = 40  # categories, the most frequent of the training rows; or whole numbers, from smallest to largest
 CUTS = 10
@@ -30,6 +30,7 @@ class Slicer:
             self.names = [str(value) for value in range(low, int(whole[1]) + 1)]
             self.place = lambda values: _places(values, values - low, len(self.names))
         else:
+            assert isinstance(column, NumberStatistics)
             edges = column.boundaries(CUTS)
             words = [f"{edge:,.4g}" for edge in edges]
             middle = [f"{low} to {high}" for low, high in pairwise(words)]

@@ -11,6 +11,7 @@ import tensorflow as tf
 from sklearn.datasets import load_digits
 
 from penstock_trainer import beam_pipeline, graph, parts, pictures, sources
+from penstock_trainer.__main__ import main
 from penstock_trainer.errors import InputError
 from penstock_trainer.examples import Examples, read_block
 from penstock_trainer.problem import Image, Number, Text, load_problem
@@ -101,6 +102,17 @@ def test_the_model_learns_from_both_and_answers_raw_rows_as_it_was_trained(train
     assert "scan" in manifest["metrics"]["slim"]["reason"]
     samples = json.loads(Path(trained.path, "samples.json").read_text())
     assert samples["instances"][0]["scan"].keys() == {"b64"}
+
+
+def test_batch_prediction_answers_every_row_as_the_samples_are_answered(trained, raw):
+    flags = ("--model", trained.path, "--raw", raw, "--keep", "digit", "--output", raw.parent)
+    found = run("predict", *flags, folder=raw.parent)
+    assert found.counts == {"rows": 1797, "predicted": 1796, "dead_letter": 1}
+    answers = pq.read_table(Path(found.path, "predictions"))
+    odd, probability = answers["digit"].to_numpy() % 2 == 1, answers["prediction"].to_numpy()
+    assert ((probability > 0.5) == odd).mean() > 0.85
+    flags = ["--model", trained.path, "--raw", str(raw), "--output", str(raw.parent)]
+    assert main(["predict", *flags, "--keep", "scan"]) == 2
 
 
 def test_the_served_graph_takes_any_encoding_size_and_script_and_refuses_what_is_none(trained):
