@@ -109,7 +109,8 @@ def test_batch_prediction_answers_every_row_as_the_samples_are_answered(trained,
     found = run("predict", *flags, folder=raw.parent)
     assert found.counts == {"rows": 1797, "predicted": 1796, "dead_letter": 1}
     answers = pq.read_table(Path(found.path, "predictions"))
-    odd, probability = answers["digit"].to_numpy() % 2 == 1, answers["prediction"].to_numpy()
+    odd = np.array([int(digit) % 2 == 1 for digit in answers["digit"].to_pylist()])
+    probability = answers["prediction"].to_numpy()
     assert ((probability > 0.5) == odd).mean() > 0.85
     flags = ["--model", trained.path, "--raw", str(raw), "--output", str(raw.parent)]
     assert main(["predict", *flags, "--keep", "scan"]) == 2
