@@ -1,11 +1,12 @@
 """TensorFlow's tensors, as its gRPC clients send them, to the values of columns."""
 
+from base64 import b64encode
 from typing import Any
 
 import numpy as np
 
 from penstock_serving.errors import RequestError
-from penstock_serving.schema import ColumnType, Schema
+from penstock_serving.schema import STRINGS, ColumnType, Schema
 
 STRING = 7
 NUMBERS: dict[int, tuple[str, str, str]] = {
@@ -39,11 +40,14 @@ def columns(inputs: Any, schema: Schema) -> dict[str, list[Any]]:
         if name in schema.ignored:
             continue
         text = tensor.dtype == STRING
-        if name in types and text != (types[name] is ColumnType.CATEGORY):
+        if name in types and text != (types[name] in STRINGS):
             given = "DT_STRING" if text else NUMBERS.get(tensor.dtype, (f"dtype {tensor.dtype}",))[0]
             raise RequestError(f"input {name!r} is {given}, expected {'DT_FLOAT' if text else 'DT_STRING'}")
         rows = _rows(name, tensor)
-        values = _texts(name, tensor) if text else _numbers(name, tensor)
+        if types.get(name) is ColumnType.IMAGE:
+            values: list[Any] = [{"b64": b64encode(value).decode()} for value in tensor.string_val]
+        else:
+            values = _texts(name, tensor) if text else _numbers(name, tensor)
         if values and len(values) < rows <= REPEATED_ROWS:
             values += values[-1:] * (rows - len(values))
         if len(values) != rows:
