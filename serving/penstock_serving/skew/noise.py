@@ -15,6 +15,8 @@ from penstock_serving.skew import distances
 from penstock_serving.skew.training import TrainedCategory, TrainedColumn, TrainedNumber
 
 DRAWS = 2000
+LARGEST = 2**16
+"""Rows of the largest window that is simulated: by chance it shows a hundredth of what matters."""
 OVER_CELLS: Mapping[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "psi": distances.psi,
     "jensen_shannon": distances.jensen_shannon,
@@ -63,7 +65,7 @@ class NoiseFloor:
 
     def _distances(self, column: TrainedColumn, values: int) -> dict[str, float]:
         # To the next lower power of the root of two: few sizes to simulate, and rather too high a floor.
-        size = int(2 ** (math.floor(2 * math.log2(values)) / 2))
+        size = int(2 ** (math.floor(2 * math.log2(min(values, LARGEST))) / 2))
         if size not in self._simulated:
             random = np.random.default_rng([self._seed, size])
             shares = column.counts / column.counts.sum()
