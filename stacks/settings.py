@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from cluster_settings import ClusterSettings
+from monitoring_settings import MonitoringSettings
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails
 from rollout_settings import Rollout
@@ -13,7 +14,7 @@ from rollout_settings import Rollout
 from penstock.gcp.environment import Environment
 
 NAMESPACE = "penstock:"
-OBJECTS = ("cluster", "gcp", "rollout", "traffic")
+OBJECTS = ("cluster", "gcp", "monitoring", "rollout", "traffic")
 POSTGRESQL = r"^postgresql://([^:@/?]+@)?[^:@/?]*(:\d+)?/[^/?@]+$"
 ACCESS = ("token_file", "certificate", "private_key")
 Name = Annotated[str, Field(min_length=1)]
@@ -74,6 +75,8 @@ class Settings(BaseModel):
     """The file of the endpoint's PEM certificate chain; None: no TLS."""
     private_key: Name | None = None
     """The file of its PEM key."""
+    monitoring: MonitoringSettings | None = None
+    """How what the endpoint receives is watched; None: the server's own way."""
     keep: tuple[Literal["raw", "dataset", "study", "models"], ...] = ()
 
     @field_validator("tuning_cost_limit_usd")
@@ -111,8 +114,9 @@ class Settings(BaseModel):
     def endpoint(self) -> dict[str, Any]:
         """The endpoint's own settings."""
         rollout = self.rollout.model_dump(mode="json") if self.rollout else None
+        monitoring = self.monitoring.arguments() if self.monitoring else {}
         names = ("port", "traffic", "min_replicas", "max_replicas", "idle_seconds", *ACCESS)
-        return {name: getattr(self, name) for name in names} | {"rollout": rollout}
+        return {name: getattr(self, name) for name in names} | {"rollout": rollout, "monitoring": monitoring}
 
     @property
     def tuning(self) -> dict[str, Any]:
@@ -163,6 +167,8 @@ class Settings(BaseModel):
         if (self.certificate is None) != (self.private_key is None):
             given, missing = access[-1], "certificate" if self.certificate is None else "private_key"
             raise SettingsError(f"setting {given!r} is given without {missing!r}: TLS takes both")
+        if self.platform != "local" and self.monitoring and self.monitoring.webhook:
+            raise SettingsError("setting 'monitoring.webhook' is for the platform 'local' so far")
         return self
 
 

@@ -3,6 +3,7 @@
 from penstock.endpoint import Endpoint, EndpointArgs
 from penstock.errors import PenstockError, ServiceFailed, StageFailed, StageInterrupted
 from penstock.local import LocalPlatform
+from penstock.monitoring import Monitoring, MonitoringArgs
 from penstock.pipeline import Pipeline, PipelineArgs
 from penstock.platform import Artifact, ArtifactArgs, Job, Platform, Program, Resources, Role, Service
 from penstock.preprocessing import Preprocessing, PreprocessingArgs
@@ -16,6 +17,8 @@ __all__ = [
     "EndpointArgs",
     "Job",
     "LocalPlatform",
+    "Monitoring",
+    "MonitoringArgs",
     "PenstockError",
     "Pipeline",
     "PipelineArgs",

@@ -6,6 +6,7 @@ from typing import Any
 import pulumi
 from typing_extensions import NotRequired, TypedDict
 
+from penstock.monitoring import Monitoring, MonitoringArgs
 from penstock.platform import ArtifactArgs, Platform, Program, Service
 
 
@@ -37,6 +38,8 @@ class EndpointArgs(TypedDict):
     """Path of the PEM certificate chain for TLS. Default: plain text."""
     private_key: NotRequired[str | None]
     """Path of the certificate's PEM key."""
+    monitoring: NotRequired[MonitoringArgs]
+    """How what arrives is watched. Default: the server's own way, and nobody is told."""
 
 
 class Endpoint(pulumi.ComponentResource):
@@ -49,11 +52,15 @@ class Endpoint(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: EndpointArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("penstock:index:Endpoint", name, None, opts)
-        model = args["model"]
+        model, child = args["model"], pulumi.ResourceOptions(parent=self)
+        monitoring = Monitoring(f"{name}-monitoring", args.get("monitoring", {}), child)
+        command = ["--model", model["path"], "--name", args["model_name"], "--expect-digest", model["digest"]]
         service = Service(
             Program.SERVER,
-            ["--model", model["path"], "--name", args["model_name"], "--expect-digest", model["digest"]],
+            [*command, *monitoring.arguments],
             port=args.get("port", 8501),
+            monitoring=monitoring.arguments,
+            environment=monitoring.environment,
             min_replicas=args.get("min_replicas", 1),
             max_replicas=args.get("max_replicas", 1),
             idle_seconds=args.get("idle_seconds", 300),
@@ -65,6 +72,6 @@ class Endpoint(pulumi.ComponentResource):
             certificate=args.get("certificate"),
             private_key=args.get("private_key"),
         )
-        self.url = args["platform"].service(f"{name}-server", service, pulumi.ResourceOptions(parent=self))
+        self.url = args["platform"].service(f"{name}-server", service, child)
         self.model_url = pulumi.Output.concat(self.url, "/v1/models/", args["model_name"])
         self.register_outputs({"url": self.url, "model_url": self.model_url})

@@ -36,8 +36,9 @@ class Monitoring(pulumi.ComponentResource):
         super().__init__("penstock:index:Monitoring", name, None, opts)
         self.arguments = []
         for argument in ("window_seconds", "minimum_rows", "windows_in_a_row"):
-            if argument in args:
-                self.arguments += [f"--{argument.replace('_', '-')}", str(args[argument])]
+            value = args.get(argument)
+            if value is not None:
+                self.arguments += [f"--{argument.replace('_', '-')}", str(value)]
         for column in args.get("ignored", ()):
             self.arguments += ["--skew-ignore", column]
         webhook = args.get("webhook")

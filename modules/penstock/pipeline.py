@@ -29,8 +29,8 @@ class PipelineArgs(TypedDict):
     """Further arguments of `Training`: epochs, strategy, parameter_servers, workers, restarts, evaluator,
     tensorboard_port and sign_key."""
     endpoint: NotRequired[dict[str, Any]]
-    """Further arguments of `Endpoint`: port, traffic, rollout, min_replicas, max_replicas, idle_seconds, token_file,
-    certificate, private_key."""
+    """Further arguments of `Endpoint`: port, traffic, rollout, min_replicas, max_replicas, idle_seconds, monitoring,
+    token_file, certificate, private_key."""
     keep: NotRequired[Sequence[str]]
     """Kinds of artifacts that survive the stack: raw, dataset, study, models. Default: none."""
 

@@ -89,6 +89,11 @@ class Service:
     """Path that answers 200 when a replica may be given requests."""
     min_replicas: int = 1
     max_replicas: int = 1
+    monitoring: Sequence[str] = ()
+    """The arguments of the command that say how what arrives is watched, apart: for a platform that starts the replicas
+    by other arguments than the command's."""
+    environment: Mapping[str, pulumi.Input[str]] = field(default_factory=dict[str, pulumi.Input[str]])
+    """Of the replicas, besides what the platform gives them."""
     idle_seconds: float = 300
     """After so long without a request the last replica goes, where `min_replicas` is 0."""
     model: ArtifactArgs | None = None

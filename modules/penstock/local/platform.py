@@ -74,11 +74,13 @@ class LocalPlatform:
             "program": [
                 *self._program(service.program, ".supervisor"),
                 *("--observations", str(observations)),
+                *service.monitoring,
                 *(word for argument, path in access.items() for word in (argument, str(path))),
             ],
             # Their content is no one's to keep: that it changed is known by when it did.
             "access": {str(path): str(path.stat().st_mtime_ns) for path in access.values()},
             "tls": service.certificate is not None,
+            "environment": dict(service.environment),
             "path": service.model["path"],
             "digest": service.model["digest"],
             "model_name": service.model_name,

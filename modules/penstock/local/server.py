@@ -6,7 +6,7 @@ import signal
 import ssl
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,8 @@ class Endpoint:
     log: Path
     record: Path
     cwd: Path
+    environment: Mapping[str, str]
+    """Of its processes, besides what this one has."""
 
     def status(self, supervisor: ProcessIdentity) -> dict[str, Any] | None:
         """What the supervisor says of itself; None before its first model is loaded."""
@@ -95,7 +97,7 @@ def start(
         process = subprocess.Popen(
             [*program, *files, "--host", address.host, "--port", str(address.port), *succeeds],
             cwd=endpoint.cwd,
-            env=without_pulumi(os.environ),
+            env={**without_pulumi(os.environ), **endpoint.environment},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

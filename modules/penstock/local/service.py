@@ -14,7 +14,7 @@ from penstock.local import engine, plan, server
 from penstock.local import urn as resource_urn
 from penstock.local.identity import ProcessIdentity
 
-RESTARTS = ("program", "access", "tls", "host", "port", "fingerprint")
+RESTARTS = ("program", "environment", "access", "tls", "host", "port", "fingerprint")
 """Inputs whose change starts a new supervisor."""
 PLANNED = ("path", "digest", "model_name", "traffic", "rollout", "min_replicas", "max_replicas", "idle_seconds")
 """Inputs whose change the running one follows."""
@@ -106,6 +106,7 @@ def _endpoint(props: dict[str, Any]) -> server.Endpoint:
         log=Path(props["log"]),
         record=Path(props["record"]),
         cwd=Path(props["cwd"]),
+        environment=props.get("environment") or {},
     )
 
 

@@ -138,6 +138,22 @@ def test_a_problem_in_a_file_is_watched_by_every_stage_and_names_the_model(build
     assert recorder.services["flow-serve-server"].program is Program.SERVER
 
 
+def test_how_the_endpoint_is_watched_is_told_to_its_servers_and_the_webhook_is_no_argument(build):
+    monitoring = {
+        "window_seconds": 60.0,
+        "windows_in_a_row": 3,
+        "ignored": ["month", "day"],
+        "webhook": "https://x/s3cret",
+    }
+    recorder = build(endpoint={"monitoring": monitoring})
+    told = "--window-seconds 60.0 --windows-in-a-row 3 --skew-ignore month --skew-ignore day"
+    service = recorder.services["flow-serve-server"]
+    assert recorder.commands[-1].endswith(told)
+    assert " ".join(service.monitoring) == told
+    assert "s3cret" not in recorder.commands[-1]
+    assert set(service.environment) == {"PENSTOCK_ALERT_WEBHOOK"}
+
+
 def test_the_public_names_are_these():
     assert penstock.__all__ == sorted(penstock.__all__)
     assert {"Pipeline", "Preprocessing", "Tuning", "Training", "Endpoint", "LocalPlatform", "Platform"} <= set(

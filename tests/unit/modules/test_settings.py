@@ -174,3 +174,11 @@ def test_the_page_on_rollouts_shows_the_defaults():
 
 def text(value):
     return value if isinstance(value, str) else json.dumps(value)
+
+
+def test_a_mistake_in_how_the_endpoint_is_watched_is_told_by_its_whole_name():
+    told = message({"monitoring": '{"window_seconds": -1, "colour": "red"}'})
+    assert "setting 'monitoring.window_seconds' is -1: input should be greater than or equal to 0" in told
+    assert "unknown setting 'monitoring.colour' (value 'red')" in told
+    settings = Settings.from_config({"penstock:monitoring": '{"ignored": ["month"], "webhook": "https://x"}'})
+    assert settings.endpoint()["monitoring"]["ignored"] == ("month",)
