@@ -132,7 +132,8 @@ def _request(key: str, value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _predict(schema: Schema, request: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
-    one: dict[str, Any] = {"type": "number"}
+    # What is no finite number, as a model of one's own making may answer, has no other word in JSON.
+    one: dict[str, Any] = {"type": ["number", "null"]}
     if size := len(schema.classes):
         classes = f"The probabilities of {', '.join(schema.classes)}."
         one = {"type": "array", "items": one, "minItems": size, "maxItems": size, "description": classes}

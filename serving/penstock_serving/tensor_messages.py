@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
+import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 Field = descriptor_pb2.FieldDescriptorProto
@@ -53,10 +54,11 @@ def message(name: str) -> Callable[..., Any]:
     return message_factory.GetMessageClass(_pool().FindMessageTypeByName(f"{PACKAGE}.{name}"))
 
 
-def predict_response(model: str, version: str, signature: str, output: str, predictions: Sequence[float]) -> bytes:
-    """The answer: one float32 tensor of shape [rows]."""
-    shape = message("Shape")(dim=[message("Dimension")(size=len(predictions))])
-    tensor = message("Tensor")(dtype=1, tensor_shape=shape, float_val=predictions)
+def predict_response(model: str, version: str, signature: str, output: str, predictions: Sequence[Any]) -> bytes:
+    """The answer: one float32 tensor of shape [rows], or [rows, classes] where a prediction is a list."""
+    values = np.array(predictions, np.float32)
+    shape = message("Shape")(dim=[message("Dimension")(size=size) for size in values.shape])
+    tensor = message("Tensor")(dtype=1, tensor_shape=shape, float_val=values.ravel().tolist())
     spec = message("ModelSpec")(name=model, signature_name=signature, version=message("Version")(value=int(version)))
     outputs = [message("Named")(key=output, value=tensor)]
     return message("PredictResponse")(outputs=outputs, model_spec=spec).SerializeToString()
