@@ -14,6 +14,7 @@ letters.
 
 import json
 import random
+import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -42,6 +43,8 @@ BLOCK_ROWS = 8192
 BLOCK_CELLS = 2**22  # 16 MiB of tokens and pixels
 BLOCKS_A_GROUP = 16
 METRIC = "rows"
+# A worker of another process tells its error as text.
+TOLD = re.compile(r"^penstock_trainer\.errors\.InputError: (.*)$", re.MULTILINE)
 ASKED_SECONDS = 2
 UNLABELLED = "unlabelled"
 POSITIVE = "positive"  # statistics besides those of the splits: of the training rows whose binary label is 1
@@ -368,6 +371,7 @@ def watched(pipeline: beam.Pipeline) -> Iterator[beam.Pipeline]:
     """Runs the pipeline that was built inside to its end, and says how many rows it has read so far.
 
     Raises:
+        InputError: a worker raised it.
         RuntimeError: it failed or was cancelled.
     """
     yield pipeline
@@ -385,6 +389,10 @@ def watched(pipeline: beam.Pipeline) -> Iterator[beam.Pipeline]:
     watcher.start()
     try:
         result.wait_until_finish()
+    except RuntimeError as exc:
+        if said := TOLD.search(str(exc)):
+            raise InputError(said[1]) from exc
+        raise
     finally:
         ended.set()
         watcher.join()

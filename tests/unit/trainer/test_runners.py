@@ -1,6 +1,7 @@
 """Prism, for real; and what Beam's Dataflow runner sends, judged by Google's description of the interface."""
 
 import json
+import shutil
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,7 +15,7 @@ from apache_beam.runners.dataflow.dataflow_runner import DataflowRuntimeExceptio
 from google.auth.credentials import AnonymousCredentials
 from google.cloud.dataflow_v1beta3 import types
 
-from penstock_trainer import beam_pipeline, runners
+from penstock_trainer import beam_pipeline, csv_blocks, runners
 from penstock_trainer.__main__ import main
 from penstock_trainer.errors import InputError
 from penstock_trainer.problem import load_problem
@@ -51,6 +52,16 @@ def test_prism_in_processes_of_its_own_makes_the_same_dataset(raw, dataset, tmp_
     assert (Path(found.path) / name).read_text().count("block") == (Path(dataset.path) / name).read_text().count(
         "block"
     )
+
+
+def test_what_is_wrong_with_the_input_is_said_by_prisms_workers_too(raw, tmp_path, capsys):
+    files = [Path(shutil.copy(path, tmp_path)) for path in Path(raw.path).glob("*.csv")]
+    with files[0].open("a") as file:
+        file.write('2013,1,1,"left open' + "x" * csv_blocks.LONGEST_RECORD)
+    prism = f"--prism_location={go_programs.program('prism')}"
+    flags = ("--problem", "flights", "--artifacts", tmp_path, "--raw", files[0], "--runner", "prism", "--", prism)
+    assert main(["preprocess", *map(str, flags)]) == 2
+    assert "is a quote left open?" in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_dataflow_is_refused_where_its_workers_would_not_reach_the_files(tmp_path, raw, capsys):
