@@ -200,6 +200,9 @@ def connect(strategy: str, member: Member) -> Cluster:
         logical = len(tf.config.list_logical_devices("CPU"))
         return Local(tf.distribute.MirroredStrategy(devices or [f"CPU:{index}" for index in range(logical)]))
     if strategy == "multiworker":
+        # TensorFlow waits for the others with Python's lock in hand: nobody would be told, and no signal heard.
+        with member.present():
+            member.wait_for(("chief", "worker"))
         return Local(tf.distribute.MultiWorkerMirroredStrategy(), member)
     if strategy == "tpu":
         return Local(_tpu())

@@ -4,7 +4,8 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,6 +62,13 @@ class Member:
     def serves(self) -> bool:
         """Whether this member only answers a chief that drives it: parameter servers, and their workers."""
         return self.role == "ps" or (self.role == "worker" and bool(self.cluster.get("ps")))
+
+    @contextmanager
+    def present(self) -> Iterator[None]:
+        """Accept connections at this member's address, before TensorFlow does, so that the others see it is there."""
+        host, _, port = self.cluster[self.role][self.index].rpartition(":")
+        with socket.create_server((host.strip("[]"), int(port)), backlog=1024):
+            yield
 
     def unreachable(self, roles: Iterable[str]) -> list[str]:
         """The members of these roles that accept no connection now: `ps-1 (10.0.0.7:2222)`."""

@@ -1,12 +1,9 @@
 """A label of several classes, from raw files to the sealed model."""
 
 import json
-from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.csv as pa_csv
 import pytest
 import tensorflow as tf
 from sklearn.metrics import accuracy_score, confusion_matrix, log_loss, recall_score
@@ -18,33 +15,19 @@ from penstock_trainer.slim import SlimModel
 from penstock_trainer.tallies import MulticlassTally
 
 from . import _species
+from ._birds import UNLABELLED, birds, write
 from ._toy import STATISTICS, problem
 from .conftest import run
 from .test_slim import EXAMPLES
 
 PROBLEM = Path(_species.__file__)
-CENTERS = np.array([[39, 3700], [47, 5100], [49, 3700]], np.float32)
-ROWS, UNLABELLED = 3000, 5
-
-
-def table(**changed):
-    """Birds of 2024, one class more often than the others; some have no species."""
-    random = np.random.default_rng(7)
-    kinds = random.choice(3, ROWS, p=[0.5, 0.3, 0.2])
-    numbers = CENTERS[kinds] + random.normal(0, [2, 300], (ROWS, 2))
-    days = [(date(2024, 1, 1) + timedelta(days=int(day))).isoformat() for day in random.integers(0, 366, ROWS)]
-    species = [_species.CLASSES[kind] for kind in kinds]
-    islands = np.array(["biscoe", "dream", "torgersen"])[np.where(random.random(ROWS) < 0.8, kinds, 1)]
-    columns = {"seen": days, "bill": numbers[:, 0], "mass": numbers[:, 1], "island": islands}
-    return pa.table(
-        {**columns, "species": ["" if row < UNLABELLED else each for row, each in enumerate(species)], **changed}
-    )
+ROWS = 3000
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("species")
-    pa_csv.write_csv(table(), folder / "birds.csv")
+    write(folder / "birds.csv", ROWS)
     common = ("--problem", PROBLEM, "--artifacts", folder)
     dataset = run("preprocess", *common, "--raw", folder / "birds.csv", folder=folder)
     assert dataset.counts["unlabelled"] == UNLABELLED
@@ -53,10 +36,10 @@ def trained(tmp_path_factory):
 
 def answers(model):
     """The schema, the raw columns of all birds, and the SavedModel's answers."""
-    birds = table()
+    table = birds(ROWS)
     signature = tf.saved_model.load(f"{model.path}/saved_model").signatures["serving_default"]
-    raw = {name: birds[name].to_numpy().astype(np.float32) for name in ("bill", "mass")}
-    raw["island"] = np.array(birds["island"].to_pylist(), object)
+    raw = {name: table[name].to_numpy().astype(np.float32) for name in ("bill", "mass")}
+    raw["island"] = np.array(table["island"].to_pylist(), object)
     found = signature(**{name: tf.constant(values) for name, values in raw.items()})["predictions"].numpy()
     return json.loads((Path(model.path) / "schema.json").read_text()), raw, found
 
@@ -68,7 +51,7 @@ def test_the_model_answers_a_probability_for_each_class_by_name(trained):
     assert found.sum(axis=1) == pytest.approx(np.ones(ROWS), abs=1e-5)
     likeliest = [schema["classes"][place] for place in found.argmax(axis=1)]
     labelled = slice(UNLABELLED, None)
-    assert accuracy_score(table()["species"].to_pylist()[labelled], likeliest[labelled]) > 0.9
+    assert accuracy_score(birds(ROWS)["species"].to_pylist()[labelled], likeliest[labelled]) > 0.9
     assert trained[1].metrics["test"]["accuracy"] > 0.9 > trained[1].metrics["test"]["base_rate"] + 0.2
 
 
@@ -108,7 +91,7 @@ def test_its_figures_agree_with_scikit_learn_however_the_rows_are_cut():
 
 
 def test_a_label_that_is_none_of_the_classes_is_refused_by_its_value(tmp_path, capsys):
-    pa_csv.write_csv(table(species=["adelie"] * (ROWS - 1) + ["emperor"]), tmp_path / "birds.csv")
+    write(tmp_path / "birds.csv", ROWS, species=["adelie"] * (ROWS - 1) + ["emperor"])
     raw = ("--raw", str(tmp_path / "birds.csv"))
     assert main(["preprocess", "--problem", str(PROBLEM), "--artifacts", str(tmp_path), *raw]) == 2
     message = capsys.readouterr().err.splitlines()[-1]

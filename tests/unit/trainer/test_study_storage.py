@@ -82,7 +82,7 @@ def test_a_process_that_died_while_it_claimed_a_trial_leaves_none_behind(server,
 def test_the_stage_shares_a_study_by_postgresql_and_never_shows_the_password(server, start, dataset, tmp_path):
     url = database(server, "stage")
     stage = ["-m", "penstock_trainer", "tune", "--problem", "flights", "--artifacts", tmp_path, "--storage", url]
-    stage += ["--dataset", dataset.path, "--trials", 3, "--epochs", 1]
+    stage += ["--dataset", dataset.path, "--trials", 2, "--epochs", 1]
     trial = start(*stage, environment={**server.environment, "PENSTOCK_ROLE": "trial"})
     chief = start(*stage, environment={**server.environment, "PENSTOCK_RESULT": str(tmp_path / "result.json")})
     said = ""
@@ -95,7 +95,7 @@ def test_the_stage_shares_a_study_by_postgresql_and_never_shows_the_password(ser
         said += out
     assert server.password not in said
     result = json.loads((tmp_path / "result.json").read_text())
-    assert sum(result["counts"].values()) == 3
+    assert sum(result["counts"].values()) == 2
     kept = [path.read_text(errors="replace") for path in tmp_path.rglob("*") if path.is_file()]
     assert not any(server.password in content for content in kept)
 

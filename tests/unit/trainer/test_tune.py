@@ -2,7 +2,7 @@ import json
 import time
 
 
-def tune_command(artifacts, dataset, trials=3):
+def tune_command(artifacts, dataset, trials=2):
     stage = ["-m", "penstock_trainer", "tune", "--problem", "flights", "--artifacts", artifacts]
     return [*stage, "--dataset", dataset.path, "--trials", trials, "--epochs", 1]
 
@@ -23,4 +23,4 @@ def test_a_killed_process_s_trial_is_run_by_another_and_the_study_is_sealed_with
     assert "its process is gone; another takes its place" in out
     counts = json.loads(result.read_text())["counts"]
     assert counts["fail"] == 1
-    assert counts.get("complete", 0) + counts.get("pruned", 0) == 3
+    assert counts.get("complete", 0) + counts.get("pruned", 0) == 2
