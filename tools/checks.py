@@ -1,29 +1,35 @@
-"""What `make test` runs: lint, types, and every suite in the environment it belongs to. All are run, whatever fails."""
+"""What `make test` runs: lint, types, and every suite in the environment it belongs to. All are run, whatever fails.
+
+Two run side by side, each printed when it is done; the tests of the engine, which start many processes, run alone.
+"""
 
 import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeAlias
 
 import engine_environment
 import pulumi_cli
 from common import PROJECT, ToolError
 
+Check: TypeAlias = tuple[str, Path, tuple[str, ...]]
 INFRASTRUCTURE = PROJECT / ".venv" / "bin"
-CHECKS: tuple[tuple[str, Path, tuple[str, ...]], ...] = (
+SIDE_BY_SIDE: tuple[Check, ...] = (
     ("lint", INFRASTRUCTURE, ("ruff", "check", ".")),
     ("format", INFRASTRUCTURE, ("ruff", "format", "--check", ".")),
+    ("unit: trainer", PROJECT / "trainer/.venv/bin", ("pytest", "-q", "tests/unit/trainer")),
+    ("google cloud", INFRASTRUCTURE, ("pytest", "-q", "tests/google")),
+    ("contract", PROJECT / "serving/.venv/bin", ("pytest", "-q", "tests/contract")),
+    ("unit: serving", PROJECT / "serving/.venv/bin", ("pytest", "-q", "tests/unit/serving")),
+    ("unit: modules", INFRASTRUCTURE, ("pytest", "-q", "tests/unit/modules")),
     ("types: infrastructure", INFRASTRUCTURE, ("pyright",)),
     ("types: trainer", INFRASTRUCTURE, ("pyright", "--project", "tools/pyright/trainer.json")),
     ("types: serving", INFRASTRUCTURE, ("pyright", "--project", "tools/pyright/serving.json")),
-    ("unit: modules", INFRASTRUCTURE, ("pytest", "-q", "tests/unit/modules")),
-    ("unit: trainer", PROJECT / "trainer/.venv/bin", ("pytest", "-q", "tests/unit/trainer")),
-    ("unit: serving", PROJECT / "serving/.venv/bin", ("pytest", "-q", "tests/unit/serving")),
-    ("contract", PROJECT / "serving/.venv/bin", ("pytest", "-q", "tests/contract")),
-    ("google cloud", INFRASTRUCTURE, ("pytest", "-q", "tests/google")),
-    ("engine and infra", INFRASTRUCTURE, ("pytest", "-q", "tests/engine", "tests/infra")),
 )
+ALONE: tuple[Check, ...] = (("engine and infra", INFRASTRUCTURE, ("pytest", "-q", "tests/engine", "tests/infra")),)
 
 
 def main() -> int:
@@ -31,23 +37,37 @@ def main() -> int:
     cli = pulumi_cli.find()
     if cli is None:
         raise ToolError("the Pulumi CLI is missing; `make test` prepares it")
-    failed: list[str] = []
-    for name, folder, (tool, *arguments) in CHECKS:
-        if sys.argv[1:] and not any(word in name for word in sys.argv[1:]):
-            continue
-        paths = [argument for argument in arguments if argument.startswith("tests/")]
-        if paths and not any((PROJECT / path).exists() for path in paths):
-            continue
-        print(f"== {name}", flush=True)
-        begin = time.monotonic()
-        done = subprocess.run(
-            [folder / "python", "-m", tool, *arguments], cwd=PROJECT, env=_environment(cli), check=False
-        )
-        print(f"== {name}: {'ok' if done.returncode == 0 else 'FAILED'} ({time.monotonic() - begin:.0f} s)", flush=True)
-        if done.returncode != 0:
-            failed.append(name)
+    environment = _environment(cli)
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda check: _run(check, environment, aloud=False), _wanted(SIDE_BY_SIDE)))
+    found += [_run(check, environment, aloud=True) for check in _wanted(ALONE)]
+    failed = [name for name, passed in found if not passed]
     print(f"failed: {', '.join(failed)}" if failed else "all checks passed")
     return len(failed)
+
+
+def _wanted(checks: tuple[Check, ...]) -> list[Check]:
+    return [check for check in checks if not sys.argv[1:] or any(word in check[0] for word in sys.argv[1:])]
+
+
+def _run(check: Check, environment: dict[str, str], aloud: bool) -> tuple[str, bool]:
+    """(name, whether it passed); what it says is printed as it comes, or all at once in the end."""
+    name, folder, (tool, *arguments) = check
+    if aloud:
+        print(f"== {name}", flush=True)
+    begin = time.monotonic()
+    done = subprocess.run(
+        [folder / "python", "-m", tool, *arguments],
+        cwd=PROJECT,
+        env=environment,
+        check=False,
+        stdout=None if aloud else subprocess.PIPE,
+        stderr=None if aloud else subprocess.STDOUT,
+    )
+    said = "" if aloud else f"== {name}\n{done.stdout.decode(errors='replace')}"
+    passed = done.returncode == 0
+    print(f"{said}== {name}: {'ok' if passed else 'FAILED'} ({time.monotonic() - begin:.0f} s)", flush=True)
+    return name, passed
 
 
 def _environment(cli: pulumi_cli.PulumiCli) -> dict[str, str]:
