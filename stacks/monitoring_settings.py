@@ -1,6 +1,6 @@
 """The setting `monitoring` of a stack."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -18,7 +18,3 @@ class MonitoringSettings(BaseModel):
     """Columns that alert nobody."""
     webhook: str | None = None
     """`pulumi config set --secret --path monitoring.webhook URL`. Checked by the server, which never shows it."""
-
-    def arguments(self) -> dict[str, Any]:
-        """As the component `Monitoring` takes them."""
-        return self.model_dump()

@@ -114,7 +114,7 @@ class Settings(BaseModel):
     def endpoint(self) -> dict[str, Any]:
         """The endpoint's own settings."""
         rollout = self.rollout.model_dump(mode="json") if self.rollout else None
-        monitoring = self.monitoring.arguments() if self.monitoring else {}
+        monitoring = self.monitoring.model_dump() if self.monitoring else {}
         names = ("port", "traffic", "min_replicas", "max_replicas", "idle_seconds", *ACCESS)
         return {name: getattr(self, name) for name in names} | {"rollout": rollout, "monitoring": monitoring}
 

@@ -101,7 +101,7 @@ class Prepare(beam.DoFn):
             input_signature=[{n: graph.column_spec(n, self.problem.columns[n]) for n in sorted(self.reads)}],
         )
         def compute(columns: graph.Tensors) -> tuple[graph.Tensors, tf.Tensor]:
-            label = graph.label(self.problem, graph.ReadColumns("the label", columns))
+            label = graph.label(self.problem, columns)
             return graph.derive(self.problem, columns), label
 
         self.compute = compute
@@ -246,9 +246,8 @@ class WriteBlocks(beam.DoFn):
     def ranks(self, name: str, found: dict[str, statistics.Statistics]) -> dict[str, int]:
         """The rank of each category, or of each token, among the training rows."""
         if name not in self._ranks:
-            column = found.get("training", {}).get(name, statistics.CategoryStatistics())
-            column = column.tokens if isinstance(column, statistics.TextStatistics) else column
-            assert isinstance(column, statistics.CategoryStatistics)
+            training = found.get("training", {})
+            column = statistics.categories(training[name]) if name in training else statistics.CategoryStatistics()
             self._ranks[name] = {word: rank for rank, word in enumerate(column.ranked())}
         return self._ranks[name]
 

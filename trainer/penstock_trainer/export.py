@@ -24,7 +24,7 @@ from penstock_trainer.dataset import Dataset
 from penstock_trainer.examples import UNKNOWN, read_block
 from penstock_trainer.network import Network
 from penstock_trainer.problem import Category, Column, Image, Problem, Text
-from penstock_trainer.statistics import CategoryStatistics, NumberStatistics, TextStatistics
+from penstock_trainer.statistics import NumberStatistics
 
 TOLERANCE = 1e-6
 SAMPLES = 16
@@ -43,7 +43,7 @@ class Served(tf.Module):
         # Tracked, so that the variables are saved with the graph; the Keras model would be saved in every detail.
         self.weights = network.keras_model.weights
         vocabularies = {
-            name: words(dataset.statistics, name).ranked()
+            name: statistics.categories(dataset.statistics[name]).ranked()
             for name in (*dataset.examples.categories, *dataset.examples.cells)
             if not isinstance(problem.columns.get(name), Image)
         }
@@ -160,7 +160,7 @@ class RawColumns:
         for name in (*dataset.examples.categories, *dataset.examples.cells):
             if isinstance(self.known[name], Image):
                 continue
-            training, found = words(dataset.statistics, name), words(test, name)
+            training, found = map(statistics.categories, (dataset.statistics[name], test[name]))
             self.words[name] = np.array([*training.ranked(), ""], object)
             unseen = sorted(found.categories.keys() - training.categories.keys())
             codes = graph.unknown_codes(tf.constant(unseen, tf.string)).numpy()
@@ -194,14 +194,6 @@ class RawColumns:
         """The tokens side by side, which are the text's tokens again."""
         tokens = self._categories(name, codes.ravel(), UNSEEN_TOKEN).reshape(codes.shape)
         return np.array([" ".join(row).rstrip() for row in tokens], object)
-
-
-def words(found: statistics.Statistics, name: str) -> CategoryStatistics:
-    """The statistics of a column's categories, or of its tokens."""
-    column = found[name]
-    column = column.tokens if isinstance(column, TextStatistics) else column
-    assert isinstance(column, CategoryStatistics)
-    return column
 
 
 def _shape(column: Column) -> dict[str, int]:

@@ -25,7 +25,7 @@ from penstock_trainer.features import (
 from penstock_trainer.graph import Tensors, unknown_codes
 from penstock_trainer.problem import Image, Problem, Text
 from penstock_trainer.ranges import Hyperparameters, resolve
-from penstock_trainer.statistics import CategoryStatistics, NumberStatistics, Statistics, TextStatistics
+from penstock_trainer.statistics import CategoryStatistics, NumberStatistics, Statistics, categories
 
 LARGEST_TABLE = 2**22  # pairs of a cross whose ids are looked up rather than computed
 KNOWN = 2  # the first id of a bucket or category that is neither missing nor unknown
@@ -109,10 +109,7 @@ class Featurizer:
         return min(self._value(feature, "size"), frequent)
 
     def _categories(self, name: str) -> CategoryStatistics:
-        column = self.statistics[name]
-        column = column.tokens if isinstance(column, TextStatistics) else column
-        assert isinstance(column, CategoryStatistics)
-        return column
+        return categories(self.statistics[name])
 
     def _numbers(self, name: str) -> NumberStatistics:
         column = self.statistics[name]

@@ -27,15 +27,13 @@ NO_TOKEN = r"[^\pL\pM\pN]+"
 class ReadColumns(Mapping[str, tf.Tensor]):
     """The columns a problem's function may read; remembers those it did, and names the one it must not."""
 
-    def __init__(self, function: str, columns: Mapping[str, Any], hidden: frozenset[str] = frozenset()):
-        self.function, self.columns, self.hidden = function, columns, hidden
+    def __init__(self, function: str, columns: Mapping[str, Any], refused: Mapping[str, str]):
+        self.function, self.columns, self.refused = function, columns, refused
         self.read: dict[str, None] = {}
 
     def __getitem__(self, name: str) -> tf.Tensor:
-        if name in self.hidden:
-            raise InputError(
-                f"{self.function} reads {name!r}, an outcome: it is known only after the moment of prediction"
-            )
+        if name in self.refused:
+            raise InputError(f"{self.function} reads {name!r}, {self.refused[name]}")
         if name not in self.columns:
             raise InputError(f"{self.function} reads {name!r}, which is no column{suggestion(name, self.columns)}")
         self.read[name] = None
@@ -61,8 +59,7 @@ def derive(problem: Problem, columns: Mapping[str, tf.Tensor]) -> Tensors:
     """
     if problem.derive is None:
         return {}
-    outcomes = frozenset(name for name, column in problem.columns.items() if column.outcome)
-    derived = problem.derive(ReadColumns("derive", columns, outcomes))
+    derived = problem.derive(ReadColumns("derive", columns, _refused(problem, outcomes=True)))
     if derived.keys() != problem.derived.keys():
         raise InputError(
             f"derive returns {sorted(derived)}, the problem declares derived columns {sorted(problem.derived)}"
@@ -78,7 +75,7 @@ def derive(problem: Problem, columns: Mapping[str, tf.Tensor]) -> Tensors:
 
 def label(problem: Problem, columns: Mapping[str, tf.Tensor]) -> tf.Tensor:
     """float32 of shape [rows]; of several classes, the place in them, and -1 for a name that is none of theirs."""
-    found = problem.label.of(columns)
+    found = problem.label.of(ReadColumns("the label", columns, _refused(problem, outcomes=False)))
     if found.dtype != tf.string:
         return tf.cast(found, tf.float32)
     if problem.label.head != "multiclass":
@@ -96,7 +93,7 @@ def check(problem: Problem) -> None:
     specs = [{name: column_spec(name, column) for name, column in problem.columns.items()}]
     for name, function in (
         ("derive", lambda c: derive(problem, c)),
-        ("the label", lambda c: label(problem, ReadColumns("the label", c))),
+        ("the label", lambda c: label(problem, c)),
     ):
         try:
             tf.function(function, autograph=False).get_concrete_function(*specs)
@@ -106,19 +103,18 @@ def check(problem: Problem) -> None:
             raise InputError(
                 f"{name} of problem {problem.name!r} fails: {type(exc).__name__}: {str(exc).splitlines()[0]}"
             ) from exc
-    columns_read(problem)
 
 
 def columns_read(problem: Problem) -> tuple[list[str], list[str]]:
     """(columns `derive` reads, columns the label reads), found by tracing both functions once."""
     placeholders = {name: column_spec(name, column) for name, column in problem.columns.items()}
 
-    def trace(name: str, function: Any, hidden: frozenset[str]) -> list[str]:
+    def trace(name: str, function: Any, refused: Mapping[str, str]) -> list[str]:
         seen: dict[str, None] = {}
 
         @tf.function(autograph=False)
         def traced(columns: Tensors) -> Any:
-            reader = ReadColumns(name, columns, hidden)
+            reader = ReadColumns(name, columns, refused)
             answer = function(reader)
             seen.update(reader.read)
             return answer
@@ -126,16 +122,24 @@ def columns_read(problem: Problem) -> tuple[list[str], list[str]]:
         traced.get_concrete_function(placeholders)
         return list(seen)
 
-    def refuse_pictures(name: str, read: list[str]) -> list[str]:
-        for column in read:
-            if isinstance(problem.columns[column], Image):
-                raise InputError(f"{name} reads {column!r}, a picture: only the feature Pixels takes pictures")
-        return read
+    derive_reads = trace("derive", problem.derive, _refused(problem, outcomes=True)) if problem.derive else []
+    return derive_reads, trace("the label", problem.label.of, _refused(problem, outcomes=False))
 
-    outcomes = frozenset(name for name, column in problem.columns.items() if column.outcome)
-    derive_reads = trace("derive", problem.derive, outcomes) if problem.derive else []
-    label_reads = trace("the label", problem.label.of, frozenset())
-    return refuse_pictures("derive", derive_reads), refuse_pictures("the label", label_reads)
+
+def _refused(problem: Problem, *, outcomes: bool) -> dict[str, str]:
+    """The columns that a function of the problem must not read, and what they are; `outcomes` are among them or not."""
+    found = {
+        name: "a picture: only the feature Pixels takes pictures"
+        for name, column in problem.columns.items()
+        if isinstance(column, Image)
+    }
+    if outcomes:
+        found |= {
+            name: "an outcome: it is known only after the moment of prediction"
+            for name, column in problem.columns.items()
+            if column.outcome
+        }
+    return found
 
 
 def signature_columns(problem: Problem) -> dict[str, Column]:

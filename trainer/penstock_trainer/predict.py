@@ -8,7 +8,6 @@ Every row is counted: predicted + dead letters.
 """
 
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from apache_beam.transforms.util import Reshuffle
 from penstock_trainer import artifacts, files, parts, pictures, runners, sources
 from penstock_trainer.beam_pipeline import Progress, ReadPiece
 from penstock_trainer.errors import InputError
-from penstock_trainer.preprocess import BYTES_PER_PROCESS, find_files, raw_manifest
+from penstock_trainer.preprocess import find_files, raw_manifest
 from penstock_trainer.problem import Category, Column, Image, Integer, Number, Text
 from penstock_trainer.stages import Stage, code_digest, write_lineage
 
@@ -101,8 +100,7 @@ def run_stage(
     if manifest:
         stage.report(manifest, reused=True)
         return
-    size = sum(files.size(path) for path in paths)
-    processes = processes or max(1, min(os.cpu_count() or 1, size // BYTES_PER_PROCESS))
+    processes = processes or runners.processes_for(sum(files.size(path) for path in paths))
     with stage.fresh_scratch(), artifacts.building(root, stage.kind, stage.key) as directory:
         options = runners.beam_options("in-process", processes, (), stage.scratch)
         read = ReadRows(columns, header, str(stage.scratch))

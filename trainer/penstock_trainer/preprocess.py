@@ -6,7 +6,6 @@ About 9 seconds for the 336,776 flights on two cores, 5 of them to import Tensor
 """
 
 import json
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,8 +15,6 @@ from penstock_trainer.errors import InputError
 from penstock_trainer.problem import load_problem
 from penstock_trainer.stages import Stage, code_digest, write_lineage
 from penstock_trainer.statistics import read_statistics
-
-BYTES_PER_PROCESS = 512 << 20  # a process costs seconds to start: less than this is done sooner without it
 
 
 def run_stage(
@@ -32,7 +29,7 @@ def run_stage(
     """Prepare the raw files that `patterns` name and seal the dataset.
 
     `runner` is one of `runners.BEAM_NAMES`, `given` are Beam's own options for it. In process, `processes` work side by
-    side; None: one for every `BYTES_PER_PROCESS` of raw files, up to one a core.
+    side; None: one for every `runners.BYTES_PER_PROCESS` of raw files, up to one a core.
 
     Raises:
         InputError: no file matches, a file lacks a column, the problem's functions do not fit its columns, or more
@@ -62,7 +59,7 @@ def run_stage(
         stage.report(manifest, reused=True)
         return
     size = sum(files.size(path) for path in paths)
-    processes = processes or max(1, min(os.cpu_count() or 1, size // BYTES_PER_PROCESS))
+    processes = processes or runners.processes_for(size)
     where = f"{processes} processes" if runner == "in-process" else runner
     print(f"{len(paths)} files, {size / 1e6:,.1f} MB, {where}", flush=True)
     with stage.fresh_scratch(), artifacts.building(root, stage.kind, stage.key) as directory:

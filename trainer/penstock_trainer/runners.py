@@ -2,6 +2,7 @@
 would look for Prism's binary, try to download it, and fall back in silence.
 """
 
+import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -14,9 +15,15 @@ from penstock_trainer.errors import InputError
 
 BEAM_NAMES: Mapping[str, str] = {"in-process": "FnApiRunner", "prism": "PrismRunner", "dataflow": "DataflowRunner"}
 NEEDED = ("project", "region", "temp_location", "sdk_container_image")
+BYTES_PER_PROCESS = 512 << 20  # a process costs seconds to start: less than this is done sooner without it
 WORKER = """#!/bin/sh
 exec '{python}' -m penstock_trainer.prism_worker "$@"
 """
+
+
+def processes_for(size: int) -> int:
+    """How many processes side by side are worth their start for raw files of so many bytes; at most one a core."""
+    return max(1, min(os.cpu_count() or 1, size // BYTES_PER_PROCESS))
 
 
 def scratch_folder(runner: str, options: Sequence[str], key: str, local: Path) -> str:

@@ -294,6 +294,13 @@ ColumnStatistics: TypeAlias = NumberStatistics | CategoryStatistics | TextStatis
 Statistics: TypeAlias = dict[str, ColumnStatistics]
 
 
+def categories(column: ColumnStatistics) -> CategoryStatistics:
+    """The statistics of a category column's words, or of a text's tokens."""
+    found = column.tokens if isinstance(column, TextStatistics) else column
+    assert isinstance(found, CategoryStatistics)
+    return found
+
+
 def merge(left: Statistics, right: Statistics) -> Statistics:
     """Column by column, of the rows of both; `left` may be taken over."""
     for name, column in right.items():
