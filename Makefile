@@ -2,7 +2,8 @@
 STACK ?= local
 PYTHON ?= python3
 export PYTHON
-export PYTHONDONTWRITEBYTECODE = 1
+# A process that may not keep what Python compiles takes 12 seconds longer to import TensorFlow, each time.
+unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 
 help:  ## this list

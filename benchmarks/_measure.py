@@ -23,7 +23,11 @@ def usage(command: list[str | Path], *, memory: bool = False) -> Usage:
     The memory is the kernel's record of the largest single process; with `memory`, it is also sampled over the tree.
     """
     process = subprocess.Popen(
-        [str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [str(part) for part in command],
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": ""},  # what is compiled is kept, whatever this shell says
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     peak, ended = [0], threading.Event()
 
