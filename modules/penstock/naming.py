@@ -13,3 +13,8 @@ def model_name(problem: str) -> str:
 def is_file(problem: str) -> bool:
     """Whether a problem is named by its file rather than as a bundled or importable module."""
     return problem.endswith(".py")
+
+
+def is_module(problem: str) -> bool:
+    """Whether a problem is a module of its author's package (`my_package.my_problem`)."""
+    return "." in problem and not is_file(problem)

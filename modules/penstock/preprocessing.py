@@ -6,7 +6,7 @@ from typing import Any
 import pulumi
 from typing_extensions import NotRequired, TypedDict
 
-from penstock.naming import is_file
+from penstock.naming import is_file, is_module
 from penstock.platform import Artifact, Job, Platform, Program, Role
 
 
@@ -43,20 +43,21 @@ class Preprocessing(pulumi.ComponentResource):
         super().__init__("penstock:index:Preprocessing", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
         common = ["--problem", args["problem"], "--artifacts", args["store"]]
-        own = [args["problem"]] if is_file(args["problem"]) else []
+        problem = args["problem"]
+        own, modules = [problem] if is_file(problem) else [], [problem] if is_module(problem) else []
 
         raw = list(args.get("raw") or ())
         inputs: list[pulumi.Input[str]] = [*raw]
         digests: dict[str, pulumi.Input[str]] = {}
         if not raw:
-            bundled = self._bundled(f"{name}-raw", args, common, own, child)
+            bundled = self._bundled(f"{name}-raw", args, common, child)
             inputs, digests = [bundled.path], {"raw": bundled.digest}
 
         command: list[pulumi.Input[str]] = ["preprocess", *common]
         for pattern in inputs:
             command += ["--raw", pattern]
         command += ["--bad-rows-allowed", str(args.get("bad_rows_allowed", 0.001))]
-        job = Job(Program.TRAINER, {"chief": Role(command)}, files=[*own, *raw], digests=digests)
+        job = Job(Program.TRAINER, {"chief": Role(command)}, files=[*own, *raw], modules=modules, digests=digests)
         dataset = args["platform"].job(f"{name}-dataset", job, child)
 
         self.path, self.digest, self.counts = dataset.path, dataset.digest, dataset.counts
@@ -68,10 +69,11 @@ class Preprocessing(pulumi.ComponentResource):
         name: str,
         args: PreprocessingArgs,
         common: Sequence[pulumi.Input[str]],
-        files: Sequence[str],
         opts: pulumi.ResourceOptions,
     ) -> Artifact:
         rows = args.get("rows")
         limit = ["--rows", str(rows)] if rows is not None else []
-        job = Job(Program.TRAINER, {"chief": Role(["raw", *common, *limit])}, files=files)
+        problem = args["problem"]
+        own, modules = [problem] if is_file(problem) else [], [problem] if is_module(problem) else []
+        job = Job(Program.TRAINER, {"chief": Role(["raw", *common, *limit])}, files=own, modules=modules)
         return args["platform"].job(name, job, opts)

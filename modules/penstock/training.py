@@ -6,7 +6,7 @@ import pulumi
 from typing_extensions import NotRequired, TypedDict
 
 from penstock import cluster_spec
-from penstock.naming import is_file
+from penstock.naming import is_file, is_module
 from penstock.platform import ArtifactArgs, Job, Platform, Program, Role, Service
 
 MANY = 1000
@@ -90,6 +90,7 @@ class Training(pulumi.ComponentResource):
                 {role: Role(command, replicas=n, restarts=alone.get(role, 0)) for role, n in replicas.items()},
                 restarts=restarts,
                 files=[*([problem] if is_file(problem) else []), *([sign_key] if sign_key else [])],
+                modules=[problem] if is_module(problem) else [],
                 digests={kind: artifact["digest"] for kind, artifact in inputs.items()},
             ),
             child,

@@ -5,7 +5,7 @@ from typing import Any
 import pulumi
 from typing_extensions import NotRequired, TypedDict
 
-from penstock.naming import is_file
+from penstock.naming import is_file, is_module
 from penstock.platform import ArtifactArgs, Job, Platform, Program, Role
 
 
@@ -67,6 +67,7 @@ class Tuning(pulumi.ComponentResource):
                 Program.TRAINER,
                 {"chief": Role(command), "trial": Role(command, replicas=others, restarts=2)},
                 files=[problem] if is_file(problem) else [],
+                modules=[problem] if is_module(problem) else [],
                 digests={"dataset": args["dataset"]["digest"]},
             ),
             pulumi.ResourceOptions(parent=self),

@@ -5,10 +5,13 @@ import re
 import signal
 import socket
 import time
+import urllib.request
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+
+from tests.conftest import free_port
 
 
 def test_the_first_up_ends_with_an_endpoint_that_serves_the_sealed_model(served):
@@ -43,6 +46,17 @@ def test_a_dead_server_is_started_again_by_the_next_up(served):
     served.run("up")
     assert int(served.deployment()["flow-serve-server"]["outputs"]["pid"]) != dead
     assert served.get("/attestation")["digest"] == served.outputs()["model_digest"]
+
+
+def test_the_curves_of_the_training_are_a_page_as_long_as_the_setting_says_so(served):
+    served.configure(tensorboard_port=free_port())
+    served.run("up")
+    page = served.outputs()["tensorboard"]
+    with urllib.request.urlopen(page, timeout=10) as response:
+        assert b"TensorBoard" in response.read()
+    served.configure()
+    served.run("up")
+    assert served.strays() == {}
 
 
 def test_a_port_in_use_is_told_with_its_holder_and_the_way_out(served):

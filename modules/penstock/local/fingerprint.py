@@ -13,10 +13,13 @@ READ_WHOLE_BYTES = 1_000_000
 """Up to here a file counts by its content; above, by size and modification time."""
 
 
-def of_sources(folders: Iterable[Path], lock: Path) -> str:
-    """The digest of the Python files of one or more packages, and of the lock file they run with."""
-    files = sorted(path for folder in folders for path in folder.rglob("*.py"))
-    return _digest([[str(path), _content(path)] for path in (*files, lock)])
+def of_sources(places: Iterable[Path], runs_with: Path | list[str]) -> str:
+    """The digest of the Python files of packages (or of single ones), and of what they run with: their lock file, or
+    the distributions that are installed.
+    """
+    files = sorted(path for place in places for path in ([place] if place.is_file() else place.rglob("*.py")))
+    contents = [[str(path), _content(path)] for path in files]
+    return _digest([*contents, [str(runs_with), _content(runs_with)] if isinstance(runs_with, Path) else runs_with])
 
 
 def of_files(patterns: Iterable[str], base: Path) -> str:

@@ -9,26 +9,44 @@ import pulumi
 
 from penstock import platform
 from penstock.errors import PenstockError
-from penstock.local import engine, fingerprint
+from penstock.local import engine, fingerprint, programs
 from penstock.local.job import LocalJob
+from penstock.local.page import LocalPage
 from penstock.local.service import LocalService
 from penstock.local.storage import LocalStorage
 
 HOST = "127.0.0.1"
-MODULES = {platform.Program.TRAINER: "penstock_trainer", platform.Program.SERVER: "penstock_serving"}
 
 
 class LocalPlatform:
     """Runs jobs as supervised processes and services as servers on the loopback address.
 
-    `project` is the folder that holds the programs' environments (`trainer/.venv`, `serving/.venv`), `home` the one for
-    artifacts, logs and state.
+    `project`: the folder that relative paths start at. Default: the Pulumi project's.
+    `home`: for artifacts, logs and state, by stack. Default: what PENSTOCK_HOME names, else `.penstock` in the project.
+    `stack`: default: the one that is deployed.
+    `trainer`, `serving`: the environments (a folder, or its Python) that the two programs are installed in. Default:
+    those that PENSTOCK_TRAINER and PENSTOCK_SERVING name, else `trainer/.venv` and `serving/.venv` in the project, else
+    the environment of the Pulumi program itself.
     """
 
-    def __init__(self, project: Path, home: Path, stack: str) -> None:
-        self._project = project
-        self._folder = home / stack
-        self._fingerprints: dict[platform.Program, str] = {}
+    def __init__(
+        self,
+        project: Path | str | None = None,
+        home: Path | str | None = None,
+        stack: str | None = None,
+        *,
+        trainer: Path | str | None = None,
+        serving: Path | str | None = None,
+    ) -> None:
+        self._project = Path(project or pulumi.get_root_directory() or Path.cwd()).absolute()
+        chosen = Path(home or os.environ.get("PENSTOCK_HOME") or ".penstock").expanduser()
+        self._folder = self._project / chosen / (stack or pulumi.get_stack())
+        self._named = {
+            program: Path(place) if place else None
+            for program, place in ((platform.Program.TRAINER, trainer), (platform.Program.SERVER, serving))
+        }
+        self._found: dict[platform.Program, programs.Installed] = {}
+        self._fingerprints: dict[tuple[platform.Program, tuple[str, ...]], str] = {}
         engine.end_with_engine()
 
     def storage(self, name: str, keep: Sequence[str], opts: pulumi.ResourceOptions) -> pulumi.Output[str]:
@@ -48,13 +66,13 @@ class LocalPlatform:
             if details.replicas > 0
         }
         props = {
-            "program": self._program(job.program),
+            "program": self._program(job.program).command(),
             "roles": roles,
             "success_role": job.success_role,
             "restarts": job.restarts,
             "digests": dict(job.digests),
             "fingerprint": {
-                "code": self._fingerprint(job.program),
+                "code": self._fingerprint(job.program, *job.modules),
                 "files": fingerprint.of_files(job.files, self._project),
             },
             "cwd": str(self._project),
@@ -65,14 +83,17 @@ class LocalPlatform:
         return platform.Artifact(resource.path, resource.digest, resource.counts, resource.metrics)
 
     def service(self, name: str, service: platform.Service, opts: pulumi.ResourceOptions) -> pulumi.Output[str]:
-        """Keeps one supervisor running, and by it as many servers as the load asks for within the range."""
+        """Keeps one supervisor running, and by it as many servers as the load asks for within the range.
+
+        What serves no model is a page for people: one process.
+        """
         if service.model is None:
-            raise PenstockError(f"service {name} has no model: the local platform serves sealed models")
+            return self._page(name, service, opts)
         observations = self._folder / "observations" / name
         access = self._access(service)
         props = {
             "program": [
-                *self._program(service.program, ".supervisor"),
+                *self._program(service.program).command(".supervisor"),
                 *("--observations", str(observations)),
                 *service.monitoring,
                 *(word for argument, path in access.items() for word in (argument, str(path))),
@@ -104,6 +125,19 @@ class LocalPlatform:
         """Nothing is rented."""
         return {"usd_per_hour": 0, "note": "runs on this machine; nothing is rented"}
 
+    def _page(self, name: str, service: platform.Service, opts: pulumi.ResourceOptions) -> pulumi.Output[str]:
+        props = {
+            "command": [*self._program(service.program).command(), *service.command],
+            "host": HOST,
+            "port": service.port,
+            "probe": service.probe,
+            "fingerprint": self._fingerprint(service.program),
+            "cwd": str(self._project),
+            "log": str(self._folder / "logs" / name / "server.log"),
+            "record": str(self._folder / "services" / f"{name}.json"),
+        }
+        return LocalPage(name, props, opts).url
+
     def _access(self, service: platform.Service) -> dict[str, Path]:
         """The files by which the server says who may ask, by its arguments' names."""
         given = {
@@ -118,17 +152,12 @@ class LocalPlatform:
                 raise PenstockError(f"setting {setting!r} names {path}, which is not there or cannot be read")
         return files
 
-    def _program(self, program: platform.Program, module: str = "") -> list[str]:
-        python = self._project / program.value / ".venv" / "bin" / "python"
-        if not os.access(python, os.X_OK):
-            raise PenstockError(f"the {program.value} environment is not there ({python}); `make up` makes it")
-        return [str(python), "-m", MODULES[program] + module]
+    def _program(self, program: platform.Program) -> programs.Installed:
+        if program not in self._found:
+            self._found[program] = programs.find(program, self._project, self._named[program])
+        return self._found[program]
 
-    def _fingerprint(self, program: platform.Program) -> str:
-        if program not in self._fingerprints:
-            self._fingerprints[program] = fingerprint.of_sources(
-                # The server runs on the trainer's light core.
-                [self._project / each.value / MODULES[each] for each in {program, platform.Program.TRAINER}],
-                self._project / program.value / "requirements.txt",
-            )
-        return self._fingerprints[program]
+    def _fingerprint(self, program: platform.Program, *modules: str) -> str:
+        if (program, modules) not in self._fingerprints:
+            self._fingerprints[program, modules] = self._program(program).fingerprint(modules)
+        return self._fingerprints[program, modules]

@@ -82,20 +82,47 @@ def start(
 
     It is handed the socket of the one it replaces, which goes on until it is ended.
     """
-    address, before = endpoint.address, endpoint.status(replaced) if replaced else None
-    if before is None and not ports.is_free(address.host, address.port):
+    before = endpoint.status(replaced) if replaced else None
+    files = ["--plan", str(endpoint.folder / "plan.json"), "--folder", str(endpoint.folder)]
+    succeeds = ["--succeed", before["handover"]] if before else []
+    return launch(
+        endpoint,
+        [*program, *files, *succeeds],
+        lambda identity, ended: _wait(endpoint, identity, revision, ended),
+        setting="port",
+        replaced=replaced,
+        shares_port=before is not None,
+    )
+
+
+def launch(
+    endpoint: Endpoint,
+    command: Sequence[str],
+    wait: Callable[[ProcessIdentity, Callable[[], str | None]], None],
+    *,
+    setting: str,
+    replaced: ProcessIdentity | None = None,
+    shares_port: bool = False,
+) -> ProcessIdentity:
+    """Starts a process that outlives the command and returns when `wait` does; where that raises, it is ended again.
+
+    `wait` is given the process and what says, once it has ended, why. `setting` is the setting that says the port.
+
+    Raises:
+        ServiceFailed: the port is another's, or the process ended at once.
+    """
+    address = endpoint.address
+    if not shares_port and not ports.is_free(address.host, address.port):
         raise ServiceFailed(
             f"port {address.port} on {address.host} is used by {ports.holder(address.port)}; end that process, "
-            f"or choose another port with `pulumi config set port {address.port + 1}`"
+            f"or choose another port with `pulumi config set {setting} {address.port + 1}`"
         )
     for file in (endpoint.log, endpoint.record):
         file.parent.mkdir(parents=True, exist_ok=True)
-    files = ["--plan", str(endpoint.folder / "plan.json"), "--folder", str(endpoint.folder)]
-    succeeds = ["--succeed", before["handover"]] if before else []
     with endpoint.log.open("ab") as output:
         begins = output.tell()
         process = subprocess.Popen(
-            [*program, *files, "--host", address.host, "--port", str(address.port), *succeeds],
+            [*command, "--host", address.host, "--port", str(address.port)],
             cwd=endpoint.cwd,
             env={**without_pulumi(os.environ), **endpoint.environment},
             stdin=subprocess.DEVNULL,
@@ -116,7 +143,7 @@ def start(
 
     try:
         with engine.interruptible(process.terminate):
-            _wait(endpoint, identity, revision, ended)
+            wait(identity, ended)
     except BaseException:
         identity.end(grace_seconds=5)
         if replaced is None:
