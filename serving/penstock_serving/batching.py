@@ -9,20 +9,24 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import compress
 
 from penstock_serving.backends import Answers, RowRefusedError, Values
 from penstock_serving.decoding import Row
 from penstock_serving.errors import QueueFullError, RequestError
 
 Predict = Callable[[Sequence[Values]], Answers]
+Done = Callable[["Answers | Exception"], None]
+OnAnswers = Callable[[Sequence[Values], Answers, int], None]
 
 
 @dataclass
 class _Waiting:
-    """One request's rows and where its answer goes."""
+    """One request's rows, how many bytes they came as, and where the answer goes."""
 
     rows: list[Row]
-    answer: asyncio.Future[Answers]
+    size: int
+    done: Done
 
 
 class Batcher:
@@ -40,12 +44,16 @@ class Batcher:
         queue_rows: int = 16384,
         quick_rows: int = 0,
         on_batch: Callable[[int], None],
+        on_answers: OnAnswers | None = None,
     ) -> None:
+        """`on_batch` gets the rows of each call before it. `on_answers` gets the columns, the answers and the bytes of
+        all requests that a call answered and that came by `ask`, in the thread that made the call.
+        """
         self._predict = predict
         self._batch_rows = batch_rows
         self._queue_rows = queue_rows
         self._quick_rows = quick_rows
-        self._on_batch = on_batch
+        self._on_batch, self._on_answers = on_batch, on_answers
         self._loop = asyncio.get_running_loop()
         self._queue: deque[_Waiting] = deque()
         self._rows = 0
@@ -69,14 +77,15 @@ class Batcher:
         if not self._threaded:
             self._loop.call_soon(self._answer_quickly)
 
-    async def submit(self, rows: list[Row]) -> Answers:
-        """The predictions of `rows`, in their order.
+    def ask(self, rows: list[Row], size: int, done: Done) -> None:
+        """`done` gets the predictions of `rows`, in their order, or an exception, in a later turn of the event loop.
+
+        `size`: the bytes that the rows came as.
 
         Raises:
             QueueFullError: too many rows wait already.
-            RequestError: the model refused one of these rows, or will not be there to answer them.
+            RequestError: the model will not be there to answer them.
         """
-        waiting = _Waiting(rows, self._loop.create_future())
         with self._changed:
             if self._abandoned is not None:
                 raise self._abandoned
@@ -85,14 +94,33 @@ class Batcher:
                     f"{self._rows} rows wait already, {len(rows)} more would pass the limit of {self._queue_rows}",
                     {"retry-after": "1"},
                 )
-            self._queue.append(waiting)
+            self._queue.append(_Waiting(rows, size, done))
             self._rows += len(rows)
             if self._threaded:
                 self._changed.notify()
             elif not self._soon:
                 self._soon = True
                 self._loop.call_soon(self._answer_quickly)
-        return await waiting.answer
+
+    async def submit(self, rows: list[Row]) -> Answers:
+        """The predictions of `rows`, which no client asked for.
+
+        Raises:
+            QueueFullError: too many rows wait already.
+            RequestError: the model refused one of these rows, or will not be there to answer them.
+        """
+        answer: asyncio.Future[Answers] = self._loop.create_future()
+
+        def done(found: Answers | Exception) -> None:
+            if answer.done():  # whoever asked has given up
+                return
+            if isinstance(found, Exception):
+                answer.set_exception(found)
+            else:
+                answer.set_result(found)
+
+        self.ask(rows, 0, done)
+        return await answer
 
     def abandon(self, reason: RequestError) -> None:
         """Answer everything that waits, or comes later, with `reason`."""
@@ -149,7 +177,7 @@ class Batcher:
     def _answers(self, batch: list[_Waiting]) -> list[Answers | Exception]:
         """One answer a request; a call that fails is repeated request by request: none fails by another's row."""
         try:
-            predictions = self._call([row for waiting in batch for row in waiting.rows])
+            predictions = self._call(batch)
         except Exception as exc:  # noqa: BLE001 (the thread outlives whatever a model's graph raises)
             if len(batch) > 1:
                 return [self._answers([waiting])[0] for waiting in batch]
@@ -161,19 +189,29 @@ class Batcher:
             start += len(waiting.rows)
         return answers
 
-    def _call(self, rows: list[Row]) -> Answers:
+    def _call(self, batch: list[_Waiting]) -> Answers:
+        rows = [row for waiting in batch for row in waiting.rows]
         self._on_batch(len(rows))
-        predictions = self._predict(list(zip(*rows, strict=True)))
+        columns = list(zip(*rows, strict=True))
+        predictions = self._predict(columns)
         if len(predictions) != len(rows):
             raise RuntimeError(f"the model gave {len(predictions)} predictions for {len(rows)} rows")
+        if self._on_answers is not None:
+            self._on_answers(*_of_clients(batch, columns, predictions))
         return predictions
+
+
+def _of_clients(
+    batch: list[_Waiting], columns: Sequence[Values], predictions: Answers
+) -> tuple[Sequence[Values], Answers, int]:
+    """The columns, the answers and the bytes of the requests that came by `ask`."""
+    size = sum(waiting.size for waiting in batch)
+    if not all(waiting.size for waiting in batch):
+        asked = [waiting.size > 0 for waiting in batch for _ in waiting.rows]
+        columns, predictions = [list(compress(column, asked)) for column in columns], list(compress(predictions, asked))
+    return columns, predictions, size
 
 
 def _deliver(batch: list[_Waiting], answers: Sequence[Answers | Exception]) -> None:
     for waiting, answer in zip(batch, answers, strict=True):
-        if waiting.answer.done():  # its client is gone
-            continue
-        if isinstance(answer, Exception):
-            waiting.answer.set_exception(answer)
-        else:
-            waiting.answer.set_result(answer)
+        waiting.done(answer)

@@ -85,7 +85,7 @@ def decode(scope: Scope) -> Callable[[ServedModel, bytes], Asked]:
     Raises:
         RequestError: its header states no length.
     """
-    stated = header(scope, HEADER_LENGTH)
+    stated = header(scope["headers"], HEADER_LENGTH)
     if stated is not None and not (stated.isdigit() and len(stated) < 12):
         raise RequestError(
             f"{HEADER_LENGTH.decode()} is {shorten(stated.decode('latin-1'))}, expected a number of bytes"

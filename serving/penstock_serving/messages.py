@@ -2,6 +2,8 @@
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
+from functools import lru_cache
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
@@ -15,7 +17,9 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
 WHOLE = "penstock.answer"
-"""In a request's scope: what writes a whole answer at once, given status, headers and body, and says whether it did."""
+"""In a request's scope: what writes a whole answer at once, given it and whether it closes the connection, and says
+whether it did.
+"""
 BODY_LIMIT = 8 * 1024 * 1024
 JSON = "application/json"
 encode = msgspec.json.Encoder().encode
@@ -44,8 +48,15 @@ class Response:
         """`{"error": message}` with the error's status and headers."""
         return cls(encode({"error": str(error)}), status=error.status, headers=error.headers)
 
+    @property
+    def head(self) -> bytes:
+        """The status line and all headers but those that the server adds."""
+        return _head(self.status, self.content_type, tuple(self.headers.items()))
+
     async def send(self, scope: Scope, send: Send, closing: bool) -> None:
         """Hand the answer to the server; `closing` tells the client to open another connection for its next request."""
+        if WHOLE in scope and scope[WHOLE](self, closing):
+            return
         headers: Headers = [
             (b"content-type", self.content_type.encode()),
             (b"content-length", str(len(self.body)).encode()),
@@ -53,15 +64,27 @@ class Response:
         ]
         if closing:
             headers.append((b"connection", b"close"))
-        if WHOLE in scope and scope[WHOLE](self.status, headers, self.body):
-            return
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
         await send({"type": "http.response.body", "body": self.body})
 
 
-def header(scope: Scope, wanted: bytes) -> bytes | None:
+Respond = Callable[[Response, bool], None]
+"""Takes an answer, and whether the client is to open another connection for its next request."""
+
+
+@lru_cache(256)
+def _head(status: int, content_type: str, headers: tuple[tuple[str, str], ...]) -> bytes:
+    lines = (
+        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}",
+        f"content-type: {content_type}",
+        *map(": ".join, headers),
+    )
+    return "\r\n".join((*lines, "")).encode()
+
+
+def header(headers: Headers, wanted: bytes) -> bytes | None:
     """The value of a request's first header of this name, in lower case."""
-    return next((value for name, value in scope["headers"] if name == wanted), None)
+    return next((value for name, value in headers if name == wanted), None)
 
 
 async def read_body(scope: Scope, receive: Receive) -> bytes:

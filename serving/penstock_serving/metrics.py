@@ -1,6 +1,9 @@
 """What Prometheus reads at `/metrics`."""
 
-from collections.abc import Callable, Mapping
+from bisect import bisect_left
+from collections import Counter as Counts
+from collections.abc import Callable, Iterator, Mapping
+from itertools import accumulate
 
 from prometheus_client import (
     CollectorRegistry,
@@ -12,10 +15,49 @@ from prometheus_client import (
     ProcessCollector,
     generate_latest,
 )
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 LABELS = ("model", "version")
+
+
+class Durations:
+    """A histogram of SECONDS; counting costs a tenth of what the library's costs, which has a lock a bucket."""
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(SECONDS) + 1)
+        self.sum = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """Count one; called in one thread."""
+        self.counts[bisect_left(SECONDS, seconds)] += 1
+        self.sum += seconds
+
+
+class Requests(Collector):
+    """What is counted of every request; Prometheus reads it when it asks."""
+
+    def __init__(self) -> None:
+        self.by_code: Counts[tuple[str, int]] = Counts()
+        self.seconds: dict[tuple[str, str], Durations] = {}
+
+    def collect(self) -> Iterator[Metric]:
+        """The metrics, as they are now."""
+        requests = CounterMetricFamily(
+            "penstock_requests", "Requests answered, by route and status code.", labels=["route", "code"]
+        )
+        for (route, code), count in self.by_code.copy().items():
+            requests.add_metric([route, str(code)], count)
+        yield requests
+        seconds = HistogramMetricFamily(
+            "penstock_request_duration_seconds", "From a predict request's headers to its answer.", labels=LABELS
+        )
+        for labels, durations in self.seconds.items():
+            bounds = [*map(str, map(float, SECONDS)), "+Inf"]
+            seconds.add_metric(labels, list(zip(bounds, accumulate(durations.counts), strict=True)), durations.sum)
+        yield seconds
 
 
 class Metrics:
@@ -26,16 +68,8 @@ class Metrics:
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)
-        self._requests = Counter(
-            "penstock_requests", "Requests answered, by route and status code.", ["route", "code"], registry=registry
-        )
-        self.seconds = Histogram(
-            "penstock_request_duration_seconds",
-            "From a predict request's headers to its answer.",
-            LABELS,
-            buckets=SECONDS,
-            registry=registry,
-        )
+        self.requests = Requests()
+        registry.register(self.requests)
         self.rows = Counter("penstock_rows", "Rows answered.", LABELS, registry=registry)
         self.batch_rows = Histogram(
             "penstock_batch_rows", "Rows of one call of the model.", LABELS, buckets=ROWS, registry=registry
@@ -55,14 +89,10 @@ class Metrics:
         self.unobserved = Gauge(
             "penstock_unobserved_rows", "Rows let go, as too many waited to be observed.", LABELS, registry=registry
         )
-        self._by_code: dict[tuple[str, int], Counter] = {}
 
     def count(self, route: str, code: int) -> None:
         """One request answered."""
-        counter = self._by_code.get((route, code))
-        if counter is None:
-            counter = self._by_code[route, code] = self._requests.labels(route, str(code))
-        counter.inc()
+        self.requests.by_code[route, code] += 1
 
     def render(self) -> bytes:
         """Everything in Prometheus' text format."""
@@ -74,7 +104,7 @@ class VersionMetrics:
 
     def __init__(self, metrics: Metrics, model: str, version: str, digest: str) -> None:
         self._metrics, self._labels, self._digest = metrics, (model, version), digest
-        self.seconds = metrics.seconds.labels(*self._labels)
+        self.seconds = metrics.requests.seconds.setdefault(self._labels, Durations())
         self.rows = metrics.rows.labels(*self._labels)
         self.batch_rows = metrics.batch_rows.labels(*self._labels)
         self.queue_rows = metrics.queue_rows.labels(*self._labels)

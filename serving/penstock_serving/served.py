@@ -4,11 +4,11 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from penstock_serving.backends import Backend
-from penstock_serving.batching import Batcher
+from penstock_serving.backends import Backend, Values
+from penstock_serving.batching import Batcher, Done
 from penstock_serving.decoding import RequestDecoder, Row
 from penstock_serving.errors import RequestError, UnavailableError
 from penstock_serving.messages import encode
@@ -75,7 +75,10 @@ class ServedModel:
     def start(self, failed: Callable[[Exception], None]) -> None:
         """Begin to load; called in the event loop, where `failed` is called too if the model cannot be loaded."""
         self._batcher = Batcher(
-            self._backend.predict, quick_rows=self._backend.quick_rows, on_batch=self.metrics.batch_rows.observe
+            self._backend.predict,
+            quick_rows=self._backend.quick_rows,
+            on_batch=self.metrics.batch_rows.observe,
+            on_answers=self._answered,
         )
         self.metrics.queue_rows.set_function(lambda: self.batcher.waiting_rows)
         loop = asyncio.get_running_loop()
@@ -92,11 +95,14 @@ class ServedModel:
 
         threading.Thread(target=load, name="load", daemon=True).start()
 
-    async def predict(self, rows: list[Row]) -> list[Any]:
-        """One prediction a row, of several classes a list of numbers; waits for the model while it loads."""
-        predictions = await self.batcher.submit(rows)
-        self.metrics.rows.inc(len(rows))
-        return predictions
+    def ask(self, rows: list[Row], size: int, done: Done) -> None:
+        """`done` gets one prediction a row, of several classes a list of numbers, or an exception; rows that came as
+        `size` bytes wait for the model while it loads.
+
+        Raises:
+            RequestError: the rows are not taken, see `Batcher.ask`.
+        """
+        self.batcher.ask(rows, size, done)
 
     def scores(self, predictions: list[Any]) -> list[float]:
         """A number a prediction, for statistics: itself, or of several classes the likeliest's probability."""
@@ -118,6 +124,11 @@ class ServedModel:
         """The model will not be loaded any more: say so to every request that waits for it."""
         if not self.available:
             self.batcher.abandon(UnavailableError("the server stops before its model is loaded", {"retry-after": "5"}))
+
+    def _answered(self, columns: Sequence[Values], predictions: list[Any], size: int) -> None:
+        self.metrics.rows.inc(len(predictions))
+        if self.skew:
+            self.skew.add(columns, self.scores(predictions), size)
 
     def _loaded(self, seconds: float) -> None:
         self.available = True

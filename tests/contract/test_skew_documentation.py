@@ -84,7 +84,7 @@ def test_the_figures_of_the_page_are_those_of_the_code():
         f"`--windows-in-a-row` ({rules.windows_in_a_row})",
         f"`--minimum-rows` ({rules.minimum_rows})",
         f"floor with a probability of {rules.chance}",
-        f"({observing.WAITING_ROWS:,} or {observing.WAITING_BYTES // 2**20} MiB;",
+        f"({(observing.WAITING_BLOCKS + 1) * observing.BLOCK_ROWS:,} or {observing.WAITING_BYTES // 2**20} MiB;",
         f"categories of a column in a window ({observing.MOST_CATEGORIES:,})",
         f"characters of a category ({LONGEST})",
         f"at least {NAMED_FROM_ROWS} rows have it",

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from penstock_serving.backends import Values
 from penstock_serving.schema import OBSERVED
 from penstock_serving.seal import SealedModel
 from penstock_serving.skew.alert import Alert
 from penstock_serving.skew.comparison import Rules
-from penstock_serving.skew.observing import Observer, Rows
+from penstock_serving.skew.observing import Observer
 from penstock_serving.skew.watching import HORIZON, Verdict, Watch
 from penstock_serving.skew.windows import PREDICTIONS, Window, WindowFolder, prefix
 from penstock_trainer import statistics
@@ -38,7 +39,7 @@ class Monitoring:
 
 
 class SkewMonitor:
-    """Nothing of it is in a request's way: `add` hands rows over, everything else happens in a thread."""
+    """Little of it is in a request's way: `add` copies rows, everything else happens in a thread."""
 
     def __init__(
         self,
@@ -79,9 +80,9 @@ class SkewMonitor:
         """Begin to observe."""
         self.observer.start()
 
-    def add(self, rows: Rows, predictions: Sequence[float], size: int) -> None:
-        """Take one answered request, of a body of `size` bytes; returns at once."""
-        self.observer.add(rows, predictions, size)
+    def add(self, columns: Sequence[Values], predictions: Sequence[float], size: int) -> None:
+        """Take answered rows that came as `size` bytes."""
+        self.observer.add(columns, predictions, size)
 
     def close(self) -> None:
         """Finish and keep the window that is open."""

@@ -18,12 +18,11 @@ from penstock_serving.skew.training import cut
 from penstock_serving.skew.windows import Window
 from penstock_trainer.statistics import CategoryStatistics, NumberStatistics, Statistics
 
-BLOCK_ROWS = 256
-"""Rows that are copied at a time."""
-SUM_ROWS = 4096
+BLOCK_ROWS = 4096
 """Rows that are counted at a time."""
 BLOCK_BYTES = 4 * 1024 * 1024
-WAITING_ROWS = 64 * 1024
+"""A block of rows that came as more is full too: long texts are cut when they are counted."""
+WAITING_BLOCKS = 15
 WAITING_BYTES = 32 * 1024 * 1024
 """What waits beyond this is not observed, but counted: memory is bounded whatever arrives."""
 POLL_SECONDS = 1.0
@@ -31,11 +30,31 @@ MOST_CATEGORIES = 10_000
 """Of one column in one window; those let go are counted."""
 
 logger = logging.getLogger("penstock_serving")
-Rows = Sequence[Sequence[Any]]
+
+
+class _Block:
+    """Rows on their way to being counted: numbers and predictions as they are, categories as counts."""
+
+    def __init__(self, numbers: int, categories: Sequence[int]) -> None:
+        self.values = np.empty((numbers + 1, BLOCK_ROWS), np.float32)
+        """A row a column; the last row holds the predictions."""
+        self.counts: dict[int, Counter[Any]] = {place: Counter() for place in categories}
+        """By the column's place."""
+        self.rows = self.bytes = 0
+
+    def clear(self) -> None:
+        """Make it as new."""
+        for counts in self.counts.values():
+            counts.clear()
+        self.rows = self.bytes = 0
 
 
 class Observer:
-    """Counts the answered requests of one model. `add` is called in the event loop, all else happens in a thread.
+    """Counts the answered rows of one model. `add` copies them while they are at hand, in whichever thread they are
+    answered, one call at a time; all else happens in a thread of its own.
+
+    Copied at once, since rows that are kept for another thread leave the processor's cache, and the event loop with
+    them: it became 40 % slower.
 
     `on_start` is called first and `on_window` gets every finished window and this process's name, both in the thread.
     """
@@ -55,42 +74,28 @@ class Observer:
         self._on_start, self._on_window = on_start, on_window
         self._clock = clock
         self.replica = uuid.uuid4().hex[:8]
+        self.observed = 0
+        """Rows taken so far."""
         self.unobserved = 0
         """Rows that arrived while too many waited already."""
-        self._waiting: deque[tuple[Rows, Sequence[float], int]] = deque()
-        self._added_rows = self._added_bytes = self._taken_rows = self._taken_bytes = 0
+        self._numbers = [place for place, column in enumerate(columns) if column.type not in STRINGS]
+        self._categories = [place for place, column in enumerate(columns) if column.type is ColumnType.CATEGORY]
+        self._open = self._block()
+        self._full: deque[_Block] = deque()
+        self._free: deque[_Block] = deque()
+        self._swapping = threading.Lock()
         self._wake = threading.Event()
         self._closed = False
-        self._numbers = [place for place, column in enumerate(columns) if column.type not in STRINGS]
-        self._counts: dict[int, Counter[Any]] = {
-            place: Counter() for place, column in enumerate(columns) if column.type is ColumnType.CATEGORY
-        }
-        self._values = np.empty((len(self._numbers) + 1, SUM_ROWS), np.float32)
-        """Of the rows held, not counted yet: the numbers, column by column, and the predictions."""
-        self._held = self._held_bytes = 0
         self._window = self._fresh()
         self._thread = threading.Thread(target=self._work, name="observe", daemon=True)
-
-    @property
-    def observed(self) -> int:
-        """Rows handed over so far and not refused."""
-        return self._added_rows
 
     def start(self) -> None:
         """Begin to count."""
         self._thread.start()
 
-    def add(self, rows: Rows, predictions: Sequence[float], size: int) -> None:
-        """Take one answered request, of a body of `size` bytes; returns at once."""
-        waiting_rows, waiting_bytes = self._added_rows - self._taken_rows, self._added_bytes - self._taken_bytes
-        if waiting_rows and (waiting_rows + len(rows) > WAITING_ROWS or waiting_bytes + size > WAITING_BYTES):
-            self.unobserved += len(rows)
-            return
-        self._added_rows += len(rows)
-        self._added_bytes += size
-        self._waiting.append((rows, predictions, size))
-        if (waiting_rows > BLOCK_ROWS or waiting_bytes > BLOCK_BYTES) and not self._wake.is_set():
-            self._wake.set()
+    def add(self, columns: Sequence[Sequence[Any]], predictions: Sequence[float], size: int) -> None:
+        """Take answered rows, a sequence of values for each of the schema's columns, that came as `size` bytes."""
+        self._guarded(lambda: self._add(columns, predictions, size))
 
     def close(self) -> None:
         """Count what waits, finish the window, end the thread."""
@@ -99,70 +104,73 @@ class Observer:
         if self._thread.is_alive():
             self._thread.join()
 
+    def _add(self, columns: Sequence[Sequence[Any]], predictions: Sequence[float], size: int) -> None:
+        start = 0
+        while start < len(predictions):
+            with self._swapping:
+                block = self._open
+                if block.rows == BLOCK_ROWS or block.bytes >= BLOCK_BYTES:
+                    if len(self._full) >= WAITING_BLOCKS or sum(full.bytes for full in self._full) > WAITING_BYTES:
+                        self.unobserved += len(predictions) - start
+                        return
+                    self._swap()
+                    block = self._open
+                end = min(len(predictions), start + BLOCK_ROWS - block.rows)
+                places = slice(block.rows, block.rows + end - start)
+                block.values[:-1, places] = [columns[place][start:end] for place in self._numbers]
+                block.values[-1, places] = predictions[start:end]
+                for place, counts in block.counts.items():
+                    counts.update(columns[place][start:end])
+                block.rows += end - start
+                block.bytes += size
+                self.observed += end - start
+            start, size = end, 0
+
+    def _swap(self) -> None:
+        """The open block is full, or its window's time is over."""
+        self._full.append(self._open)
+        self._open = self._free.popleft() if self._free else self._block()
+        self._wake.set()
+
     def _work(self) -> None:
         self._guarded(self._on_start)
         while True:
             self._wake.wait(min(POLL_SECONDS, max(0.01, self._window.end - self._clock())))
             self._wake.clear()
             closed = self._closed
-            while self._waiting:
-                self._count_block()
-            if closed or self._clock() >= self._window.end:
+            over = closed or self._clock() >= self._window.end
+            if over:
+                with self._swapping:
+                    self._swap()
+            while self._full:
+                block = self._full[0]
+                self._guarded(lambda: self._count(block))  # noqa: B023 (called at once)
+                block.clear()
+                self._free.append(self._full.popleft())
+            if over:
                 self._finish_window()
             if closed:
                 return
 
-    def _count_block(self) -> None:
-        rows: list[Sequence[Any]] = []
-        predictions: list[float] = []
-        size = 0
-        while self._waiting and len(rows) < BLOCK_ROWS and size < BLOCK_BYTES:
-            more, answers, bytes_ = self._waiting.popleft()
-            rows += more
-            predictions += answers
-            size += bytes_
-        self._guarded(lambda: self._hold(rows, predictions))
-        self._held_bytes += size
-        if self._held_bytes > BLOCK_BYTES:  # long texts are cut when they are counted
-            self._guarded(self._sum)
-        self._taken_rows += len(rows)
-        self._taken_bytes += size
-
-    def _hold(self, rows: Rows, predictions: Sequence[float]) -> None:
-        """Copy what is counted out of the rows, while they are still in the processor's cache."""
-        for start in range(0, len(rows), SUM_ROWS):
-            part = rows[start : start + SUM_ROWS]
-            if self._held + len(part) > SUM_ROWS:
-                self._sum()
-            places = slice(self._held, self._held + len(part))
-            columns = list(zip(*part, strict=True))
-            for index, place in enumerate(self._numbers):
-                self._values[index, places] = columns[place]
-            self._values[-1, places] = predictions[start : start + SUM_ROWS]
-            for place, counts in self._counts.items():
-                counts.update(columns[place])
-            self._held += len(part)
-
-    def _sum(self) -> None:
-        """Add what is held to the window."""
-        window, held = self._window, self._values[:, : self._held]
-        held[-1][np.isinf(held[-1])] = np.nan
+    def _count(self, block: _Block) -> None:
+        """Add a block to the window."""
+        if not block.rows:
+            return
+        window, values = self._window, block.values[:, : block.rows]
+        values[-1][np.isinf(values[-1])] = np.nan
         for index, place in enumerate(self._numbers):
-            window.columns[self._columns[place].name].merge(NumberStatistics.of(held[index]))  # pyright: ignore[reportArgumentType]
+            window.columns[self._columns[place].name].merge(NumberStatistics.of(values[index]))  # pyright: ignore[reportArgumentType]
             time.sleep(0)  # the event loop may have the interpreter between two columns
-        for place, counts in self._counts.items():
+        for place, counts in block.counts.items():
             column = window.columns[self._columns[place].name]
             assert isinstance(column, CategoryStatistics)
             column.merge(_categories(counts))
             column.bound(MOST_CATEGORIES)
-            counts.clear()
             time.sleep(0)
-        window.predictions.merge(NumberStatistics.of(held[-1]))
-        window.rows += self._held
-        self._held = self._held_bytes = 0
+        window.predictions.merge(NumberStatistics.of(values[-1]))
+        window.rows += block.rows
 
     def _finish_window(self) -> None:
-        self._guarded(self._sum)
         finished, self._window = self._window, self._fresh()
         if finished.rows:
             finished.end = min(finished.end, self._clock())
@@ -174,6 +182,9 @@ class Observer:
             step()
         except Exception as exc:
             logger.error("observing failed", exc_info=exc)
+
+    def _block(self) -> _Block:
+        return _Block(len(self._numbers), self._categories)
 
     def _fresh(self) -> Window:
         """An empty window up to the next multiple of its length, so that those of all processes cover the same time."""

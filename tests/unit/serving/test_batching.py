@@ -40,7 +40,7 @@ def model() -> SlowModel:
 def batched(model: SlowModel) -> Callable[..., None]:
     """Runs a test's coroutine with a started batcher of `model`."""
 
-    def run(test: Callable[[Batcher], Coroutine[Any, Any, None]], **limits: int) -> None:
+    def run(test: Callable[[Batcher], Coroutine[Any, Any, None]], **limits: Any) -> None:
         async def main() -> None:
             batcher = Batcher(model.predict, on_batch=model.calls.append, **limits)
             batcher.start()
@@ -204,3 +204,27 @@ def test_a_quick_model_is_never_called_by_the_event_loop_while_the_thread_calls_
         assert await batcher.submit(rows(8)) == [16.0]
 
     batched(test, quick_rows=4)
+
+
+def test_what_clients_asked_is_handed_on_by_columns_once_it_is_answered_and_nothing_else(model):
+    heard: list[Any] = []
+
+    async def test() -> None:
+        batcher = Batcher(
+            lambda columns: [2.0 * value for value in columns[0]],
+            on_batch=model.calls.append,
+            on_answers=lambda columns, answers, size: heard.append(([*map(list, columns)], answers, size)),
+            quick_rows=8,
+        )
+        answers: list[Any] = []
+        ours = asyncio.create_task(batcher.submit(rows(1, 2)))
+        await asyncio.sleep(0)
+        batcher.ask(rows(3, 4), 30, answers.append)
+        batcher.ask(rows(5), 12, answers.append)
+        batcher.start()
+        assert await ours == [2.0, 4.0]
+        assert answers == [[6.0, 8.0], [10.0]]
+        assert (model.calls, heard) == ([5], [([[3, 4, 5]], [6.0, 8.0, 10.0], 42)])
+        batcher.close()
+
+    asyncio.run(test())

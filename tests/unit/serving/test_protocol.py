@@ -8,6 +8,7 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from penstock_serving import protocol
+from penstock_serving.messages import Headers, Respond, Response, read_body
 from penstock_serving.protocol import PatientProtocol
 
 WHOLE = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}"
@@ -24,11 +25,38 @@ async def app(_scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.body"})
 
 
-async def talk(*parts: bytes, pause: float = 0.0) -> bytes:
+class Quick:
+    """Answers a POST to /quick by `predict`, with the body, a turn of the loop later; all else by ASGI."""
+
+    shortcut = b"/quick"
+
+    def __init__(self) -> None:
+        self.bodies: list[bytes] = []
+
+    def predict(self, headers: Headers, body: bytes, started: float, respond: Respond) -> None:
+        """Remember the body, and answer it."""
+        self.bodies.append(body)
+        asyncio.get_running_loop().call_soon(respond, Response(body, content_type="text/quick"), body == b"bye")
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """`by ASGI` and the beginning of the body, when it is here."""
+        body = await read_body(scope, receive)
+        await Response(b"by ASGI: " + body[:9], content_type="text/slow").send(scope, send, closing=False)
+
+
+def post(body: bytes, *headers: bytes, path: bytes = b"/quick") -> bytes:
+    lines = (b"POST %b HTTP/1.1" % path, b"host: x", b"content-length: %d" % len(body), *headers, b"", body)
+    return b"\r\n".join(lines)
+
+
+async def talk(*parts: bytes, pause: float = 0.0, app: Any = app) -> bytes:
     """What a server says to these bytes, sent with pauses between them, until it closes or a second is over."""
-    config = uvicorn.Config(app, lifespan="off", log_config=None, log_level="warning", timeout_keep_alive=60)
+    config = uvicorn.Config(
+        app, lifespan="off", proxy_headers=False, log_config=None, log_level="warning", timeout_keep_alive=60
+    )
     config.load()
     state = ServerState()
+    state.default_headers = [(b"date", b"now")]
 
     def connection() -> PatientProtocol:
         return PatientProtocol(config=config, server_state=state, app_state={})
@@ -79,3 +107,65 @@ def test_a_connection_that_is_idle_between_requests_is_left_alone(monkeypatch):
 def test_a_request_in_parts_is_answered_when_it_ends_in_time(monkeypatch):
     monkeypatch.setattr(protocol, "REQUEST_SECONDS", 0.6)
     assert asyncio.run(talk(WHOLE[:20], WHOLE[20:-1], WHOLE[-1:], pause=0.1)) == b"open"
+
+
+def test_a_small_post_to_the_shortcut_is_answered_without_asgi_and_the_connection_stays():
+    quick = Quick()
+    said = asyncio.run(talk(post(b"one"), post(b"two"), post(b"bye"), pause=0.05, app=quick))
+    assert quick.bodies == [b"one", b"two", b"bye"]
+    heads, bodies = zip(*(each.split(b"\r\n\r\n") for each in said.split(b"HTTP/1.1 200 OK\r\n")[1:]), strict=True)
+    assert bodies == (b"one", b"two", b"bye")
+    for head in heads:
+        assert b"content-type: text/quick\r\n" in head
+        assert b"content-length: 3" in head
+        assert b"date: now\r\n" in head
+    assert [b"connection: close" in head for head in heads] == [False, False, True]
+
+
+def test_requests_sent_ahead_of_their_answers_are_answered_in_order():
+    quick = Quick()
+    said = asyncio.run(talk(post(b"one") + post(b"two") + post(b"bye", b"connection: close"), app=quick))
+    assert quick.bodies == [b"one"], "what has to wait takes the long way"
+    assert [said.index(body) for body in (b"one", b"by ASGI: two", b"by ASGI: bye")] == sorted(
+        said.index(body) for body in (b"one", b"by ASGI: two", b"by ASGI: bye")
+    )
+
+
+def test_a_body_in_parts_reaches_the_shortcut_as_one():
+    quick, whole = Quick(), post(b"0123456789", b"connection: close")
+    said = asyncio.run(talk(whole[:-7], whole[-7:-3], whole[-3:], pause=0.05, app=quick))
+    assert (quick.bodies, said[-10:]) == ([b"0123456789"], b"0123456789")
+    assert b"connection: close\r\n" in said
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        post(b"x", b"connection: close", path=b"/quick?a=1"),
+        post(b"x", b"connection: close", b"content-encoding: identity"),
+        post(b"x", b"connection: close").replace(b"POST", b"PUT"),
+        post(b"x").replace(b"HTTP/1.1", b"HTTP/1.0"),
+        post(b"x" * protocol.LARGE_BODY, b"connection: close"),
+        b"POST /quick HTTP/1.1\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n",
+    ],
+)
+def test_what_is_not_a_plain_small_post_takes_the_long_way(request_):
+    quick = Quick()
+    said = asyncio.run(talk(request_, app=quick))
+    assert b"content-type: text/slow\r\n" in said
+    assert b"\r\n\r\nby ASGI: x" in said
+    assert quick.bodies == []
+
+
+def test_an_answer_to_a_client_that_is_gone_is_dropped(monkeypatch):
+    answers: list[Respond] = []
+    quick = Quick()
+    monkeypatch.setattr(quick, "predict", lambda _headers, _body, _started, respond: answers.append(respond))
+
+    async def leave() -> None:
+        assert await talk(post(b"one"), app=quick) == b"open"
+        await asyncio.sleep(0.05)
+        (respond,) = answers
+        respond(Response(b"late"), False)
+
+    asyncio.run(leave())

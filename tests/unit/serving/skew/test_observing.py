@@ -32,6 +32,11 @@ def observe():
     return make
 
 
+def add(observer: Observer, rows: list[tuple], predictions: list[float], size: int = 100) -> None:
+    """Rows as a batch of them is answered: column by column."""
+    observer.add(list(zip(*rows, strict=True)), predictions, size)
+
+
 def rows(count: int, seed: int = 0) -> list[tuple]:
     random = np.random.default_rng(seed)
     return [
@@ -47,7 +52,7 @@ def test_the_statistics_are_those_that_the_trainer_would_have_made_of_the_same_r
     observer.start()
     for start in range(0, 5000, 7):
         part = posted[start : start + 7]
-        observer.add(part, [row[0] / 1000 for row in part], 100)
+        add(observer, part, [row[0] / 1000 for row in part], 100)
     observer.close()
     (window,) = observe.finished
     assert window.rows == observer.observed == 5000
@@ -66,11 +71,10 @@ def test_the_statistics_are_those_that_the_trainer_would_have_made_of_the_same_r
 def test_windows_end_at_multiples_of_their_length_so_that_replicas_have_the_same_ones(observe):
     observer = observe(60.0)
     observer.start()
-    observer.add(rows(10), [0.5] * 10, 100)
-    wait_for(lambda: observer._taken_rows == 10)
+    add(observer, rows(10), [0.5] * 10, 100)
     observe.now[0] = 1021.0
     wait_for(lambda: observe.finished)
-    observer.add(rows(5), [0.5] * 5, 100)
+    add(observer, rows(5), [0.5] * 5, 100)
     observer.close()
     assert [(window.rows, window.start, window.end) for window in observe.finished] == [
         (10, 1000, 1020),
@@ -88,7 +92,7 @@ def test_a_window_without_rows_is_none(observe):
 def test_an_infinite_prediction_counts_as_missing(observe):
     observer = observe()
     observer.start()
-    observer.add(rows(3), [0.5, float("inf"), float("nan")], 100)
+    add(observer, rows(3), [0.5, float("inf"), float("nan")], 100)
     observer.close()
     assert (observe.finished[0].predictions.mean, observe.finished[0].predictions.missing) == (0.5, 2)
 
@@ -98,7 +102,7 @@ def test_a_flood_of_categories_is_bounded_in_number_and_length(observe):
     observer.start()
     for start in range(0, 30_000, 500):
         flood = [(1.0, None, f"{place:06d}" + "x" * 1000) for place in range(start, start + 500)]
-        observer.add(flood, [0.5] * 500, 5000)
+        add(observer, flood, [0.5] * 500, 5000)
     observer.close()
     carrier = observe.finished[0].columns["carrier"]
     assert isinstance(carrier, CategoryStatistics)
@@ -109,24 +113,33 @@ def test_a_flood_of_categories_is_bounded_in_number_and_length(observe):
 
 
 def test_what_waits_beyond_the_bounds_is_let_go_and_counted(observe, monkeypatch):
-    monkeypatch.setattr(observing, "WAITING_ROWS", 100)
+    monkeypatch.setattr(observing, "BLOCK_ROWS", 40)
+    monkeypatch.setattr(observing, "WAITING_BLOCKS", 1)
     observer = observe()
     for _ in range(5):
-        observer.add(rows(40), [0.5] * 40, 100)
-    assert (observer.observed, observer.unobserved) == (80, 120)
-    monkeypatch.setattr(observing, "WAITING_BYTES", 1000)
-    observer.add(rows(1), [0.5], 900)
-    assert observer.unobserved == 121
+        add(observer, rows(38), [0.5] * 38)
+    assert (observer.observed, observer.unobserved) == (80, 110)
     observer.start()
     observer.close()
     assert observe.finished[0].rows == 80
 
 
-def test_one_request_larger_than_the_bounds_is_observed_when_nothing_else_waits(observe, monkeypatch):
-    monkeypatch.setattr(observing, "WAITING_ROWS", 100)
+def test_bytes_that_wait_are_bounded_too(observe, monkeypatch):
+    monkeypatch.setattr(observing, "BLOCK_BYTES", 900)
+    monkeypatch.setattr(observing, "WAITING_BYTES", 1000)
     observer = observe()
-    observer.add(rows(500), [0.5] * 500, 100)
-    assert (observer.observed, observer.unobserved) == (500, 0)
+    for _ in range(4):
+        add(observer, rows(1), [0.5], 900)
+    assert (observer.observed, observer.unobserved) == (3, 1)
+
+
+def test_a_request_larger_than_a_block_is_observed_as_a_whole(observe):
+    observer = observe()
+    add(observer, rows(10_000), [0.5] * 10_000)
+    assert (observer.observed, observer.unobserved) == (10_000, 0)
+    observer.start()
+    observer.close()
+    assert observe.finished[0].rows == 10_000
 
 
 def test_a_fault_in_keeping_a_window_ends_nothing_and_no_value_is_logged(caplog):
@@ -135,7 +148,7 @@ def test_a_fault_in_keeping_a_window_ends_nothing_and_no_value_is_logged(caplog)
 
     observer = Observer(COLUMNS, "sha256:m", 300.0, fail)
     observer.start()
-    observer.add(rows(3), [0.5] * 3, 100)
+    add(observer, rows(3), [0.5] * 3, 100)
     with caplog.at_level(logging.ERROR):
         observer.close()
     assert [record.getMessage() for record in caplog.records] == ["observing failed"]
@@ -146,7 +159,7 @@ def test_windows_of_parts_add_up_to_the_window_of_the_whole(observe):
     for part in (posted[:1000], posted[1000:1001], posted[1001:], posted):
         observer = observe()
         observer.start()
-        observer.add(part, [0.5] * len(part), 100)
+        add(observer, part, [0.5] * len(part), 100)
         observer.close()
     *parts, whole = observe.finished
     total = merged(parts)
