@@ -15,6 +15,10 @@ up: runtime  ## raw data to a served model; STACK=local by default
 down: runtime  ## end and remove all that `make up` made, but for what the stack's `keep` names
 	@.venv/bin/python tools/stack.py down $(STACK)
 
+plan: runtime  ## what `up` would do and cost, judged by the policy pack; STACK=local by default
+	@tools/python tools/environments.py policies
+	@.venv/bin/python tools/plan.py $(STACK)
+
 env: runtime  ## the exports with which `pulumi up -s local` works by hand: eval "$$(make -s env)"
 	@.venv/bin/python tools/stack.py env $(STACK)
 
@@ -57,4 +61,4 @@ cluster-tools:
 runtime:
 	@tools/python tools/environments.py runtime
 
-.PHONY: help up down env test test-browser cluster-up cluster-down test-cluster lock bench cluster-tools runtime
+.PHONY: help up down plan env test test-browser cluster-up cluster-down test-cluster lock bench cluster-tools runtime

@@ -31,7 +31,7 @@ class Project:
             ignore = shutil.ignore_patterns(".venv", "__pycache__")
             shutil.copytree(CHECKOUT / name, root / name, ignore=ignore)
         shutil.copy(CHECKOUT / "Pulumi.yaml", root)
-        for name in ("trainer", "serving", ".venv", ".tools"):
+        for name in ("trainer", "serving", "policies", ".venv", ".tools"):
             if (CHECKOUT / name).exists():
                 (root / name).symlink_to(CHECKOUT / name)
         (root / "stacks" / ".venv").symlink_to("../.venv")

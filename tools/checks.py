@@ -24,9 +24,11 @@ SIDE_BY_SIDE: tuple[Check, ...] = (
     ("google cloud", INFRASTRUCTURE, ("pytest", "-q", "tests/google")),
     ("contract", PROJECT / "serving/.venv/bin", ("pytest", "-q", "tests/contract")),
     ("unit: serving", PROJECT / "serving/.venv/bin", ("pytest", "-q", "tests/unit/serving")),
+    ("unit: policies", PROJECT / "policies/.venv/bin", ("pytest", "-q", "tests/unit/policies")),
     ("unit: modules", INFRASTRUCTURE, ("pytest", "-q", "tests/unit/modules")),
     ("types: infrastructure", INFRASTRUCTURE, ("pyright",)),
     ("types: trainer", INFRASTRUCTURE, ("pyright", "--project", "tools/pyright/trainer.json")),
+    ("types: policies", INFRASTRUCTURE, ("pyright", "--project", "tools/pyright/policies.json")),
     ("types: serving", INFRASTRUCTURE, ("pyright", "--project", "tools/pyright/serving.json")),
 )
 ALONE: tuple[Check, ...] = (("engine and infra", INFRASTRUCTURE, ("pytest", "-q", "tests/engine", "tests/infra")),)

@@ -1,4 +1,4 @@
-"""The three environments: infrastructure (.venv), trainer/.venv and serving/.venv, each from its own lock file."""
+"""The environments, each from its own lock: infrastructure (.venv), trainer/.venv, serving/.venv, policies/.venv."""
 
 import json
 import subprocess
@@ -48,6 +48,9 @@ ENVIRONMENTS = (
 # What the default image holds, for the tests that must do without TensorFlow.
 SLIM = Environment("serving", TOOLS / "serving-slim", ("trainer", "serving"), 1)
 
+# The policy pack: what `pulumi preview --policy-pack policies` runs in.
+POLICIES = Environment("policies", PROJECT / "policies" / ".venv", (), 1)
+
 # Clients of others that the server's tests cannot hold beside TensorFlow.
 CLIENTS = Environment("tests/contract/clients", TOOLS / "clients", (), 1)
 
@@ -57,6 +60,7 @@ def prepare(test: bool) -> None:
     for environment in ENVIRONMENTS:
         _prepare(environment, test)
     if test:
+        _prepare(POLICIES, test=True)
         _prepare(SLIM, test=False)
         _prepare(CLIENTS, test=False)
 
@@ -64,7 +68,7 @@ def prepare(test: bool) -> None:
 def lock() -> None:
     """Resolves the dependencies anew; the files name no index, so that they work with any."""
     tool = uv.find()
-    for environment in (*ENVIRONMENTS, CLIENTS):
+    for environment in (*ENVIRONMENTS, POLICIES, CLIENTS):
         say(f"locking {environment.member}")
         common = [tool, "pip", "compile", "--quiet", "--universal", "--python-version", "3.10"]
         common += ["--generate-hashes", "--no-header"]
@@ -116,11 +120,17 @@ def _test_digest(environment: Environment) -> str:
 
 
 def main() -> None:
-    """`environments.py runtime|test|lock`."""
+    """`environments.py runtime|test|policies|lock`."""
     wanted = sys.argv[1] if len(sys.argv) == 2 else ""
-    if wanted not in ("runtime", "test", "lock"):
-        raise ToolError(f"environments.py takes one of runtime, test, lock; not {wanted!r}")
-    lock() if wanted == "lock" else prepare(test=wanted == "test")
+    match wanted:
+        case "lock":
+            lock()
+        case "policies":
+            _prepare(POLICIES, test=False)
+        case "runtime" | "test":
+            prepare(test=wanted == "test")
+        case _:
+            raise ToolError(f"environments.py takes one of runtime, test, policies, lock; not {wanted!r}")
 
 
 if __name__ == "__main__":

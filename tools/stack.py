@@ -8,10 +8,12 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import engine_environment
+import events
 import google_stack
 import interrupted
 import pulumi_cli
@@ -118,6 +120,15 @@ class Pulumi:
         finally:
             signal.signal(signal.SIGINT, previous)
             self._drop_salt()
+
+    def watched(self, *arguments: str) -> tuple[int, events.Events]:
+        """Runs a command whose output the person sees; its exit code, and what the engine told of it."""
+        with tempfile.TemporaryDirectory() as folder:
+            log = Path(folder) / "events.jsonl"
+            # The engine's log of events, which Pulumi's Automation API reads too, is among the options for debugging.
+            self._environment["PULUMI_DEBUG_COMMANDS"] = "true"
+            code = self.interactive(*arguments, "--non-interactive", "--event-log", str(log))
+            return code, events.load(log)
 
     def captured(self, *arguments: str, text: str | None = None, stack_option: bool = True) -> str:
         """Runs a command for its standard output."""

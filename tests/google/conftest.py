@@ -35,7 +35,7 @@ class Stack:
         (self.folder / "Pulumi.yaml").write_text(json.dumps(project))
 
     def environment(self, **settings: Any) -> None:
-        """The project's own program and one of its environments, with what a test changes of `gcp`."""
+        """The project's own program and one of its environments, with what a test changes of `gcp` or `cluster`."""
         shutil.copytree(
             CHECKOUT / "stacks", self.folder / "stacks", ignore=shutil.ignore_patterns(".venv"), dirs_exist_ok=True
         )
@@ -44,7 +44,8 @@ class Stack:
         (self.folder / "Pulumi.yaml").write_text(json.dumps(project))
         file = self.folder / "stacks" / f"Pulumi.{self.name}.yaml"
         config = yaml.safe_load((CHECKOUT / "stacks" / file.name).read_text())
-        config["config"]["penstock:gcp"] |= settings
+        own = "penstock:cluster" if self.name == "cluster" else "penstock:gcp"
+        config["config"].setdefault(own, {}).update(settings)
         file.write_text(json.dumps(config))
 
     def start(self, *arguments: str, **environment: str) -> "subprocess.Popen[str]":
@@ -71,9 +72,9 @@ class Stack:
         """`pulumi up`, without asking."""
         return self.run("up", "--yes", "--skip-preview", "--stack", self.name, *arguments, **further)
 
-    def steps(self) -> dict[str, str]:
+    def steps(self, *arguments: str, **environment: Any) -> dict[str, str]:
         """What `pulumi preview` would do: operation by type and name; what stays the same is left out."""
-        return google_stack.plan(self.run("preview", "--json", "--stack", self.name))
+        return google_stack.plan(self.run("preview", "--json", "--stack", self.name, *arguments, **environment))
 
     def outputs(self) -> dict[str, Any]:
         """The stack's outputs."""
@@ -107,6 +108,12 @@ def _environment(folder: Path, schemas: Path) -> dict[str, str]:
         "PENSTOCK_STANDIN_CLOUD": str(folder / "cloud"),
         "PENSTOCK_STANDIN_SCHEMAS": str(schemas),
     }
+
+
+@pytest.fixture(scope="session")
+def policed() -> tuple[str, str]:
+    """Arguments with which the policy pack judges a preview or a deployment."""
+    return "--policy-pack", str(CHECKOUT / "policies")
 
 
 @pytest.fixture(scope="session")

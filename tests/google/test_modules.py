@@ -58,9 +58,9 @@ LABEL_FIELDS = ("labels", "resourceLabels", "userLabels")
 
 
 @pytest.fixture(scope="module")
-def deployed(tmp_path_factory, schemas, make_stack):
+def deployed(tmp_path_factory, schemas, make_stack, policed):
     trial = make_stack(tmp_path_factory.mktemp("modules"), PROGRAM)
-    trial.up()
+    trial.up(*policed)
     return trial
 
 
@@ -69,7 +69,7 @@ def inputs(deployed, kind):
     return {each["inputs"]["name"]: each["inputs"] for each in found if each["type"].endswith(f":{kind}")}
 
 
-def test_every_module_deploys_alone_and_a_second_time_changes_nothing(deployed):
+def test_every_module_deploys_alone_breaking_no_rule_and_a_second_time_changes_nothing(deployed):
     made = {each["type"].rpartition(":")[2] for each in deployed.cloud.existing().values()}
     assert {"Network", "Cluster", "NodePool", "Bucket", "Repository", "DatabaseInstance", "Service", "Instance"} <= made
     assert "unchanged" in deployed.up()

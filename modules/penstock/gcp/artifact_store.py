@@ -1,10 +1,12 @@
 """The bucket that holds artifacts, results and Beam's temporary files."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import pulumi
 import pulumi_gcp as gcp
 from typing_extensions import NotRequired, TypedDict
+
+from penstock.gcp import pins
 
 TEMPORARY = "tmp/"
 """Prefix of what may be deleted after a week."""
@@ -29,6 +31,8 @@ class ArtifactStoreArgs(TypedDict):
     """Labels of the bucket."""
     protect: NotRequired[bool]
     """Whether a bucket with objects in it survives. Default: true."""
+    approved: NotRequired[Collection[str]]
+    """Names of its resources that a deployment may replace although they are protected. Default: none."""
 
 
 class ArtifactStore(pulumi.ComponentResource):
@@ -39,7 +43,8 @@ class ArtifactStore(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: ArtifactStoreArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("penstock:gcp:ArtifactStore", name, None, opts)
-        child, protect = pulumi.ResourceOptions(parent=self), args.get("protect", True)
+        child = pulumi.ResourceOptions(parent=self)
+        protect = pins.kept(f"{name}-bucket", args.get("protect", True), args.get("approved", ()))
         key = args.get("encryption_key")
         bucket = gcp.storage.Bucket(
             f"{name}-bucket",

@@ -1,6 +1,6 @@
 """A model behind Cloud Run: from no replica to many, for those who may call."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import pulumi
 import pulumi_gcp as gcp
@@ -44,7 +44,12 @@ class CloudRunEndpointArgs(TypedDict):
     labels: NotRequired[Mapping[str, str]]
     """Labels of the service."""
     protect: NotRequired[bool]
-    """Whether Google refuses to delete it. Default: true."""
+    """Whether Google refuses to delete it, and Pulumi to replace it. Default: true."""
+    approved: NotRequired[Collection[str]]
+    """Names of its resources that a deployment may replace although they are protected. Default: none."""
+    internet: NotRequired[bool]
+    """Whether requests may come from outside the project's networks; Google asks who calls all the same.
+    Default: false."""
 
 
 class CloudRunEndpoint(pulumi.ComponentResource):
@@ -55,17 +60,18 @@ class CloudRunEndpoint(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: CloudRunEndpointArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("penstock:gcp:CloudRunEndpoint", name, None, opts)
+        protect = pins.kept(f"{name}-service", args.get("protect", True), args.get("approved", ()))
         service = gcp.cloudrunv2.Service(
             f"{name}-service",
             name=args.get("service", name),
             location=args["location"],
-            # Reached by name from anywhere, answered only for callers with the invoker's role.
-            ingress="INGRESS_TRAFFIC_ALL",
-            deletion_protection=args.get("protect", True),
+            # From wherever it is reached, only callers with the invoker's role are answered.
+            ingress="INGRESS_TRAFFIC_ALL" if args.get("internet") else "INGRESS_TRAFFIC_INTERNAL_ONLY",
+            deletion_protection=protect,
             labels=dict(args.get("labels", {})),
             template=_template(args),
             traffics=_traffic(args.get("traffic", {})),
-            opts=pulumi.ResourceOptions(parent=self, ignore_changes=pins.SERVICE_DRIFT),
+            opts=pulumi.ResourceOptions(parent=self, protect=protect, ignore_changes=pins.SERVICE_DRIFT),
         )
         for caller in args.get("callers", ()):
             gcp.cloudrunv2.ServiceIamMember(

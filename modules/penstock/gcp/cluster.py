@@ -1,7 +1,7 @@
 """A private GKE cluster: the control plane is reached by name with Google's own sign-in, nodes not at all."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import pulumi
@@ -31,7 +31,9 @@ class ClusterArgs(TypedDict):
     labels: NotRequired[Mapping[str, str]]
     """Labels of all that it makes."""
     protect: NotRequired[bool]
-    """Whether Google refuses to delete it. Default: true."""
+    """Whether Google refuses to delete it, and Pulumi to replace it. Default: true."""
+    approved: NotRequired[Collection[str]]
+    """Names of its resources that a deployment may replace although they are protected. Default: none."""
 
 
 class Cluster(pulumi.ComponentResource):
@@ -47,6 +49,10 @@ class Cluster(pulumi.ComponentResource):
     def __init__(self, name: str, args: ClusterArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("penstock:gcp:Cluster", name, None, opts)
         labels = dict(args.get("labels", {}))
+        protect, system = (
+            pins.kept(each, args.get("protect", True), args.get("approved", ()))
+            for each in (f"{name}-gke", f"{name}-system")
+        )
         cluster = gcp.container.Cluster(
             f"{name}-gke",
             **_security(args["project"]),
@@ -62,8 +68,8 @@ class Cluster(pulumi.ComponentResource):
             remove_default_node_pool=True,
             initial_node_count=1,
             resource_labels=labels,
-            deletion_protection=args.get("protect", True),
-            opts=pulumi.ResourceOptions(parent=self, ignore_changes=pins.CLUSTER_DRIFT),
+            deletion_protection=protect,
+            opts=pulumi.ResourceOptions(parent=self, protect=protect, ignore_changes=pins.CLUSTER_DRIFT),
         )
         gcp.container.NodePool(
             f"{name}-system",
@@ -74,7 +80,7 @@ class Cluster(pulumi.ComponentResource):
             management={"auto_repair": True, "auto_upgrade": True},
             network_config={"enable_private_nodes": True},
             node_config=node_config("e2-standard-2", args["node_service_account"], labels),
-            opts=pulumi.ResourceOptions(parent=self, ignore_changes=pins.POOL_DRIFT),
+            opts=pulumi.ResourceOptions(parent=self, protect=system, ignore_changes=pins.POOL_DRIFT),
         )
         self.name = cluster.name
         self.endpoint = cluster.control_plane_endpoints_config.apply(_dns_name)

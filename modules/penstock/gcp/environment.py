@@ -86,6 +86,8 @@ class Environment(_Strict):
     max_replicas: Annotated[int, Field(ge=1, le=1000)] = 4
     callers: tuple[Principal, ...] = ()
     """Who may call the endpoint; it is never open to everybody."""
+    internet: bool = False
+    """Whether callers may be outside the project's networks; they are asked who they are all the same."""
     budget: Budget | None = None
     study_database: bool = False
     """A PostgreSQL for studies with many trial processes."""
@@ -95,7 +97,7 @@ class Environment(_Strict):
     ) = None
     """One's own key for the artifact store."""
     protect: bool = False
-    """Whether what holds data survives `pulumi destroy`."""
+    """Whether what holds data or serves survives `pulumi destroy`, and is replaced with a named approval only."""
     approve_replacement: tuple[str, ...] = ()
     """Names of resources that a deployment may replace although they hold data or serve."""
     model: Digest | None = None
@@ -105,6 +107,8 @@ class Environment(_Strict):
 
     run_hours: Annotated[float, Field(gt=0, le=10_000)] = 1.0
     """How long a run is expected to take with all its machines: what `usd_per_run` is counted with."""
+    usd_per_hour_at_most: Annotated[float, Field(gt=0)] | None = None
+    """What the environment may cost an hour at its peak: the policy pack refuses more."""
     prices: dict[str, Annotated[float, Field(ge=0)]] = {}
     """One's own prices in US dollars, by the names in `prices.csv`."""
 

@@ -61,6 +61,7 @@ class Gke:
                 "node_service_account": emails["nodes"],
                 "labels": labels,
                 "protect": env.protect,
+                "approved": env.approve_replacement,
             },
             opts,
         )
@@ -70,6 +71,8 @@ class Gke:
             "zones": list(env.places),
             "node_service_account": emails["nodes"],
             "labels": labels,
+            "protect": env.protect,
+            "approved": env.approve_replacement,
         }
         ladders = self._ladders(opts)
         # A job that a killed run has made already is gone on with.

@@ -1,6 +1,6 @@
 """What Google computes or changes behind a program's back, and what must not be replaced unasked. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 CLUSTER_DRIFT = ["initialNodeCount", "minMasterVersion", "nodeVersion", "nodeConfig", "nodePools", "clusterIpv4Cidr"]
 """Of a cluster: the default pool that is removed at once, versions that the channel raises, a range that GKE picks."""
@@ -32,7 +32,12 @@ KEPT = {
 """What holds data or serves: it is replaced with a named approval only."""
 
 
-def refused(plan: Mapping[str, str], approved: tuple[str, ...]) -> list[str]:
+def kept(name: str, protect: bool, approved: Collection[str]) -> bool:
+    """Whether the engine is to refuse to replace or delete a resource that holds data or serves."""
+    return protect and name not in approved
+
+
+def refused(plan: Mapping[str, str], approved: Collection[str]) -> list[str]:
     """Why a plan must not be carried out; `plan` is the operation by `type name`, as a preview tells it."""
     found: list[str] = []
     for each, operation in sorted(plan.items()):

@@ -72,6 +72,7 @@ class GcpPlatform:
                 "encryption_key": env.encryption_key,
                 "labels": self._labels,
                 "protect": env.protect,
+                "approved": env.approve_replacement,
             },
             opts,
         )
@@ -131,6 +132,8 @@ class GcpPlatform:
                 "probe": service.probe,
                 "labels": self._labels,
                 "protect": env.protect,
+                "approved": env.approve_replacement,
+                "internet": env.internet,
             },
             opts,
         ).url
@@ -168,7 +171,8 @@ class GcpPlatform:
             )
         if env.study_database:
             database: Any = {"region": env.region, "network": network.network, "user": emails["trainer"]}
-            StudyDatabase(own, StudyDatabaseArgs(**database, labels=self._labels, protect=env.protect), opts)
+            guard: Any = {"protect": env.protect, "approved": env.approve_replacement}
+            StudyDatabase(own, StudyDatabaseArgs(**database, labels=self._labels, **guard), opts)
         if env.notebook:
             account = emails["notebook"]
             Notebook(own, NotebookArgs(**place, zone=env.places[0], service_account_email=account), opts)

@@ -1,6 +1,6 @@
 """Machines for training, from zero: ordinary, GPU or TPU, in the order in which they are tried."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import pulumi
@@ -31,6 +31,10 @@ class PoolArgs(TypedDict):
     """Labels of its machines."""
     compute_class: NotRequired[str]
     """The fallback ladder that the pool is a rung of: only pods that ask for it are placed here."""
+    protect: NotRequired[bool]
+    """Whether Pulumi refuses to replace it. Default: false: a pool holds no data."""
+    approved: NotRequired[Collection[str]]
+    """Names of its resources that a deployment may replace although they are protected. Default: none."""
 
 
 class MachinePool(pulumi.ComponentResource):
@@ -101,7 +105,11 @@ def _pool(
         management={"auto_repair": not flexible, "auto_upgrade": True},
         network_config={"enable_private_nodes": True},
         node_config=config,
-        opts=pulumi.ResourceOptions(parent=parent, ignore_changes=pins.POOL_DRIFT),
+        opts=pulumi.ResourceOptions(
+            parent=parent,
+            protect=pins.kept(f"{name}-pool", args.get("protect", False), args.get("approved", ())),
+            ignore_changes=pins.POOL_DRIFT,
+        ),
         **further,
     )
 

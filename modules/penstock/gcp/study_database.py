@@ -1,6 +1,6 @@
 """A PostgreSQL for studies that many processes share; no public address, no password."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import pulumi
 import pulumi_gcp as gcp
@@ -23,7 +23,9 @@ class StudyDatabaseArgs(TypedDict):
     labels: NotRequired[Mapping[str, str]]
     """Labels of the instance."""
     protect: NotRequired[bool]
-    """Whether it refuses to be deleted. Default: true."""
+    """Whether it refuses to be deleted or replaced. Default: true."""
+    approved: NotRequired[Collection[str]]
+    """Names of its resources that a deployment may replace although they are protected. Default: none."""
 
 
 class StudyDatabase(pulumi.ComponentResource):
@@ -34,7 +36,8 @@ class StudyDatabase(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: StudyDatabaseArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("penstock:gcp:StudyDatabase", name, None, opts)
-        child, protect = pulumi.ResourceOptions(parent=self), args.get("protect", True)
+        child = pulumi.ResourceOptions(parent=self)
+        protect = pins.kept(f"{name}-instance", args.get("protect", True), args.get("approved", ()))
         addresses = compute.GlobalAddress(
             f"{name}-addresses",
             child,
@@ -58,9 +61,11 @@ class StudyDatabase(pulumi.ComponentResource):
             region=args["region"],
             database_version="POSTGRES_17",
             deletion_protection=protect,
-            settings=_settings(args),
+            settings=_settings(args, protect),
             # The peering is how Google puts the instance into the network; no output says so.
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[peering], ignore_changes=pins.DATABASE_DRIFT),
+            opts=pulumi.ResourceOptions(
+                parent=self, depends_on=[peering], protect=protect, ignore_changes=pins.DATABASE_DRIFT
+            ),
         )
         database = gcp.sql.Database(f"{name}-studies", name="studies", instance=instance.name, opts=child)
         user = gcp.sql.User(
@@ -76,7 +81,7 @@ class StudyDatabase(pulumi.ComponentResource):
         self.register_outputs({"url": self.url})
 
 
-def _settings(args: StudyDatabaseArgs) -> "gcp.sql.DatabaseInstanceSettingsArgsDict":
+def _settings(args: StudyDatabaseArgs, protect: bool) -> "gcp.sql.DatabaseInstanceSettingsArgsDict":
     return {
         "tier": args.get("tier", "db-f1-micro"),
         "edition": "ENTERPRISE",
@@ -90,5 +95,5 @@ def _settings(args: StudyDatabaseArgs) -> "gcp.sql.DatabaseInstanceSettingsArgsD
         "backup_configuration": {"enabled": True, "point_in_time_recovery_enabled": True},
         "database_flags": [{"name": "cloudsql.iam_authentication", "value": "on"}],
         "user_labels": dict(args.get("labels", {})),
-        "deletion_protection_enabled": args.get("protect", True),
+        "deletion_protection_enabled": protect,
     }

@@ -243,4 +243,5 @@ class KubernetesPlatform:
 def _metadata(made: Any, field: str) -> pulumi.Output[str]:
     """A field of the metadata that the cluster gave an object."""
     metadata: pulumi.Output[dict[str, str]] = made.metadata
-    return metadata.apply(lambda known: known[field])
+    # A preview need not know what the cluster itself gives it.
+    return metadata.apply(lambda known: known.get(field, ""))

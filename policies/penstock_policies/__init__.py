@@ -1,0 +1,1 @@
+"""Rules about resources, one small file a concern; each finding says what was found and what to do."""

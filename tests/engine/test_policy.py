@@ -1,0 +1,37 @@
+"""The local stack judged by the policy pack, and the tools that a pull request and the night call."""
+
+import subprocess
+
+
+def tool(served, *command, expected=0):
+    done = subprocess.run(
+        [".venv/bin/python", *command],
+        cwd=served.root,
+        env=served.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == expected, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def test_the_local_stack_breaks_no_rule_and_a_pull_request_gets_its_price(served, tmp_path):
+    served.run("up")
+    told = tool(served, "tools/plan.py", "local", "--comment", str(tmp_path / "comment.md"))
+    assert "✅ penstock@" in told
+    text = (tmp_path / "comment.md").read_text()
+    assert text.startswith("### `local`: nothing changes\n")
+    assert "Price: runs on this machine; nothing is rented." in text
+
+
+def test_a_plan_that_fails_is_refused_with_what_was_wrong(served, tmp_path):
+    served.configure(port=80)
+    told = tool(served, "tools/plan.py", "local", expected=1)
+    assert "error: setting 'port' is 80" in told or "setting 'port' is '80'" in told
+    served.configure()
+
+
+def test_what_is_as_it_was_deployed_has_not_drifted(served):
+    served.run("up")
+    assert "local: nothing has drifted" in tool(served, "tools/drift.py", "local")

@@ -1,0 +1,176 @@
+"""What pull requests, promotions and nights are told, from what the real engine tells."""
+
+import json
+import re
+import shlex
+import shutil
+
+import drift
+import events
+import plan
+import promote
+import pytest
+import settings_check
+from common import ToolError
+from settings import SettingsError
+
+STORE = """
+    import os, pulumi
+    from penstock import gcp
+
+    gcp.ArtifactStore("store", {
+        "bucket": "acme-store", "location": os.environ.get("PLACE", "us-central1"), "protect": False,
+        "readers": {"server": "a@acme.iam.gserviceaccount.com"},
+        "labels": {"environment": "dev", "owner": os.environ.get("OWNER", "me"), "model": "flights", "run": "shared"}})
+    pulumi.export("estimated_cost", {
+        "usd_per_hour_idle": [0.1, 0.2], "usd_per_month_idle": [73, 146], "usd_per_hour_peak": [1, 1234.5],
+        "usd_per_run": [0, 2], "rows": ["NAT gateway: 1 idle"], "without_a_price": ["nvidia-b200"],
+        "note": "list prices"})
+"""
+BUCKET = "gcp:storage/bucket:Bucket store-bucket"
+
+
+@pytest.fixture(scope="module")
+def trial(make_stack, tmp_path_factory):
+    made = make_stack(tmp_path_factory.mktemp("gitops"), STORE)
+    made.up()
+    return made
+
+
+def told(trial, *arguments, expected=0, **environment):
+    """What the engine tells of a command."""
+    log = trial.folder / "events.jsonl"
+    log.unlink(missing_ok=True)
+    around = {"PULUMI_DEBUG_COMMANDS": "true", **environment}
+    trial.run(*arguments, "--stack", "dev", "--event-log", str(log), expected=expected, **around)
+    return events.load(log)
+
+
+def test_a_pull_request_is_told_the_price_and_what_would_change(trial, policed):
+    found = told(trial, "preview", *policed, OWNER="you")
+    assert found.operations == {BUCKET: "update"}
+    assert plan.reasons(0, found, ()) == []
+    text = plan.comment("dev", found, [])
+    assert text.startswith("### `dev`: 1 to update\n")
+    assert "| an hour at the peak | 1.00 to 1,234.50 |" in text
+    assert "Not counted, as no price is recorded: nvidia-b200." in text
+    assert f"- update `{BUCKET}`: labels" in text
+    assert "must not be deployed" not in text
+
+
+def test_a_replacement_is_refused_in_the_comment_until_it_is_named(trial):
+    found = told(trial, "preview", PLACE="europe-west4")
+    (reason,) = plan.reasons(0, found, ())
+    assert "the plan replaces the bucket store-bucket" in reason
+    assert plan.reasons(0, found, ("store-bucket",)) == []
+    text = plan.comment("dev", found, [reason])
+    assert "**It must not be deployed:**" in text
+    assert f"- replace `{BUCKET}`: location" in text
+
+
+def test_a_broken_rule_is_told_by_its_name(trial, policed):
+    trial.run("config", "set", "penstock:gcp", json.dumps({"protect": True}), "--stack", "dev")
+    found = told(trial, "preview", *policed, expected=1)
+    trial.run("config", "rm", "penstock:gcp", "--stack", "dev")
+    reasons = plan.reasons(255, found, ())
+    assert [reason.partition(":")[0] for reason in reasons] == ["protected-data", "replacement-approval"]
+
+
+def test_a_program_of_others_has_the_ceiling_that_the_document_shows(trial, policed):
+    page = (settings_check.PROJECT / "docs/policy.md").read_text()
+    (text,) = re.findall(r"^```json\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL)
+    ceiling = trial.folder / "ceiling.json"
+    ceiling.write_text(text)
+    found = told(trial, "preview", *policed, "--policy-pack-config", str(ceiling), expected=1)
+    assert [finding.partition(":")[0] for finding in found.findings] == ["price-ceiling"] * 2
+    assert "costs up to 1234.5 USD an hour at its peak, the ceiling is 5" in "".join(found.findings)
+
+
+def test_every_command_of_the_document_is_there():
+    page = (settings_check.PROJECT / "docs/policy.md").read_text()
+    lines = [line for block in re.findall(r"^```sh\n(.*?)^```", page, re.M | re.S) for line in block.splitlines()]
+    makefile = (settings_check.PROJECT / "Makefile").read_text()
+    assert lines
+    for line in lines:
+        words = shlex.split(line, comments=True)
+        if words[0] == "make":
+            assert f"\n{words[1]}: " in makefile
+            continue
+        assert words[:2] in (["pulumi", "preview"], ["pulumi", "up"], ["pulumi", "config"]), line
+        if "--policy-pack" in words:
+            assert (settings_check.PROJECT / words[words.index("--policy-pack") + 1] / "PulumiPolicy.yaml").exists()
+        else:
+            assert re.match(r"gcp\.approve_replacement\[0\]", words[words.index("--path") + 1])
+
+
+def test_a_program_that_fails_is_refused_with_its_error():
+    lines = ['{"diagnosticEvent": {"severity": "error", "message": "no such setting\\n"}}']
+    assert plan.reasons(1, events.read(lines), ()) == ["no such setting"]
+    assert plan.reasons(1, events.Events(), ()) == ["the preview failed with exit code 1"]
+
+
+def test_what_was_changed_or_is_gone_is_told_by_night_and_the_state_stays(trial):
+    assert told(trial, "refresh", "--preview-only").operations == {}
+    before = trial.state()
+    with trial.cloud.resources() as resources:
+        (bucket,) = (each for each in resources.values() if each["type"].endswith(":Bucket"))
+        bucket["outputs"]["labels"] = bucket["inputs"]["labels"] = {"owner": "somebody else"}
+        (grant,) = (id_ for id_, each in resources.items() if "IAMMember" in each["type"])
+        taken = resources.pop(grant)
+    found = told(trial, "refresh", "--preview-only")
+    text = drift.issue("dev", found)
+    assert f"- `{BUCKET}` was changed" in text, text
+    assert "BucketIAMMember store-server` is gone" in text
+    assert trial.state() == before
+    with trial.cloud.resources() as resources:
+        resources[grant] = taken
+
+
+NEW = "sha256:" + "b" * 64
+
+
+@pytest.fixture
+def stacks(tmp_path, monkeypatch):
+    """Copies of the stacks' files, with another server image in dev's."""
+    for name in ("dev", "staging", "prod"):
+        shutil.copy(settings_check.config_file(name), tmp_path)
+    monkeypatch.setattr(settings_check, "config_file", lambda stack: tmp_path / f"Pulumi.{stack}.yaml")
+    dev = tmp_path / "Pulumi.dev.yaml"
+    head, _, tail = dev.read_text().partition("serving@sha256:")
+    dev.write_text(f"{head}serving@{NEW}{tail[64:]}")
+    return tmp_path
+
+
+def test_a_promotion_moves_digests_and_nothing_else(stacks):
+    before = (stacks / "Pulumi.staging.yaml").read_text()
+    message = promote.promote("dev", "staging", None)
+    assert message.splitlines() == ["Promote dev to staging", "", f"server_image: {NEW}"]
+    after = (stacks / "Pulumi.staging.yaml").read_text()
+    changed = [(a, b) for a, b in zip(before.splitlines(), after.splitlines(), strict=True) if a != b]
+    assert len(changed) == 1
+    assert changed[0][1].strip().endswith(f"serving@{NEW}")
+    assert promote.promote("dev", "staging", None) == "", "a second time there is nothing to move"
+
+
+def test_prod_gets_the_images_and_the_model_of_staging(stacks):
+    promote.promote("dev", "staging", None)
+    message = promote.promote("staging", "prod", "sha256:" + "c" * 64)
+    assert "model: sha256:cccc" in message
+    settings = settings_check.check("prod").gcp
+    assert settings is not None
+    assert settings.model == "sha256:" + "c" * 64
+    assert settings.server_image.endswith(NEW)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("staging", "prod", "latest"), "'latest' is no digest"),
+        (("dev", "staging", "sha256:" + "c" * 64), "the target names no model"),
+        (("dev", "qa", None), "there is no "),
+    ],
+)
+def test_what_cannot_be_promoted_is_told(stacks, arguments, told):
+    with pytest.raises((ToolError, SettingsError)) as caught:
+        promote.promote(*arguments)
+    assert told in str(caught.value)

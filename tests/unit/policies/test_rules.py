@@ -1,0 +1,189 @@
+"""Every rule passes what the modules make and finds each thing that it is for."""
+
+import pytest
+
+from penstock_policies import accounts, encryption, exposure, images, labels, pack, permissions, pods, protection
+from penstock_policies.resource import UNKNOWN
+from tests.unit.policies._resources import GOOD, NOTHING
+
+BUCKET, CLUSTER, POOL = (
+    "gcp:storage/bucket:Bucket",
+    "gcp:container/cluster:Cluster",
+    "gcp:container/nodePool:NodePool",
+)
+DATABASE, RUN, NOTEBOOK = (
+    "gcp:sql/databaseInstance:DatabaseInstance",
+    "gcp:cloudrunv2/service:Service",
+    "gcp:workbench/instance:Instance",
+)
+MACHINE, FIREWALL = "gcp:compute/instance:Instance", "gcp:compute/firewall:Firewall"
+GRANT, PROJECT, ACTING = (
+    "gcp:storage/bucketIAMMember:BucketIAMMember",
+    "gcp:projects/iAMMember:IAMMember",
+    "gcp:serviceaccount/iAMMember:IAMMember",
+)
+POD, DEPLOYMENT, CRON, JOB_SET = (
+    "kubernetes:core/v1:Pod",
+    "kubernetes:apps/v1:Deployment",
+    "kubernetes:batch/v1:CronJob",
+    "kubernetes:jobset.x-k8s.io/v1alpha2:JobSet",
+)
+SERVICE, ROLE, BINDING = (
+    "kubernetes:core/v1:Service",
+    "kubernetes:rbac.authorization.k8s.io/v1:Role",
+    "kubernetes:rbac.authorization.k8s.io/v1:RoleBinding",
+)
+IN_JOB_SET = "spec.replicatedJobs.0.template.spec.template."
+MAIN = "spec.containers.0."
+CASES = {
+    images.RULE: [
+        (RUN, "template.containers.0.image", "registry.example.com/server:latest", "'registry.example.com/server:lat"),
+        (DEPLOYMENT, "spec.template.spec.containers.0.image", "nginx", "name it by digest"),
+        (CRON, "spec.jobTemplate.spec.template.spec.containers.0.image", "nginx:1", "'nginx:1'"),
+        (JOB_SET, IN_JOB_SET + "spec.containers.0.image", "trainer@sha256:abc", "'trainer@sha256:abc'"),
+        (POD, "spec.initContainers", [{"image": "busybox"}], "'busybox'"),
+        (POD, MAIN + "args", ["--sdk_container_image=beam:2"], "'beam:2'"),
+    ],
+    exposure.RULE: [
+        (BUCKET, "publicAccessPrevention", "inherited", "may be opened to everybody"),
+        (BUCKET, "uniformBucketLevelAccess", NOTHING, "access lists by object"),
+        (GRANT, "member", "allUsers", "is granted to allUsers"),
+        (RUN, "members", ["user:a@b.example", "allAuthenticatedUsers"], "is granted to allAuthenticatedUsers"),
+        (RUN, "ingress", "INGRESS_TRAFFIC_ALL", "`gcp.internet: true`"),
+        (RUN, "ingress", NOTHING, "is reached from the internet"),
+        (RUN, "invokerIamDisabled", True, "answers whoever calls"),
+        (FIREWALL, "sourceRanges", ["10.0.0.0/8", "0.0.0.0/0"], "lets the whole internet in"),
+        (FIREWALL, "sourceTags", NOTHING, "lets the whole internet in"),
+        (CLUSTER, "privateClusterConfig.enablePrivateNodes", False, "nodes with public addresses"),
+        (CLUSTER, "controlPlaneEndpointsConfig", NOTHING, "control plane that every address reaches"),
+        (POOL, "networkConfig", NOTHING, "nodes with public addresses"),
+        (MACHINE, "networkInterfaces.0.accessConfigs", [{"natIp": ""}], "has a public address"),
+        (NOTEBOOK, "gceSetup.disablePublicIp", False, "has a public address"),
+        (DATABASE, "settings.ipConfiguration.ipv4Enabled", True, "has a public address"),
+        (
+            DATABASE,
+            "settings.ipConfiguration.authorizedNetworks",
+            [{"value": "0.0.0.0/0"}],
+            "lets every address connect",
+        ),
+        (SERVICE, "spec.type", "LoadBalancer", "load balancer on the internet"),
+        (SERVICE, "spec.type", "NodePort", "opens a port of every node"),
+        (SERVICE, "spec.externalIPs", ["198.51.100.1"], "not its own"),
+        ("kubernetes:networking.k8s.io/v1:Ingress", "spec.ingressClassName", "nginx", "way in from the internet"),
+        (
+            "kubernetes:networking.k8s.io/v1:NetworkPolicy",
+            "spec.ingress.0.from",
+            [{"ipBlock": {"cidr": "0.0.0.0/0"}}],
+            "lets every address in",
+        ),
+        ("pulumi-python:dynamic/penstock:LocalService", "host", "0.0.0.0", "listens on 0.0.0.0"),
+    ],
+    permissions.RULE: [
+        (PROJECT, "role", "roles/owner", "grants roles/owner"),
+        (PROJECT, "role", "roles/editor", "grants roles/editor"),
+        (GRANT, "role", "roles/storage.admin", "does not rule it"),
+        (PROJECT, "role", "roles/storage.objectAdmin", "does not rule it"),
+        (PROJECT, "role", "roles/iam.serviceAccountTokenCreator", "on all accounts"),
+        (ACTING, "member", "principalSet://iam.example/projects/1/pools/github/*", "all that a pool knows"),
+        ("gcp:projects/iAMBinding:IAMBinding", "role", "roles/dataflow.worker", "takes the rights of all others"),
+        ("gcp:projects/iAMCustomRole:IAMCustomRole", "permissions", ["storage.*"], "wildcard"),
+        ("gcp:serviceaccount/key:Key", "serviceAccountId", "trainer", "is a key"),
+        (ROLE, "rules.0.verbs", ["*"], "a wildcard among its verbs"),
+        (ROLE, "rules.0.resources", ["*"], "a wildcard among its resources"),
+        (ROLE, "rules.0.verbs", ["get", "escalate"], "may escalate"),
+        (BINDING, "roleRef.name", "cluster-admin", "binds cluster-admin"),
+        (BINDING, "subjects.0.name", "system:authenticated", "which is everybody"),
+    ],
+    accounts.RULE: [
+        (POOL, "nodeConfig.serviceAccount", NOTHING, "Google's default account"),
+        (POOL, "nodeConfig.serviceAccount", "1-compute@developer.gserviceaccount.com", "1-compute@developer"),
+        (CLUSTER, "removeDefaultNodePool", False, "Google's default account"),
+        (RUN, "template.serviceAccount", NOTHING, "Google's default account"),
+        (NOTEBOOK, "gceSetup.serviceAccounts", [], "Google's default account"),
+        (MACHINE, "serviceAccount.email", "default", "runs as default"),
+        (DEPLOYMENT, "spec.template.spec.serviceAccountName", "default", "the namespace's default account"),
+        (JOB_SET, IN_JOB_SET + "spec.serviceAccountName", NOTHING, "role chief: runs as the namespace's default"),
+        (ACTING, "member", "serviceAccount:acme.svc.id.goog[penstock/default]", "the account of every pod"),
+    ],
+    labels.RULE: [
+        (BUCKET, "labels.owner", NOTHING, "lacks the label owner in labels"),
+        (CLUSTER, "resourceLabels", NOTHING, "lacks the labels environment, run, owner, model"),
+        (POOL, "nodeConfig.resourceLabels.run", NOTHING, "lacks the label run in nodeConfig.resourceLabels"),
+        (DATABASE, "settings.userLabels.model", "", "lacks the label model"),
+        (RUN, "labels.environment", NOTHING, "lacks the label environment"),
+        (DEPLOYMENT, "spec.template.metadata", NOTHING, "lacks the labels app.kubernetes.io/name"),
+        (JOB_SET, IN_JOB_SET + "metadata.labels", {"app.kubernetes.io/name": "x"}, "app.kubernetes.io/instance"),
+    ],
+    encryption.RULE: [
+        (DATABASE, "settings.ipConfiguration.sslMode", "ALLOW_UNENCRYPTED_AND_ENCRYPTED", "in plain text"),
+        (POOL, "nodeConfig.shieldedInstanceConfig", NOTHING, "boot what nobody signed"),
+        (POOL, "nodeConfig.kubeletConfig", NOTHING, "answer in plain text"),
+        ("gcp:compute/targetHttpProxy:TargetHttpProxy", "urlMap", "m", "speaks plain HTTP"),
+        (POD, MAIN + "env", [{"name": "PGPASSWORD", "value": "hunter2"}], "the secret PGPASSWORD in plain text"),
+    ],
+    pods.RULE: [
+        ("kubernetes:core/v1:Namespace", "metadata.labels", {}, "enforce=restricted"),
+        (POD, "spec.hostNetwork", True, "hostNetwork shares the node"),
+        (POD, "spec.hostPID", True, "hostPID shares the node"),
+        (POD, "spec.volumes", [{"name": "host", "hostPath": {"path": "/"}}], "volume host is a hostPath"),
+        (POD, "spec.automountServiceAccountToken", NOTHING, "gets a token"),
+        (POD, "spec.securityContext.runAsNonRoot", False, "may run as root"),
+        (POD, "spec.securityContext.runAsUser", 0, "may run as root"),
+        (POD, "spec.securityContext.seccompProfile", {"type": "Unconfined"}, "all system calls"),
+        (POD, "spec.securityContext.sysctls", [{"name": "a"}], "sets sysctls"),
+        (POD, MAIN + "securityContext.privileged", True, "is privileged"),
+        (POD, MAIN + "securityContext.allowPrivilegeEscalation", NOTHING, "may gain privileges"),
+        (POD, MAIN + "securityContext.readOnlyRootFilesystem", NOTHING, "writes to its own image"),
+        (POD, MAIN + "securityContext.capabilities.drop", ["NET_RAW"], "keeps capabilities"),
+        (POD, MAIN + "securityContext.capabilities.add", ["SYS_ADMIN"], "adds capabilities SYS_ADMIN"),
+        (POD, MAIN + "securityContext.procMount", "Unmasked", "unmasks /proc"),
+        (POD, MAIN + "ports.0.hostPort", 80, "takes a port of the node"),
+        (POD, MAIN + "resources.limits", NOTHING, "has no limits of cpu and memory"),
+        (POD, MAIN + "resources.requests.cpu", NOTHING, "has no requests of cpu"),
+        (JOB_SET, IN_JOB_SET + "spec.containers.0.securityContext.privileged", True, "role chief, container main: is"),
+        (CRON, "spec.jobTemplate.spec.template.spec.hostIPC", True, "hostIPC"),
+    ],
+}
+EACH = [
+    pytest.param(rule, *case, id=f"{rule.name}-{n}") for rule, cases in CASES.items() for n, case in enumerate(cases)
+]
+
+
+@pytest.mark.parametrize("type_", GOOD)
+@pytest.mark.parametrize("rule", pack.RULES, ids=lambda rule: rule.name)
+def test_what_the_modules_make_passes(rule, type_, resource):
+    assert list(rule.findings(resource(type_, protect=True))) == []
+
+
+@pytest.mark.parametrize(("rule", "type_", "path", "value", "told"), EACH)
+def test_what_breaks_a_rule_is_found_by_it_and_told_with_what_to_do(rule, type_, path, value, told, resource):
+    found = list(rule.findings(resource(type_, path, value)))
+    assert len(found) == 1, found
+    assert told in found[0]
+    assert ":" in found[0], "what was found, and what to do"
+
+
+@pytest.mark.parametrize(
+    ("rule", "type_", "path"),
+    [case.values[:3] for case in EACH if isinstance(case.values[3], str | bool) and case.values[1] in GOOD],
+)
+def test_a_value_that_only_the_deployment_tells_is_no_finding_yet(rule, type_, path, resource):
+    assert list(rule.findings(resource(type_, path, UNKNOWN))) == []
+
+
+def test_every_rule_has_cases_that_it_refuses():
+    assert {*CASES, protection.APPROVAL, protection.DATA} == set(pack.RULES)
+
+
+def test_an_endpoint_on_the_internet_takes_the_setting_that_says_so(resource):
+    (rule,) = (rule for rule in pack.RULES if rule.name == "no-public-exposure")
+    open_ = resource(RUN, "ingress", "INGRESS_TRAFFIC_ALL", internet=True)
+    assert list(rule.findings(open_)) == []
+
+
+def test_a_stack_with_a_key_of_its_own_encrypts_its_bucket_with_it(resource):
+    key = "projects/p/locations/l/keyRings/r/cryptoKeys/k"
+    (told,) = encryption.RULE.findings(resource(BUCKET, encryption_key=key))
+    assert key in told
+    keyed = resource(BUCKET, "encryption", {"defaultKmsKeyName": key}, encryption_key=key)
+    assert list(encryption.RULE.findings(keyed)) == []
