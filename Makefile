@@ -15,9 +15,11 @@ up: runtime  ## raw data to a served model; STACK=local by default
 down: runtime  ## end and remove all that `make up` made, but for what the stack's `keep` names
 	@.venv/bin/python tools/stack.py down $(STACK)
 
-plan: runtime  ## what `up` would do and cost, judged by the policy pack; STACK=local by default
-	@tools/python tools/environments.py policies
-	@.venv/bin/python tools/plan.py $(STACK)
+plan: runtime policies-ready  ## what `up` would do and cost, judged by the policy pack; STACK=local by default
+	@.venv/bin/python tools/plan.py $(STACK) $(if $(COMMENT),--comment $(COMMENT))
+
+drift: runtime  ## whether what is deployed is still what was deployed
+	@.venv/bin/python tools/drift.py $(STACK) $(if $(ISSUE),--issue $(ISSUE))
 
 env: runtime  ## the exports with which `pulumi up -s local` works by hand: eval "$$(make -s env)"
 	@.venv/bin/python tools/stack.py env $(STACK)
@@ -58,7 +60,10 @@ bench-%:
 cluster-tools:
 	@tools/python tools/environments.py test
 
+policies-ready:
+	@tools/python tools/environments.py policies
+
 runtime:
 	@tools/python tools/environments.py runtime
 
-.PHONY: help up down plan env test test-browser cluster-up cluster-down test-cluster lock bench cluster-tools runtime
+.PHONY: help up down plan drift env test test-browser cluster-up cluster-down test-cluster lock bench cluster-tools policies-ready runtime

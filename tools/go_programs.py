@@ -1,4 +1,5 @@
-"""Programs of others, built from Go modules once for this user and kept: Beam's Prism, an emulator of Cloud Storage.
+"""Programs of others, built from Go modules once for this user and kept: Beam's Prism, an emulator of Cloud Storage, a
+linter of workflows.
 
 tools/python tools/go_programs.py prism      prints where it is
 """
@@ -11,6 +12,7 @@ from common import PROJECT, ToolError, say
 
 PROGRAMS = {
     "prism": (PROJECT / "tools" / "beam", "github.com/apache/beam/sdks/v2/go/cmd/prism"),
+    "actionlint": (PROJECT / "tools" / "actionlint", "github.com/rhysd/actionlint/cmd/actionlint"),
     "fake-gcs-server": (PROJECT / "tools" / "storage", "github.com/fsouza/fake-gcs-server"),
 }
 
@@ -20,7 +22,7 @@ def program(name: str) -> Path:
     module, package = PROGRAMS[name]
 
     def make(folder: Path) -> None:
-        say(f"building {name} from source, once for this user: 2 to 5 minutes")
+        say(f"building {name} from source, once for this user: up to 5 minutes")
         go_build.build(module, package, folder / name)
 
     return go_build.cached(name, [module / "go.mod", module / "go.sum"], make) / name
