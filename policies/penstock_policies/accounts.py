@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from penstock_policies.images import WORKSPACES
 from penstock_policies.pods import pods
 from penstock_policies.resource import UNKNOWN, Resource, Rule, at, listed
 
@@ -18,6 +19,8 @@ def _accounts(resource: Resource) -> Iterator[str]:
     for where, spec in pods(resource):
         if spec.get("serviceAccountName") in (None, "", "default"):
             yield f"{where}: runs as the namespace's default account: {ADVICE}"
+    if resource.type in WORKSPACES and resource.at("spec.serviceAccountName") in (None, "", "default"):
+        yield f"runs its workspace as the namespace's default account: {ADVICE}"
     member = resource.at("member")
     if isinstance(member, str) and member.endswith("/default]"):
         yield f"lets {member} act as it, the account of every pod that names none: name another account"

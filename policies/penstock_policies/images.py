@@ -13,6 +13,11 @@ CLOUD_RUN = {
     "gcp:cloudrunv2/job:Job": "template.template.containers",
     "gcp:cloudrunv2/workerPool:WorkerPool": "template.containers",
 }
+WORKSPACES = {
+    "kubernetes:auto.pulumi.com/v1alpha1:Workspace": "spec.image",
+    "kubernetes:pulumi.com/v1:Stack": "spec.workspaceTemplate.spec.image",
+}
+"""Of the Pulumi Kubernetes Operator."""
 OPTION = "--sdk_container_image="
 """By which Beam's options name the image of Dataflow's workers."""
 
@@ -27,6 +32,8 @@ def _images(resource: Resource) -> Iterator[Any]:
     described = [each for _, spec in pods(resource) for each in containers(spec)]
     if resource.type in CLOUD_RUN:
         described += listed(resource.at(CLOUD_RUN[resource.type]))
+    if resource.type in WORKSPACES and resource.at(WORKSPACES[resource.type]) is not None:
+        yield resource.at(WORKSPACES[resource.type])
     for container in described:
         yield at(container, "image")
         words = [*listed(at(container, "args")), *listed(at(container, "command"))]

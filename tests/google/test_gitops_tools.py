@@ -86,8 +86,9 @@ def test_a_program_of_others_has_the_ceiling_that_the_document_shows(trial, poli
     assert "costs up to 1234.5 USD an hour at its peak, the ceiling is 5" in "".join(found.findings)
 
 
-def test_every_command_of_the_document_is_there():
-    page = (settings_check.PROJECT / "docs/policy.md").read_text()
+@pytest.mark.parametrize("name", ["policy", "gitops"])
+def test_every_command_of_a_document_is_there(name):
+    page = (settings_check.PROJECT / f"docs/{name}.md").read_text()
     lines = [line for block in re.findall(r"^```sh\n(.*?)^```", page, re.M | re.S) for line in block.splitlines()]
     makefile = (settings_check.PROJECT / "Makefile").read_text()
     assert lines
@@ -95,6 +96,9 @@ def test_every_command_of_the_document_is_there():
         words = shlex.split(line, comments=True)
         if words[0] == "make":
             assert f"\n{words[1]}: " in makefile
+            continue
+        if words[0].endswith("/python"):
+            assert (settings_check.PROJECT / words[1]).exists()
             continue
         assert words[:2] in (["pulumi", "preview"], ["pulumi", "up"], ["pulumi", "config"]), line
         if "--policy-pack" in words:

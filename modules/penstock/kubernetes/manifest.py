@@ -7,9 +7,9 @@ from typing import Any
 
 import pulumi
 
-MODULES = {"v1": "core.v1", "networking.k8s.io/v1": "networking.v1"}
+MODULES = {"v1": "core.v1", "networking.k8s.io/v1": "networking.v1", "rbac.authorization.k8s.io/v1": "rbac.v1"}
 """Of the SDK, where they are not named as the API is."""
-BUILT_IN = ("v1", "apps/v1", "autoscaling/v2", "batch/v1", "networking.k8s.io/v1", "policy/v1")
+BUILT_IN = ("apps/v1", "autoscaling/v2", "batch/v1", "policy/v1", *MODULES)
 
 
 def resource(name: str, manifest: Mapping[str, Any], opts: pulumi.ResourceOptions) -> Any:

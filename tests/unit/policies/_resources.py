@@ -107,6 +107,9 @@ GOOD = {
     },
     "kubernetes:networking.k8s.io/v1:NetworkPolicy": {"spec": {"ingress": [{"from": [{"podSelector": {}}]}]}},
     "kubernetes:networking.k8s.io/v1:Ingress": {"spec": {"ingressClassName": "gce-internal"}},
+    "kubernetes:pulumi.com/v1:Stack": {
+        "spec": {"serviceAccountName": "dev", "workspaceTemplate": {"spec": {"image": IMAGE}}}
+    },
     "pulumi-python:dynamic/penstock:LocalService": {"host": "127.0.0.1"},
 }
 NOTHING = object()

@@ -33,6 +33,7 @@ SERVICE, ROLE, BINDING = (
     "kubernetes:rbac.authorization.k8s.io/v1:Role",
     "kubernetes:rbac.authorization.k8s.io/v1:RoleBinding",
 )
+OPERATED = "kubernetes:pulumi.com/v1:Stack"
 IN_JOB_SET = "spec.replicatedJobs.0.template.spec.template."
 MAIN = "spec.containers.0."
 CASES = {
@@ -42,6 +43,7 @@ CASES = {
         (CRON, "spec.jobTemplate.spec.template.spec.containers.0.image", "nginx:1", "'nginx:1'"),
         (JOB_SET, IN_JOB_SET + "spec.containers.0.image", "trainer@sha256:abc", "'trainer@sha256:abc'"),
         (POD, "spec.initContainers", [{"image": "busybox"}], "'busybox'"),
+        (OPERATED, "spec.workspaceTemplate.spec.image", "pulumi/pulumi:latest", "'pulumi/pulumi:latest'"),
         (POD, MAIN + "args", ["--sdk_container_image=beam:2"], "'beam:2'"),
     ],
     exposure.RULE: [
@@ -103,6 +105,7 @@ CASES = {
         (MACHINE, "serviceAccount.email", "default", "runs as default"),
         (DEPLOYMENT, "spec.template.spec.serviceAccountName", "default", "the namespace's default account"),
         (JOB_SET, IN_JOB_SET + "spec.serviceAccountName", NOTHING, "role chief: runs as the namespace's default"),
+        (OPERATED, "spec.serviceAccountName", NOTHING, "the namespace's default account"),
         (ACTING, "member", "serviceAccount:acme.svc.id.goog[penstock/default]", "the account of every pod"),
     ],
     labels.RULE: [

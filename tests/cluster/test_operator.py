@@ -1,0 +1,31 @@
+"""What the Pulumi Kubernetes Operator is told, taken by a real API server that has the operator's fields as its own."""
+
+import json
+from pathlib import Path
+
+from penstock.kubernetes import operator
+from penstock.kubernetes.api import Api
+from tests.cluster.conftest import eventually, image
+
+CRDS = json.loads((Path(__file__).resolve().parents[1] / "operator_crds.json").read_text())["items"]
+
+
+def test_stack_program_workspace_and_rights_are_taken(plane, api, namespace):
+    for crd in CRDS:
+        api.request("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", body=crd)
+    fresh = Api(str(plane.kubeconfig))
+    eventually(lambda: fresh.kind(*operator.STACK) and fresh.kind(*operator.WORKSPACE), "the kinds of the operator")
+    args = operator.Operated(
+        "dev", namespace, "acme/penstock/dev", "gs://state", "https://git.example/penstock", image=image("pulumi"),
+        deploys_to=f"{namespace}-made", secrets={"PULUMI_CONFIG_PASSPHRASE": ("passphrase", "text")},
+    )  # fmt: skip
+    small = operator.program("small", namespace, {"resources": {"id": {"type": "random:RandomId"}}})
+    for manifest in [*operator.objects(args).values(), operator.workspace(args), small]:
+        kind = fresh.kind(manifest["apiVersion"], manifest["kind"])
+        assert kind is not None, manifest["kind"]
+        place = kind.collection(manifest["metadata"].get("namespace"))
+        made = fresh.request("POST", place, {"fieldValidation": "Strict"}, manifest)
+        assert made["metadata"]["name"] == manifest["metadata"]["name"]
+    stack = fresh.get(f"/apis/pulumi.com/v1/namespaces/{namespace}/stacks/dev")
+    assert stack is not None
+    assert stack["spec"] == operator.objects(args)["stack"]["spec"], "no field was dropped"

@@ -1,0 +1,45 @@
+"""A stack for the Pulumi Kubernetes Operator, made by another program on the real engine, judged by the policy pack."""
+
+import re
+from pathlib import Path
+
+STACK = """
+    import pulumi
+    from penstock.gitops import OperatedStack
+
+    made = OperatedStack("dev", {
+        "stack": "acme/penstock/dev", "repository": "https://git.example/acme/penstock", "backend": "gs://acme-state",
+        "image": "registry.example.com/pulumi@sha256:" + "a" * 64, "deploys_to": "penstock-dev", "retrain": True,
+        "secrets": {"PULUMI_CONFIG_PASSPHRASE": ("passphrase", "text")},
+        "service_account_email": "deployer@acme.iam.gserviceaccount.com"})
+    pulumi.export("name", made.name)
+"""
+
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs/gitops.md").read_text()
+(DOCUMENTED,) = re.findall(r"^```python\n(.*?)^```", PAGE, flags=re.MULTILINE | re.DOTALL)
+
+
+def test_the_program_of_the_document_makes_its_stack(stack, policed):
+    trial = stack(DOCUMENTED)
+    plan = trial.steps(*policed)
+    assert plan["kubernetes:pulumi.com/v1:Stack dev-stack"] == "create"
+    assert not any("Role " in each for each in plan), "it has no rights in this cluster"
+
+
+def test_an_operated_stack_and_its_rights_are_made_and_break_no_rule(stack, policed):
+    trial = stack(STACK)
+    assert "penstock@" in trial.up(*policed)
+    assert trial.outputs() == {"name": "dev"}
+    made = [each["type"].partition(":")[2] for each in trial.cloud.existing().values()]
+    assert sorted(made) == [
+        "core/v1:Namespace",
+        "core/v1:ServiceAccount",
+        "pulumi.com/v1:Stack",
+        "rbac.authorization.k8s.io/v1:ClusterRole",
+        "rbac.authorization.k8s.io/v1:ClusterRoleBinding",
+        "rbac.authorization.k8s.io/v1:ClusterRoleBinding",
+        "rbac.authorization.k8s.io/v1:Role",
+        "rbac.authorization.k8s.io/v1:RoleBinding",
+    ]
+    assert [id_ for _, _, id_ in trial.cloud.calls("create")][-1].startswith("pulumi.com/v1:Stack:")
