@@ -22,6 +22,7 @@ SIDE_BY_SIDE: tuple[Check, ...] = (
     ("format", INFRASTRUCTURE, ("ruff", "format", "--check", ".")),
     ("unit: trainer", PROJECT / "trainer/.venv/bin", ("pytest", "-q", "tests/unit/trainer")),
     ("google cloud", INFRASTRUCTURE, ("pytest", "-q", "tests/google")),
+    ("reuse", INFRASTRUCTURE, ("pytest", "-q", "tests/reuse")),
     ("contract", PROJECT / "serving/.venv/bin", ("pytest", "-q", "tests/contract")),
     ("unit: serving", PROJECT / "serving/.venv/bin", ("pytest", "-q", "tests/unit/serving")),
     ("unit: policies", PROJECT / "policies/.venv/bin", ("pytest", "-q", "tests/unit/policies")),

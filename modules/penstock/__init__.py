@@ -1,5 +1,6 @@
 """Penstock: Pulumi components that carry a table of raw data to a served TensorFlow model."""
 
+from penstock.arguments import KubernetesPlatformArgs, LocalPlatformArgs, PlatformArgs
 from penstock.endpoint import Endpoint, EndpointArgs
 from penstock.errors import PenstockError, ServiceFailed, StageFailed, StageInterrupted
 from penstock.local import LocalPlatform
@@ -16,13 +17,16 @@ __all__ = [
     "Endpoint",
     "EndpointArgs",
     "Job",
+    "KubernetesPlatformArgs",
     "LocalPlatform",
+    "LocalPlatformArgs",
     "Monitoring",
     "MonitoringArgs",
     "PenstockError",
     "Pipeline",
     "PipelineArgs",
     "Platform",
+    "PlatformArgs",
     "Preprocessing",
     "PreprocessingArgs",
     "Program",

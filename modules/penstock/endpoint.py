@@ -6,6 +6,7 @@ from typing import Any
 import pulumi
 from typing_extensions import NotRequired, TypedDict
 
+from penstock.arguments import PlatformArgs, made, native
 from penstock.monitoring import Monitoring, MonitoringArgs
 from penstock.platform import ArtifactArgs, Platform, Program, Service
 
@@ -13,7 +14,7 @@ from penstock.platform import ArtifactArgs, Platform, Program, Service
 class EndpointArgs(TypedDict):
     """What is served, and where."""
 
-    platform: Platform
+    platform: Platform | pulumi.Input[PlatformArgs]
     """Where it runs."""
     model: ArtifactArgs
     """The sealed model; the server refuses any other."""
@@ -52,6 +53,8 @@ class Endpoint(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: EndpointArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("penstock:index:Endpoint", name, None, opts)
+        args = native(args)
+        platform = made(args["platform"], args["model_name"])
         model, child = args["model"], pulumi.ResourceOptions(parent=self)
         monitoring = Monitoring(f"{name}-monitoring", args.get("monitoring", {}), child)
         command = ["--model", model["path"], "--name", args["model_name"], "--expect-digest", model["digest"]]
@@ -72,6 +75,6 @@ class Endpoint(pulumi.ComponentResource):
             certificate=args.get("certificate"),
             private_key=args.get("private_key"),
         )
-        self.url = args["platform"].service(f"{name}-server", service, child)
+        self.url = platform.service(f"{name}-server", service, child)
         self.model_url = pulumi.Output.concat(self.url, "/v1/models/", args["model_name"])
         self.register_outputs({"url": self.url, "model_url": self.model_url})

@@ -6,6 +6,7 @@ from typing import Any
 import pulumi
 from typing_extensions import NotRequired, TypedDict
 
+from penstock.arguments import PlatformArgs, made, native
 from penstock.endpoint import Endpoint, EndpointArgs
 from penstock.naming import model_name
 from penstock.platform import ArtifactArgs, Platform
@@ -17,7 +18,7 @@ from penstock.tuning import Tuning, TuningArgs
 class PipelineArgs(TypedDict):
     """What is to be carried, and where; what is left out takes the stage's own default."""
 
-    platform: Platform
+    platform: Platform | pulumi.Input[PlatformArgs]
     """Where it runs."""
     problem: str
     """A bundled problem's name, an importable module, or a path to a `.py` file."""
@@ -63,7 +64,9 @@ class Pipeline(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: PipelineArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("penstock:index:Pipeline", name, None, opts)
-        platform, problem, child = args["platform"], args["problem"], pulumi.ResourceOptions(parent=self)
+        args = native(args)
+        problem, child = args["problem"], pulumi.ResourceOptions(parent=self)
+        platform = made(args["platform"], model_name(problem))
         store = platform.storage(f"{name}-store", list(args.get("keep", ())), child)
         common: dict[str, Any] = {"platform": platform, "store": store, "problem": problem}
 

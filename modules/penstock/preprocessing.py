@@ -6,14 +6,15 @@ from typing import Any
 import pulumi
 from typing_extensions import NotRequired, TypedDict
 
-from penstock.naming import is_file, is_module
+from penstock.arguments import PlatformArgs, made, native
+from penstock.naming import is_file, is_module, model_name
 from penstock.platform import Artifact, Job, Platform, Program, Role
 
 
 class PreprocessingArgs(TypedDict):
     """What a dataset is made from."""
 
-    platform: Platform
+    platform: Platform | pulumi.Input[PlatformArgs]
     """Where it runs."""
     store: pulumi.Input[str]
     """Root of the artifact store."""
@@ -41,6 +42,8 @@ class Preprocessing(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: PreprocessingArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("penstock:index:Preprocessing", name, None, opts)
+        args = native(args)
+        platform = made(args["platform"], model_name(args["problem"]))
         child = pulumi.ResourceOptions(parent=self)
         common = ["--problem", args["problem"], "--artifacts", args["store"]]
         problem = args["problem"]
@@ -50,7 +53,7 @@ class Preprocessing(pulumi.ComponentResource):
         inputs: list[pulumi.Input[str]] = [*raw]
         digests: dict[str, pulumi.Input[str]] = {}
         if not raw:
-            bundled = self._bundled(f"{name}-raw", args, common, child)
+            bundled = self._bundled(f"{name}-raw", platform, args, common, child)
             inputs, digests = [bundled.path], {"raw": bundled.digest}
 
         command: list[pulumi.Input[str]] = ["preprocess", *common]
@@ -58,7 +61,7 @@ class Preprocessing(pulumi.ComponentResource):
             command += ["--raw", pattern]
         command += ["--bad-rows-allowed", str(args.get("bad_rows_allowed", 0.001))]
         job = Job(Program.TRAINER, {"chief": Role(command)}, files=[*own, *raw], modules=modules, digests=digests)
-        dataset = args["platform"].job(f"{name}-dataset", job, child)
+        dataset = platform.job(f"{name}-dataset", job, child)
 
         self.path, self.digest, self.counts = dataset.path, dataset.digest, dataset.counts
         self.report = pulumi.Output.concat("file://", self.path, "/report.html")
@@ -67,6 +70,7 @@ class Preprocessing(pulumi.ComponentResource):
     def _bundled(
         self,
         name: str,
+        platform: Platform,
         args: PreprocessingArgs,
         common: Sequence[pulumi.Input[str]],
         opts: pulumi.ResourceOptions,
@@ -76,4 +80,4 @@ class Preprocessing(pulumi.ComponentResource):
         problem = args["problem"]
         own, modules = [problem] if is_file(problem) else [], [problem] if is_module(problem) else []
         job = Job(Program.TRAINER, {"chief": Role(["raw", *common, *limit])}, files=own, modules=modules)
-        return args["platform"].job(name, job, opts)
+        return platform.job(name, job, opts)

@@ -6,7 +6,8 @@ import pulumi
 from typing_extensions import NotRequired, TypedDict
 
 from penstock import cluster_spec
-from penstock.naming import is_file, is_module
+from penstock.arguments import PlatformArgs, made, native
+from penstock.naming import is_file, is_module, model_name
 from penstock.platform import ArtifactArgs, Job, Platform, Program, Role, Service
 
 MANY = 1000
@@ -16,7 +17,7 @@ MANY = 1000
 class TrainingArgs(TypedDict):
     """What is trained, and by how many."""
 
-    platform: Platform
+    platform: Platform | pulumi.Input[PlatformArgs]
     """Where it runs."""
     store: pulumi.Input[str]
     """Root of the artifact store."""
@@ -60,7 +61,9 @@ class Training(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: TrainingArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("penstock:index:Training", name, None, opts)
+        args = native(args)
         problem, strategy = args["problem"], args.get("strategy", "parameter-server")
+        platform = made(args["platform"], model_name(problem))
         replicas = cluster_spec.roles(strategy, args.get("parameter_servers"), args.get("workers"))
         command: list[pulumi.Input[str]] = ["train", "--problem", problem, "--artifacts", args["store"]]
         inputs = {"dataset": args["dataset"]}
@@ -82,8 +85,8 @@ class Training(pulumi.ComponentResource):
         self.tensorboard = pulumi.Output.from_input("")
         if port := args.get("tensorboard_port", 0):
             curves = Service(Program.TRAINER, ["curves", "--artifacts", args["store"]], port=port, probe="/")
-            self.tensorboard = args["platform"].service(f"{name}-tensorboard", curves, child)
-        model = args["platform"].job(
+            self.tensorboard = platform.service(f"{name}-tensorboard", curves, child)
+        model = platform.job(
             f"{name}-model",
             Job(
                 Program.TRAINER,

@@ -5,14 +5,15 @@ from typing import Any
 import pulumi
 from typing_extensions import NotRequired, TypedDict
 
-from penstock.naming import is_file, is_module
+from penstock.arguments import PlatformArgs, made, native
+from penstock.naming import is_file, is_module, model_name
 from penstock.platform import ArtifactArgs, Job, Platform, Program, Role
 
 
 class TuningArgs(TypedDict):
     """What is searched, and how long."""
 
-    platform: Platform
+    platform: Platform | pulumi.Input[PlatformArgs]
     """Where it runs."""
     store: pulumi.Input[str]
     """Root of the artifact store."""
@@ -51,7 +52,9 @@ class Tuning(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: TuningArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("penstock:index:Tuning", name, None, opts)
+        args = native(args)
         problem = args["problem"]
+        platform = made(args["platform"], model_name(problem))
         command: list[pulumi.Input[str]] = ["tune", "--problem", problem, "--artifacts", args["store"]]
         command += ["--dataset", args["dataset"]["path"]]
         command += ["--trials", str(args.get("trials", 8)), "--epochs", str(args.get("epochs", 1))]
@@ -61,7 +64,7 @@ class Tuning(pulumi.ComponentResource):
                 command += [f"--{flag}", str(value)]
         # The chief runs trials like the others.
         others = args.get("processes", 2) - 1
-        study = args["platform"].job(
+        study = platform.job(
             f"{name}-study",
             Job(
                 Program.TRAINER,

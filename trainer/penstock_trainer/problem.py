@@ -302,20 +302,27 @@ def suggestion(name: str, known: Iterable[str]) -> str:
 
 
 def function_digest(*functions: Callable[..., Any] | None) -> str:
-    """SHA-256 of the functions' source and of the same module's functions and constants they use, all the way down."""
+    """SHA-256 of the functions' source and of what they use of their author's package, all the way down: functions,
+    classes, whole modules and constants.
+    """
     sha = hashlib.sha256()
     seen: set[str] = set()
 
     def visit(function: Callable[..., Any]) -> None:
         function = inspect.unwrap(function)
-        if not isinstance(function, FunctionType) or function.__qualname__ in seen:
+        if not isinstance(function, FunctionType) or f"{function.__module__}.{function.__qualname__}" in seen:
             return
-        seen.add(function.__qualname__)
+        seen.add(f"{function.__module__}.{function.__qualname__}")
         sha.update(inspect.getsource(function).encode())
         for name in _names(function.__code__):
             value = function.__globals__.get(name)
-            if isinstance(value, FunctionType) and value.__module__ == function.__module__:
+            if isinstance(value, FunctionType) and _of_one_author(value.__module__, function.__module__):
                 visit(value)
+            elif isinstance(value, ModuleType) and _of_one_author(value.__name__, function.__module__):
+                for file in _sources(value):
+                    sha.update(file.read_bytes())
+            elif isinstance(value, type) and _of_one_author(value.__module__, function.__module__):
+                sha.update(f"{name}={inspect.getsource(value)}".encode())
             elif isinstance(value, str | int | float | tuple | list | dict | frozenset):
                 sha.update(f"{name}={value!r}".encode())
 
@@ -323,6 +330,18 @@ def function_digest(*functions: Callable[..., Any] | None) -> str:
         if function is not None:
             visit(function)
     return "sha256:" + sha.hexdigest()
+
+
+def _sources(module: ModuleType) -> list[Path]:
+    """The files of a module, or of all that a package has."""
+    places = [Path(place) for place in getattr(module, "__path__", [])]
+    return sorted(file for place in places for file in place.rglob("*.py")) or [Path(str(module.__file__))]
+
+
+def _of_one_author(module: str, other: str) -> bool:
+    """Whether two modules are of one package; this one's own are digested elsewhere (`stages.code_digest`)."""
+    package = other.partition(".")[0]
+    return module == other or (module.partition(".")[0] == package and package != __name__.partition(".")[0])
 
 
 def _names(code: Any) -> list[str]:

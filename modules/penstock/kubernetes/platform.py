@@ -56,10 +56,14 @@ class ClusterArgs:
 
 
 class KubernetesPlatform:
-    """Runs everything in one namespace of an existing cluster; `problem_folder` is where relative files start."""
+    """Runs everything in one namespace of an existing cluster.
 
-    def __init__(self, stack: str, args: ClusterArgs, problem_folder: Path) -> None:
-        self._stack, self._args, self._folder = stack, args, problem_folder
+    `problem_folder`: where relative files start. Default: the Pulumi project's folder.
+    """
+
+    def __init__(self, stack: str, args: ClusterArgs, problem_folder: Path | None = None) -> None:
+        self._stack, self._args = stack, args
+        self._folder = problem_folder or Path(pulumi.get_root_directory() or ".")
         self._images = {
             platform.Program.TRAINER: args.trainer_image,
             platform.Program.SERVER: args.serving_image,

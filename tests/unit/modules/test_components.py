@@ -146,7 +146,7 @@ def test_how_the_endpoint_is_watched_is_told_to_its_servers_and_the_webhook_is_n
         "webhook": "https://x/s3cret",
     }
     recorder = build(endpoint={"monitoring": monitoring})
-    told = "--window-seconds 60.0 --windows-in-a-row 3 --skew-ignore month --skew-ignore day"
+    told = "--window-seconds 60 --windows-in-a-row 3 --skew-ignore month --skew-ignore day"
     service = recorder.services["flow-serve-server"]
     assert recorder.commands[-1].endswith(told)
     assert " ".join(service.monitoring) == told

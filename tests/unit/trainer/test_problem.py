@@ -111,6 +111,41 @@ def test_a_function_s_digest_follows_what_it_uses_and_nothing_else(tmp_path, mon
     assert digest(2, 1) == digest(2, 5) != digest(3, 1)
 
 
+AUTHORS = {
+    "late.py": "from {0} import days, words\nfrom {0}.hours import of_day, unused\n"
+    "def derive(columns):\n    return of_day(columns[words.COLUMN]) + days(columns)\n",
+    "hours.py": "SCALE = 24\ndef of_day(value):\n    return value * SCALE\ndef unused():\n    return 1\n",
+    "words.py": "COLUMN = 'sent'\n",
+    "__init__.py": "def days(columns):\n    return 7\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "counts"),
+    [
+        ("hours.py", "SCALE = 24", "SCALE = 12", True),
+        ("hours.py", "value * SCALE", "value / SCALE", True),
+        ("words.py", "'sent'", "'seen'", True),
+        ("__init__.py", "return 7", "return 5", True),
+        ("hours.py", "return 1", "return 2", False),
+    ],
+)
+def test_a_function_s_digest_follows_what_it_uses_of_its_author_s_package(
+    tmp_path, monkeypatch, request, file, old, new, counts
+):
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def digest(package, **changed):
+        (tmp_path / package).mkdir()
+        for name, text in {**AUTHORS, **changed}.items():
+            (tmp_path / package / name).write_text(text.format(package))
+        return function_digest(importlib.import_module(f"{package}.late").derive)
+
+    tag = f"p{abs(hash(request.node.name))}"
+    before, after = digest(f"{tag}a"), digest(f"{tag}b", **{file: AUTHORS[file].replace(old, new)})
+    assert (before != after) == counts
+
+
 def test_a_stage_s_code_is_what_its_module_and_the_problem_s_functions_import(monkeypatch):
     read = []
     monkeypatch.setattr(stages, "file_digest", lambda path: read.append(path.stem) or "sha256:0")

@@ -1,0 +1,163 @@
+"""Foreign programs: projects outside the checkout, whose environments have its wheels and nothing of its path."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import copier
+import pytest
+import uv
+import yaml
+
+from tests.conftest import free_port
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+PATH = os.pathsep.join([str(CHECKOUT / ".tools/pulumi/bin"), os.environ["PATH"]])
+"""With the engine on it."""
+DISTRIBUTIONS = {"modules": "penstock", "trainer": "penstock_trainer", "serving": "penstock_serving"}
+
+
+class Program:
+    """A Pulumi project in a folder of its own, deployed by the real engine as its author would."""
+
+    def __init__(self, folder: Path, environments: dict[str, Path]) -> None:
+        self.folder, self.port = folder, free_port()
+        (folder / ".venv").symlink_to(environments["modules"])
+        for name in ("trainer", "serving"):
+            (folder / name).mkdir(exist_ok=True)
+            (folder / name / ".venv").symlink_to(environments[name])
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("PULUMI_", "PENSTOCK_"))}
+        self.environment = {
+            **kept,
+            "PATH": PATH,
+            "PULUMI_HOME": str(folder / "home"),
+            "PULUMI_BACKEND_URL": f"file://{folder / 'state'}",
+            "PULUMI_CONFIG_PASSPHRASE": "foreign",
+            "PULUMI_SKIP_UPDATE_CHECK": "1",
+            "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+        }
+        (folder / "state").mkdir()
+        self.run("stack", "init", "local")
+
+    def configure(self, **settings: Any) -> None:
+        """The stack's settings."""
+        name = yaml.safe_load((self.folder / "Pulumi.yaml").read_text())["name"]
+        file = self.folder / "Pulumi.local.yaml"
+        before = yaml.safe_load(file.read_text()) if file.exists() else {}
+        config = {f"{name}:{key}": value for key, value in settings.items()}
+        file.write_text(yaml.safe_dump({**before, "config": {**before.get("config", {}), **config}}))
+
+    def run(self, *arguments: str, expected: int = 0) -> str:
+        """Runs the CLI to its end; what it said."""
+        done = subprocess.run(
+            ["pulumi", *arguments, "--non-interactive"],
+            cwd=self.folder,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            timeout=600,
+        )
+        assert (done.returncode == 0) == (expected == 0), f"exit code {done.returncode}\n{done.stdout}"
+        return done.stdout
+
+    def up(self, expected: int = 0) -> str:
+        """`pulumi up`, without asking."""
+        return self.run("up", "--yes", "--skip-preview", expected=expected)
+
+    def outputs(self) -> dict[str, Any]:
+        """The stack's outputs."""
+        said = self.run("stack", "output", "--json")
+        return json.loads(said[said.index("{") :])
+
+    def resources(self) -> dict[str, dict[str, Any]]:
+        """The outputs of its resources, by name."""
+        state = json.loads(self.run("stack", "export"))["deployment"].get("resources", [])
+        return {each["urn"].rpartition("::")[2]: each.get("outputs", {}) for each in state}
+
+    def artifact(self, name: str) -> dict[str, str]:
+        """Path and digest of what a stage has left."""
+        return {key: self.resources()[name][key] for key in ("path", "digest")}
+
+    def destroy(self) -> None:
+        """Nothing of it runs any more."""
+        self.run("destroy", "--yes", "--skip-preview")
+
+
+@pytest.fixture(scope="session")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The three distributions as they would be published, by their folder's name."""
+    folder = tmp_path_factory.mktemp("wheels")
+    for name in DISTRIBUTIONS:
+        _uv("build", "--wheel", "--out-dir", folder, CHECKOUT / name)
+    return {name: next(folder.glob(f"{module}-*.whl")) for name, module in DISTRIBUTIONS.items()}
+
+
+@pytest.fixture(scope="session")
+def foreign(wheels: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fresh environment with `penstock` from its wheel, resolved by its own metadata."""
+    folder = tmp_path_factory.mktemp("foreign") / ".venv"
+    _uv("venv", "--python", sys.executable, folder)
+    # The versions are the lock's, so that the tests do not change with the day.
+    lock = CHECKOUT / "modules/requirements.txt"
+    _uv("pip", "install", "--python", folder / "bin/python", "--constraint", lock, wheels["modules"])
+    return folder
+
+
+@pytest.fixture(scope="session")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository made from the template."""
+    folder = tmp_path_factory.mktemp("repository") / "parcels"
+    answers = {"penstock": "git+https://git.example.com/penstock@v0.1.0"}
+    copier.run_copy(str(CHECKOUT / "templates/problem"), folder, data=answers, defaults=True, quiet=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def environments(
+    wheels: dict[str, Path], foreign: Path, repository: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Path]:
+    """The repository's three environments; what two of them have of others is that of the checkout's."""
+    made = {"modules": foreign}
+    for name, own in {"trainer": ["trainer", repository], "serving": ["trainer", "serving"]}.items():
+        folder = made[name] = tmp_path_factory.mktemp(name) / ".venv"
+        _uv("venv", "--python", sys.executable, folder)
+        packages = next(folder.glob("lib/python*/site-packages"))
+        others = next((CHECKOUT / name / ".venv").glob("lib/python*/site-packages"))
+        # A path file within a path file's folder does nothing: the checkout's own packages stay out.
+        (packages / "others.pth").write_text(f"{others}\n")
+        installed = [wheels.get(each, each) if isinstance(each, str) else each for each in own]
+        _uv("pip", "install", "--python", folder / "bin/python", "--no-deps", *installed)
+    return made
+
+
+@pytest.fixture(scope="session")
+def carried(repository: Path, environments: dict[str, Path]) -> Iterator[Program]:
+    """The repository's own program after `pulumi up`: its model is served."""
+    program = Program(repository, environments)
+    program.configure(trials=1, processes=1, epochs=1, port=program.port)
+    program.up()
+    yield program
+    program.destroy()
+
+
+@pytest.fixture
+def example(tmp_path: Path, environments: dict[str, Path], request: pytest.FixtureRequest) -> Iterator[Program]:
+    """The example that the test's parameter names, as a project that nothing was run of."""
+    folder = tmp_path / request.param
+    shutil.copytree(CHECKOUT / "examples" / request.param, folder)
+    program = Program(folder, environments)
+    yield program
+    program.destroy()
+
+
+def _uv(*arguments: object) -> None:
+    done = subprocess.run([uv.find(), *map(str, arguments), "--quiet"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,102 @@
+"""A repository made from the template: its tests pass, and its program ends in a served model. All of it runs."""
+
+import json
+import re
+import subprocess
+import urllib.request
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+ROW = {"weight": 2.5, "volume": 4, "distance": 800, "zone": "east"}
+NEAR = {"weight": 6, "volume": 4, "distance": 20, "zone": "north"}
+
+
+def asked(url, *rows):
+    """The endpoint's answers, and the digest of the model that gave them."""
+    request = urllib.request.Request(url + ":predict", json.dumps({"instances": rows}).encode())
+    with urllib.request.urlopen(request, timeout=30) as response:
+        return json.load(response)["predictions"], response.headers["x-model-digest"]
+
+
+def test_its_own_tests_pass_in_the_environment_of_the_trainer(repository, environments):
+    done = subprocess.run(
+        [environments["trainer"] / "bin/python", "-m", "pytest", "-q"],
+        cwd=repository,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "3 passed" in done.stdout
+
+
+def test_its_program_ends_in_a_model_that_answers_under_its_digest(carried):
+    outputs = carried.outputs()
+    assert outputs["rows"]["rows"] == 480
+    (far, near), digest = asked(outputs["endpoint"], ROW, NEAR)
+    assert 0 < far < 1
+    assert 0 < near < 1
+    assert digest == outputs["model_digest"]
+    assert outputs["endpoint"].endswith("/v1/models/late")
+
+
+def test_the_trainer_that_ran_was_the_wheel_s_and_the_problem_the_installed_package_s(carried, environments):
+    job = carried.resources()["flow-train-model"]
+    assert job["program"][0] == str(carried.folder / "trainer/.venv/bin/python")
+    where = "import parcels, penstock_trainer; print(parcels.__file__, penstock_trainer.__file__)"
+    done = subprocess.run([job["program"][0], "-c", where], cwd="/", capture_output=True, text=True, check=True)
+    for file in done.stdout.split():
+        assert environments["trainer"] in Path(file).resolve().parents
+    assert job["roles"]["chief"]["command"][:3] == ["train", "--problem", "parcels.late"]
+
+
+def test_a_change_in_the_installed_package_is_a_change_of_the_stages_and_without_one_there_is_none(carried):
+    assert "unchanged" in (again := carried.up())
+    assert not re.search(r"\d+ (created|updated|replaced)", again)
+    python = carried.resources()["flow-train-model"]["program"][0]
+    (file,) = Path(python).parents[1].glob("lib/python*/site-packages/parcels/promise.py")
+    text = file.read_text()
+    # The file is a link to the package manager's own copy: another takes its place.
+    file.unlink()
+    file.write_text(text.replace("3.0", "2.0"))
+    steps = json.loads(carried.run("preview", "--json"))["steps"]
+    file.write_text(text)
+    changed = {step["urn"].rpartition("::")[2] for step in steps if step["op"] == "update"}
+    assert {"flow-preprocess-dataset", "flow-tune-study", "flow-train-model"} <= changed
+
+
+def test_it_installs_from_folders_that_are_distributions(repository):
+    text = _makefile(repository)
+    text = text.replace("$(PENSTOCK)", re.findall(r"^PENSTOCK = (.*)$", text, flags=re.MULTILINE)[0])
+    found = [Requirement(each) for each in re.findall(r'"([^"]* @ [^"]*)"', text)]
+    assert [each.name for each in found] == ["penstock", "penstock-trainer", "penstock-trainer", "penstock-serving"]
+    for each in found:
+        folder = CHECKOUT / str(each.url).rpartition("#subdirectory=")[2] / "pyproject.toml"
+        declared = folder.read_text()
+        assert f'name = "{each.name}"' in declared
+        assert all(f"\n{extra} = [" in declared for extra in each.extras)
+
+
+@pytest.mark.parametrize("name", ["test", "deploy"])
+def test_its_workflows_pin_their_actions_by_commit_and_may_do_nothing_but_read(repository, name):
+    text = (repository / f".github/workflows/{name}.yml").read_text()
+    workflow = yaml.safe_load(text)
+    assert workflow["permissions"] == {"contents": "read"}
+    uses = re.findall(r"uses: (.*)", text)
+    assert uses
+    assert all(re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", each) for each in uses)
+    # What a person or a fork can write is never part of a script.
+    runs = [step.get("run", "") for job in workflow["jobs"].values() for step in job["steps"]]
+    assert not any("${{" in run for run in runs)
+    targets = re.findall(r"^([\w./]+):", _makefile(repository), flags=re.MULTILINE)
+    made = [run.split()[1] for run in runs if run.startswith("make ")]
+    assert made
+    assert set(made) <= set(targets)
+
+
+def _makefile(repository):
+    return (repository / "Makefile").read_text()
