@@ -26,7 +26,7 @@ env: runtime  ## the exports with which `pulumi up -s local` works by hand: eval
 
 test:  ## lint, types and all tests
 	@tools/python tools/environments.py test
-	@tools/python tools/pulumi_cli.py
+	@.venv/bin/python tools/pulumi_cli.py
 	@.venv/bin/python tools/checks.py
 
 test-browser:  ## the console page in a real browser, light and dark; needs chromium
@@ -40,8 +40,12 @@ cluster-down: cluster-tools  ## end it; nothing of it stays
 	@PYTHONPATH=tools .venv/bin/python -m cluster down
 
 test-cluster: cluster-tools  ## the modules on such a cluster
-	@tools/python tools/pulumi_cli.py
+	@.venv/bin/python tools/pulumi_cli.py
 	@.venv/bin/python -m pytest -q tests/cluster
+
+notebook:  ## notebooks/ in JupyterLab on the loopback address, with a token
+	@tools/python tools/environments.py lab
+	@.tools/lab/bin/python -m jupyterlab --ServerApp.ip=127.0.0.1 --ServerApp.root_dir=notebooks
 
 lock:  ## resolve the dependencies of all environments anew
 	@tools/python tools/environments.py lock
@@ -66,4 +70,4 @@ policies-ready:
 runtime:
 	@tools/python tools/environments.py runtime
 
-.PHONY: help up down plan drift env test test-browser cluster-up cluster-down test-cluster lock bench cluster-tools policies-ready runtime
+.PHONY: help up down plan drift env test test-browser cluster-up cluster-down test-cluster notebook lock bench cluster-tools policies-ready runtime

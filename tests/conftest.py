@@ -76,6 +76,23 @@ class Project:
         assert code == expected, f"exit code {code}\n{self.output()}"
         return self.output()
 
+    def operate(self, *arguments: str, expected: int = 0, timeout: float = 200) -> str:
+        """Runs the command `penstock` in the project to its end; what a person would have seen."""
+        done = subprocess.run(
+            [CHECKOUT / ".venv/bin/penstock", *arguments],
+            cwd=self.root,
+            env=self.environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=timeout,
+        )
+        said = done.stdout + done.stderr
+        assert done.returncode == expected, f"exit code {done.returncode}\n{said}"
+        assert "Traceback" not in said
+        return said
+
     def output(self) -> str:
         """What the command that was started last has written."""
         return (self.root / "output.txt").read_text()

@@ -11,9 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeAlias
 
-import engine_environment
 import pulumi_cli
 from common import PROJECT, ToolError
+
+from penstock.command.project import Project
 
 Check: TypeAlias = tuple[str, Path, tuple[str, ...]]
 INFRASTRUCTURE = PROJECT / ".venv" / "bin"
@@ -30,9 +31,13 @@ SIDE_BY_SIDE: tuple[Check, ...] = (
     ("types: infrastructure", INFRASTRUCTURE, ("pyright",)),
     ("types: trainer", INFRASTRUCTURE, ("pyright", "--project", "tools/pyright/trainer.json")),
     ("types: policies", INFRASTRUCTURE, ("pyright", "--project", "tools/pyright/policies.json")),
+    ("pages", PROJECT / ".tools/site/bin", ("mkdocs", "build", "--strict", "--quiet", "-f", "tools/site/mkdocs.yml")),
     ("types: serving", INFRASTRUCTURE, ("pyright", "--project", "tools/pyright/serving.json")),
 )
-ALONE: tuple[Check, ...] = (("engine and infra", INFRASTRUCTURE, ("pytest", "-q", "tests/engine", "tests/infra")),)
+ALONE: tuple[Check, ...] = (
+    # One deployment serves them all.
+    ("engine and infra", INFRASTRUCTURE, ("pytest", "-q", "tests/engine", "tests/infra", "tests/notebook")),
+)
 
 
 def main() -> int:
@@ -75,7 +80,7 @@ def _run(check: Check, environment: dict[str, str], aloud: bool) -> tuple[str, b
 
 def _environment(cli: pulumi_cli.PulumiCli) -> dict[str, str]:
     """The engine tests bring their own state; from here they have the CLI."""
-    own = engine_environment.variables(cli)
+    own = Project(PROJECT).variables(cli)
     wanted = ("PATH", "PULUMI_SKIP_UPDATE_CHECK", "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION")
     return {**os.environ, **{name: own[name] for name in wanted if name in own}}
 

@@ -20,6 +20,8 @@ class Environment:
     minutes: int
     lock_options: tuple[str, ...] = ()
     extra: str = ""
+    upon: Path | None = None
+    """An environment whose packages it sees beside its own."""
 
     @property
     def lock(self) -> Path:
@@ -51,6 +53,16 @@ SLIM = Environment("serving", TOOLS / "serving-slim", ("trainer", "serving"), 1)
 # The policy pack: what `pulumi preview --policy-pack policies` runs in.
 POLICIES = Environment("policies", PROJECT / "policies" / ".venv", (), 1)
 
+# What executes the notebooks: it sees the trainer's packages, so nothing of them is installed twice.
+TRAINER = PROJECT / "trainer" / ".venv"
+ON_TRAINER = ("-c", "../trainer/requirements.txt")
+NOTEBOOK = Environment("notebooks", TOOLS / "notebook", (), 1, ON_TRAINER, upon=TRAINER)
+# What `make notebook` opens them with.
+LAB = Environment("notebooks", TOOLS / "lab", (), 1, ON_TRAINER, "lab", TRAINER)
+
+# What builds the pages from docs/.
+SITE = Environment("tools/site", TOOLS / "site", (), 1)
+
 # Clients of others that the server's tests cannot hold beside TensorFlow.
 CLIENTS = Environment("tests/contract/clients", TOOLS / "clients", (), 1)
 
@@ -63,12 +75,14 @@ def prepare(test: bool) -> None:
         _prepare(POLICIES, test=True)
         _prepare(SLIM, test=False)
         _prepare(CLIENTS, test=False)
+        _prepare(NOTEBOOK, test=False)
+        _prepare(SITE, test=False)
 
 
 def lock() -> None:
     """Resolves the dependencies anew; the files name no index, so that they work with any."""
     tool = uv.find()
-    for environment in (*ENVIRONMENTS, POLICIES, CLIENTS):
+    for environment in (*ENVIRONMENTS, POLICIES, LAB, SITE, CLIENTS):
         say(f"locking {environment.member}")
         common = [tool, "pip", "compile", "--quiet", "--universal", "--python-version", "3.10"]
         common += ["--generate-hashes", "--no-header"]
@@ -78,7 +92,7 @@ def lock() -> None:
         if environment.extra:
             own += ["-c", environment.lock.name, "--extra", environment.extra, "-o", environment.runtime_lock.name]
             run([*common, *own], f"locking {environment.member} with {environment.extra}", cwd=folder)
-        if environment is CLIENTS:
+        if environment in (CLIENTS, LAB, SITE):
             continue
         test = ["-c", environment.runtime_lock.name, "--group", "pyproject.toml:test", "-o", "requirements-test.txt"]
         run([*common, *test], f"locking the tests of {environment.member}", cwd=folder)
@@ -94,6 +108,7 @@ def _prepare(environment: Environment, test: bool) -> None:
         return
     name = "infrastructure" if environment.member == "modules" else environment.member
     name += " (slim)" if environment is SLIM else ""
+    name += " (lab)" if environment is LAB else ""
     say(f"preparing the {name} environment (up to {environment.minutes} min the first time)")
     tool = uv.find()
     python = environment.venv / "bin" / "python"
@@ -103,6 +118,12 @@ def _prepare(environment: Environment, test: bool) -> None:
         run(making, f"making the {name} environment")
     locks = [environment.runtime_lock, *([environment.test_lock] if with_test else [])]
     run([tool, "pip", "sync", "--quiet", "--python", python, *locks], f"filling the {name} environment")
+    if environment.upon:
+        packages = python.parents[1] / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "site-packages"
+        seen = packages.relative_to(environment.venv)
+        # `addsitedir` follows what the other environment links to, too.
+        line = f"import site; site.addsitedir({str(environment.upon / seen)!r})"
+        (packages / "upon.pth").write_text(line + "\n")
     members = [part for member in environment.editable for part in ("-e", PROJECT / member)]
     if members:
         run([tool, "pip", "install", "--quiet", "--python", python, "--no-deps", *members], f"linking {name} into it")
@@ -120,17 +141,20 @@ def _test_digest(environment: Environment) -> str:
 
 
 def main() -> None:
-    """`environments.py runtime|test|policies|lock`."""
+    """`environments.py runtime|test|policies|lab|lock`."""
     wanted = sys.argv[1] if len(sys.argv) == 2 else ""
     match wanted:
         case "lock":
             lock()
         case "policies":
             _prepare(POLICIES, test=False)
+        case "lab":
+            prepare(test=False)
+            _prepare(LAB, test=False)
         case "runtime" | "test":
             prepare(test=wanted == "test")
         case _:
-            raise ToolError(f"environments.py takes one of runtime, test, policies, lock; not {wanted!r}")
+            raise ToolError(f"environments.py takes one of runtime, test, policies, lab, lock; not {wanted!r}")
 
 
 if __name__ == "__main__":

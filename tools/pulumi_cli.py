@@ -1,40 +1,23 @@
 """The Pulumi CLI: the one on PATH, else the official installer's, else built from Go modules."""
 
-import os
-import re
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
-from pathlib import Path
 
 from common import TOOLS, ToolError, run, say
 
-VERSION = "3.200.0"
-"""What is installed or built, and the oldest that will do."""
+from penstock.command import cli
+from penstock.command.cli import PulumiCli
+
+VERSION = cli.OLDEST
+"""What is installed or built."""
 FOLDER = TOOLS / "pulumi"
-LANGUAGE_HOST = "pulumi-language-python"
 INSTALLER = "https://get.pulumi.com"
-
-
-@dataclass(frozen=True)
-class PulumiCli:
-    """A CLI with its Python language host."""
-
-    folder: Path
-    """Where both are found; it goes in front of PATH."""
-    built: bool
-    """Built from Go modules: it must not try to download plugins."""
 
 
 def find() -> PulumiCli | None:
     """A usable CLI that is there already."""
-    on_path = shutil.which("pulumi")
-    if on_path and Path(on_path).parent != FOLDER / "bin" and usable(Path(on_path)):
-        return PulumiCli(Path(on_path).parent, built=False)
-    if usable(FOLDER / "bin" / "pulumi"):
-        return PulumiCli(FOLDER / "bin", built=(FOLDER / "built").exists())
-    return None
+    return cli.find(FOLDER)
 
 
 def prepare() -> PulumiCli:
@@ -52,18 +35,6 @@ def prepare() -> PulumiCli:
     if found is None:
         raise ToolError(f"the Pulumi CLI in {FOLDER / 'bin'} does not run; remove {FOLDER} and try again")
     return found
-
-
-def usable(cli: Path) -> bool:
-    """Whether this is a CLI that is recent enough and has its Python language host."""
-    if not os.access(cli, os.X_OK):
-        return False
-    beside = cli.resolve().parent / LANGUAGE_HOST
-    if not beside.exists() and not shutil.which(LANGUAGE_HOST):
-        return False
-    environment = {**os.environ, "PULUMI_SKIP_UPDATE_CHECK": "1"}
-    done = subprocess.run([cli, "version"], capture_output=True, text=True, check=False, env=environment)
-    return _numbers(done.stdout) >= _numbers(VERSION)
 
 
 def _install() -> bool:
@@ -85,12 +56,7 @@ def _install() -> bool:
         return False
     finally:
         script.unlink()
-    return usable(FOLDER / "bin" / "pulumi")
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    found = re.search(r"(\d+)\.(\d+)\.(\d+)", text)
-    return tuple(int(part) for part in found.groups()) if found else ()
+    return cli.wrong(FOLDER / "bin" / "pulumi") is None
 
 
 if __name__ == "__main__":

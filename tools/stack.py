@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shlex
 import shutil
 import signal
@@ -12,21 +11,25 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import engine_environment
 import events
 import google_stack
-import interrupted
 import pulumi_cli
 import settings_check
 from common import PROJECT, ToolError, say
 from settings import SettingsError
+
+from penstock.command import interrupted
+from penstock.command.project import Project
+from penstock.errors import PenstockError
+
+HERE = Project(PROJECT)
 
 
 def env(stack: str) -> None:
     """Prints what a shell must export for `pulumi up -s STACK` to work by hand, and makes the stack."""
     Pulumi(stack).select()
     cli = pulumi_cli.prepare()
-    for name, value in engine_environment.variables(cli).items():
+    for name, value in HERE.variables(cli).items():
         quoted = f'{shlex.quote(str(cli.folder))}:"$PATH"' if name == "PATH" else shlex.quote(value)
         print(f"export {name}={quoted}")
 
@@ -60,11 +63,11 @@ def down(stack: str) -> None:
     if code != 0:
         raise ToolError(f"not everything was removed (exit code {code}); see above, then run `make down` again")
     pulumi.captured("stack", "rm", "--yes", "--preserve-config")
-    backend = engine_environment.own_backend()
+    backend = HERE.backend
     if backend and not list((backend / ".pulumi" / "stacks").glob("**/*.json")):
         shutil.rmtree(backend)
-        (engine_environment.home() / "passphrase").unlink(missing_ok=True)
-    home = engine_environment.home()
+        (HERE.home / "passphrase").unlink(missing_ok=True)
+    home = HERE.home
     kept = sorted(path.name for path in (home / stack / "artifacts").glob("*"))
     environment = google_stack.chosen(settings_check.check(stack))
     if environment is not None:
@@ -80,11 +83,12 @@ class Pulumi:
     def __init__(self, stack: str) -> None:
         self._stack = stack
         self._cli = pulumi_cli.prepare()
-        self._environment = {**os.environ, **engine_environment.variables(self._cli)}
+        HERE.prepare()
+        self._environment = {**os.environ, **HERE.variables(self._cli)}
 
     def exists(self) -> bool:
         """Whether the backend knows the stack."""
-        backend = engine_environment.own_backend()
+        backend = HERE.backend
         if backend:
             return bool(list((backend / ".pulumi" / "stacks").glob(f"**/{self._stack}.json")))
         stacks = json.loads(self._run("stack", "ls", "--json").stdout or "[]")
@@ -94,11 +98,12 @@ class Pulumi:
         """Makes the stack where there is none yet."""
         if not self.exists():
             self.captured("stack", "init", self._stack, stack_option=False)
-            self._drop_salt()
+            HERE.drop_salt(self._stack)
 
     def continue_after_interruption(self) -> None:
         """Puts the stack right after a run that was killed."""
-        interrupted.release_lock(self._stack)
+        for who in interrupted.release_lock(HERE.backend, self._stack) if HERE.backend else []:
+            say(f"the last run ({who}) is gone: its lock on stack {self._stack} is released")
         exported: dict[str, Any] = json.loads(self.captured("stack", "export"))
         names = interrupted.forget_pending(exported["deployment"])
         if names:
@@ -119,7 +124,7 @@ class Pulumi:
             ).returncode
         finally:
             signal.signal(signal.SIGINT, previous)
-            self._drop_salt()
+            HERE.drop_salt(self._stack)
 
     def watched(self, *arguments: str) -> tuple[int, events.Events]:
         """Runs a command whose output the person sees; its exit code, and what the engine told of it."""
@@ -151,17 +156,6 @@ class Pulumi:
     def _path(self) -> Path:
         return self._cli.folder / "pulumi"
 
-    def _drop_salt(self) -> None:
-        """Takes the passphrase's salt out of the tracked configuration file, unless a secret there needs it."""
-        file = settings_check.config_file(self._stack)
-        text = file.read_text() if file.exists() else ""
-        if "secure:" not in text and engine_environment.own_backend():
-            kept = re.sub(r"^encryptionsalt:.*\n?", "", text, flags=re.MULTILINE)
-            if kept != text and kept.strip() in ("", "{}"):
-                file.unlink()
-            elif kept != text:
-                file.write_text(kept)
-
 
 def main() -> None:
     """`stack.py env STACK`, `stack.py up STACK`, `stack.py down STACK`."""
@@ -179,5 +173,5 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except (ToolError, SettingsError) as exc:
+    except (ToolError, SettingsError, PenstockError) as exc:
         sys.exit(f"error: {exc}")

@@ -30,8 +30,14 @@ def test_killed_in_every_stage_it_leaves_no_process_and_goes_on_from_what_is_sea
     ]:
         started = project.start("up")
         project.wait_for(f"{project.stack_folder}/logs/{stage}", started)
-        engine_of(started).kill()
+        engine = engine_of(started)
+        if not kinds:
+            assert f"stack local is in use by pid {engine.pid} of" in project.operate("unlock", expected=1)
+        engine.kill()
         assert started.wait(30) == 1
+        if not kinds:
+            assert f"pid {engine.pid} of" in project.operate("unlock")
+            assert "stack local is not locked" in project.operate("unlock")
         assert project.left_after(15) == {}, stage
         assert project.processes() == {}, stage
         now = manifests(project)

@@ -136,6 +136,27 @@ def test_an_unknown_version_is_told_with_those_that_are_known(served, two_models
     assert served.get("/attestation")["digest"] == two_models["2"]
 
 
+def test_the_command_rolls_back_and_promotes_by_one_line_and_refuses_a_version_that_is_not_known(served, two_models):
+    lines = served.root / "stacks/Pulumi.local.yaml"
+    said = served.operate("rollback", "--up")
+    assert f"version 1, {two_models['1']}, answers everything" in said
+    assert "LocalService flow-serve-server (update)" in said
+    assert served.get("/attestation")["digest"] == two_models["1"]
+
+    said = served.operate("promote")
+    assert "traffic is latest (it was previous)" in said
+    assert f"version 2, {two_models['2']}, answers everything" in said
+    assert served.get("/attestation")["digest"] == two_models["1"], "only `up` changes what is served"
+
+    before = lines.read_text()
+    assert "the endpoint knows 1 (" in served.operate("promote", "7", expected=1)
+    assert lines.read_text() == before
+    served.configure(traffic="2")
+    served.run("up")
+    status = served.operate("status")
+    assert f"version 2  {two_models['2'].removeprefix('sha256:')[:12]}  100%" in status
+
+
 def test_without_requests_there_is_no_worker_and_the_first_request_is_held_and_answered(served, two_models):
     served.configure(min_replicas=0, idle_seconds=1)
     served.run("up")

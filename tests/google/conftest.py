@@ -68,6 +68,14 @@ class Stack:
         assert (process.returncode == 0) == (expected == 0), f"exit code {process.returncode}\n{said}"
         return said
 
+    def operate(self, *arguments: str, expected: int = 0, **environment: str) -> str:
+        """Runs the command `penstock` to its end; what it said."""
+        command = [CHECKOUT / ".venv/bin/penstock", *arguments, "--stack", self.name]
+        own = {**self._environment, **environment}
+        done = subprocess.run(command, cwd=self.folder, env=own, capture_output=True, text=True, check=False)
+        assert done.returncode == expected, f"exit code {done.returncode}\n{done.stdout}{done.stderr}"
+        return done.stdout + done.stderr
+
     def up(self, *arguments: str, **further: Any) -> str:
         """`pulumi up`, without asking."""
         return self.run("up", "--yes", "--skip-preview", "--stack", self.name, *arguments, **further)

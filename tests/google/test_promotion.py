@@ -66,11 +66,20 @@ def test_prod_serves_the_model_of_staging_by_its_digest_and_the_next_one_by_anot
 
     other = canonical_digest({**MANIFEST, "counts": {"rows": 1}})
     file = Path(prod.folder, "stacks/Pulumi.prod.yaml")
-    config = yaml.safe_load(file.read_text())
-    config["config"]["penstock:gcp"]["model"] = other
-    file.write_text(json.dumps(config))
-    said = prod.run("up", "--yes", "--skip-preview", "--stack", "prod", STORAGE_EMULATOR_HOST=google.url)
+    before = file.read_text()
+    nobody = f"sha256:{'9' * 64}"
+    said = prod.operate("promote", nobody, expected=1, STORAGE_EMULATOR_HOST=google.url)
+    assert f"no model in gs://staging has the digest {nobody}" in said
+    assert file.read_text() == before, "a model that is nowhere changes no line"
+
+    said = prod.operate("promote", other, "--up", STORAGE_EMULATOR_HOST=google.url)
+    assert f"gcp.model is {other} (it was {digest})" in said
+    assert "gs://staging/models/bb is copied here and answers" in said
     assert "2 updated" in said, "the model and the service, and nothing else"
     assert {token for operation, token, _ in prod.cloud.calls("update", "delete")} == {"gcp:cloudrunv2/service:Service"}
+    said = prod.operate("rollback", STORAGE_EMULATOR_HOST=google.url)
+    assert f"gcp.model is {digest} (it was {other})" in said
+    assert yaml.safe_load(file.read_text())["config"]["penstock:gcp"]["model"] == digest
+    assert "endpoint https://" in prod.operate("status")
     prod.run("destroy", "--yes", "--stack", "prod", STORAGE_EMULATOR_HOST=google.url)
     assert prod.cloud.existing() == {}

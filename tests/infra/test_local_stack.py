@@ -1,76 +1,97 @@
-"""What runs on this machine after `make up`, seen from outside."""
+"""What runs on this machine after `make up`, seen from outside by the checks that `penstock verify` ships."""
 
-import json
-import urllib.request
+import os
+import re
+import shutil
+import socket
+import subprocess
+from contextlib import closing
 from pathlib import Path
 
 import pytest
-import testinfra
-
-pytestmark = pytest.mark.usefixtures("server")
 
 
-@pytest.fixture(scope="module")
-def host():
-    return testinfra.get_host("local://")
-
-
-@pytest.fixture(scope="module")
-def server(served, host):
-    """The one process that serves the model, as the operating system sees it."""
+@pytest.fixture(scope="module", autouse=True)
+def _up(served):
+    """The stack as it was, whatever a test before it left."""
+    served.configure()
     served.run("up")
-    return host.process.get(pid=int(served.deployment()["flow-serve-server"]["outputs"]["pid"]))
 
 
-def test_a_supervisor_and_one_worker_run_for_the_stack_and_no_stage_is_left(served, server, host):
-    assert f"--port {served.port}" in server.args
-    assert "-m penstock_serving.supervisor" in server.args
+@pytest.fixture
+def model(served) -> Path:
+    """The folder of the model that is served."""
+    return Path(served.deployment()["flow-train-model"]["outputs"]["path"])
+
+
+def test_verify_finds_nothing_wrong_with_the_running_stack(served):
+    said = served.operate("verify")
+    assert re.search(r"\b12 passed, 1 skipped", said), said
+
+
+def test_verify_names_the_file_of_the_model_that_was_changed(served, model):
+    card, text = model / "card.html", (model / "card.html").read_text()
+    card.write_text(text + " ")
+    try:
+        said = served.operate("verify", expected=1)
+    finally:
+        card.write_text(text)
+    assert "'card.html'" in said
+    assert re.search(r"\b1 failed, 11 passed", said), said
+
+
+def test_verify_finds_a_port_that_is_open_to_others(served):
+    with closing(socket.socket(socket.AF_INET6)) as public:
+        public.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        public.bind(("::", served.port))
+        public.listen()
+        said = served.operate("verify", expected=1)
+    assert "test_the_port_is_open_on_the_loopback_address_only[local] FAILED" in said
+    assert re.search(r"\b1 failed, 11 passed", said), said
+
+
+def test_only_the_endpoint_s_processes_are_left(served):
     assert served.strays() == {}
-    (worker,) = served.processes().keys() - {server.pid}
-    assert "-m penstock_serving.worker" in host.process.get(pid=worker).args
-    assert host.process.get(pid=worker).ppid == server.pid
-    assert server.rss < 32_000, "the supervisor has grown: it imports only the standard library"
+    assert len(served.processes()) == 2
 
 
-def test_the_port_is_open_on_the_loopback_address_only(served, host):
-    assert host.socket(f"tcp://127.0.0.1:{served.port}").is_listening
-    assert not host.socket(f"tcp://0.0.0.0:{served.port}").is_listening
-    assert not host.socket(f"tcp://:::{served.port}").is_listening
+def test_state_and_passphrase_are_private_to_the_user(served):
+    assert (served.root / ".penstock/passphrase").stat().st_mode & 0o777 == 0o600
 
 
-def test_the_server_knows_nothing_of_the_stacks_passphrase(server):
-    environment = Path(f"/proc/{server.pid}/environ")
-    if not environment.exists():
-        pytest.skip("this system does not show a process's environment as a file")
-    assert "PULUMI" not in environment.read_text()
+@pytest.fixture
+def ssh(tmp_path):
+    """The name of a server of OpenSSH on the loopback address that takes this test's key, and its configuration."""
+    sshd = shutil.which("sshd", path=os.pathsep.join([os.environ["PATH"], "/usr/sbin", "/usr/local/sbin"]))
+    if sshd is None:
+        pytest.skip("NOT RUN: there is no sshd on this machine")
+    for key in ("host", "user"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / key], check=True)
+    (tmp_path / "authorized").write_text((tmp_path / "user.pub").read_text())
+    with closing(socket.socket()) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    given = {"HostKey": tmp_path / "host", "AuthorizedKeysFile": tmp_path / "authorized", "PidFile": "none"}
+    given |= {"ListenAddress": "127.0.0.1", "Port": port, "StrictModes": "no", "UsePAM": "no", "PermitRootLogin": "yes"}
+    (tmp_path / "sshd_config").write_text("".join(f"{name} {value}\n" for name, value in given.items()))
+    known = {"HostName": "127.0.0.1", "Port": port, "IdentityFile": tmp_path / "user", "StrictHostKeyChecking": "no"}
+    known |= {"UserKnownHostsFile": "/dev/null", "LogLevel": "ERROR"}
+    lines = [f"  {name} {value}\n" for name, value in known.items()]
+    (tmp_path / "config").write_text("".join(["Host box\n", *lines]))
+    server = subprocess.Popen([sshd, "-D", "-e", "-f", tmp_path / "sshd_config"], stderr=subprocess.PIPE, text=True)
+    assert server.stderr is not None
+    for line in server.stderr:
+        if "listening" in line:
+            break
+    else:
+        pytest.skip(f"NOT RUN: this sshd does not start (code {server.wait()})")
+    yield tmp_path / "config"
+    server.terminate()
+    server.wait()
+    server.stderr.close()
 
 
-def test_the_attested_model_is_the_stacks_output_and_leads_back_to_its_dataset_and_study(served):
-    outputs, attestation = served.outputs(), served.get("/attestation")
-    assert attestation["digest"] == outputs["model_digest"]
-    digests = {link["kind"]: link["digest"] for link in attestation["chain"]}
-    assert digests["dataset"] == outputs["dataset_digest"]
-    assert digests["study"] == outputs["study_digest"]
-
-
-def test_the_endpoint_answers_raw_rows_as_the_trainer_itself_did(served):
-    model = Path(served.deployment()["flow-train-model"]["outputs"]["path"])
-    samples = json.loads((model / "samples.json").read_text())
-    body = json.dumps({"instances": samples["instances"]}).encode()
-    url = served.outputs()["endpoint"] + ":predict"
-    request = urllib.request.Request(url, body, {"content-type": "application/json"})
-    with urllib.request.urlopen(request, timeout=10) as response:
-        answers = json.load(response)["predictions"]
-        assert response.headers["x-model-digest"] == served.outputs()["model_digest"]
-    assert len(answers) == len(samples["instances"]) > 0
-    assert answers == pytest.approx(samples["predictions"], abs=1e-6)
-
-
-def test_what_is_sealed_is_what_lies_on_disk(served, host):
-    for manifest in served.stack_folder.glob("artifacts/models/*/manifest.json"):
-        for name, digest in json.loads(manifest.read_text())["files"].items():
-            assert f"sha256:{host.file(str(manifest.parent / name)).sha256sum}" == digest
-
-
-def test_state_and_passphrase_are_private_to_the_user(served, host):
-    assert host.file(str(served.root / ".penstock/passphrase")).mode == 0o600
+def test_verify_asks_a_machine_by_ssh(served, ssh):
+    said = served.operate("verify", "--host", f"ssh://box?ssh_config={ssh}")
+    assert re.search(r"\b12 passed, 1 skipped", said), said
+    assert "[ssh://box" in said

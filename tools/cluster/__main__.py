@@ -3,16 +3,16 @@
 import sys
 import time
 
-import engine_environment
-from common import ToolError, say
+from common import PROJECT, ToolError, say
 
 from cluster import nodes
 from cluster.control_plane import ControlPlane
+from penstock.command.project import Project
 
 
 def main(arguments: list[str]) -> None:
     """`python -m cluster up`, `python -m cluster down`."""
-    plane = ControlPlane(engine_environment.home() / "cluster", bound=False)
+    plane = ControlPlane(Project(PROJECT).home / "cluster", bound=False)
     if arguments == ["up"]:
         begin = time.monotonic()
         plane.start([*(nodes.cpu(index) for index in range(8)), *(nodes.gpu(index) for index in range(4))])

@@ -54,7 +54,7 @@ class PromotedModel(Resource, module="penstock", name="PromotedModel"):
 def fetch(storage: Storage, props: dict[str, Any]) -> str:
     """Copies the model with the digest, its seal last; what is there already is not copied again."""
     digest, source, target = props["digest"], props["source"], props["target"]
-    folder = _find(storage, source, digest)
+    folder = find(storage, source, digest)
     if storage.json(target, f"{folder}/manifest.json") is not None:
         return folder
     manifest: dict[str, dict[str, str]] = storage.json(source, f"{folder}/manifest.json")
@@ -64,7 +64,8 @@ def fetch(storage: Storage, props: dict[str, Any]) -> str:
     return folder
 
 
-def _find(storage: Storage, bucket: str, digest: str) -> str:
+def find(storage: Storage, bucket: str, digest: str) -> str:
+    """The folder of the model with a digest."""
     seals = [
         name for name in storage.names(bucket, "models/") if name.endswith("/manifest.json") and name.count("/") == 2
     ]

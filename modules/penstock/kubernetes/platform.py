@@ -16,6 +16,8 @@ from penstock.kubernetes.job_result import JobResult
 from penstock.kubernetes.pods import DATA, PROBLEM, STORE, Machine, labels
 from penstock.kubernetes.serving import ScaleOn
 
+COST = {"usd_per_hour": None, "note": "runs on an existing cluster, whose price is not known here"}
+
 
 @dataclass(frozen=True)
 class ClusterArgs:
@@ -176,7 +178,7 @@ class KubernetesPlatform:
 
     def estimated_cost(self) -> Mapping[str, Any]:
         """The cluster is there already; what it costs is not known here."""
-        return {"usd_per_hour": None, "note": "runs on an existing cluster, whose price is not known here"}
+        return COST
 
     def _made_provider(self, name: str, upsert: bool) -> pulumi.ProviderResource:
         from pulumi_kubernetes import Provider

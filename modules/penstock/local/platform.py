@@ -16,6 +16,7 @@ from penstock.local.service import LocalService
 from penstock.local.storage import LocalStorage
 
 HOST = "127.0.0.1"
+COST = {"usd_per_hour": 0, "note": "runs on this machine; nothing is rented"}
 
 
 class LocalPlatform:
@@ -123,7 +124,7 @@ class LocalPlatform:
 
     def estimated_cost(self) -> Mapping[str, Any]:
         """Nothing is rented."""
-        return {"usd_per_hour": 0, "note": "runs on this machine; nothing is rented"}
+        return COST
 
     def _page(self, name: str, service: platform.Service, opts: pulumi.ResourceOptions) -> pulumi.Output[str]:
         props = {

@@ -5,35 +5,51 @@ import json
 import socket
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import psutil
-from common import ToolError, say
-from engine_environment import own_backend
+
+from penstock.errors import PenstockError
 
 
-def release_lock(stack: str) -> None:
-    """Removes the lock of a run whose process is provably gone; refuses to go on beside one that is not."""
-    backend = own_backend()
-    for lock in _locks(backend, stack) if backend else []:
-        owner = json.loads(lock.read_text())
-        who = f"pid {owner['pid']} of {owner['username']} on {owner['hostname']}"
+class StackLocked(PenstockError):
+    """A run that has not provably ended holds the stack."""
+
+
+def release_lock(backend: Path, stack: str) -> list[str]:
+    """Removes the locks of runs whose processes are provably gone; whose they were.
+
+    `backend` is the folder of the state. Raises StackLocked for a lock of any other run, and touches none then.
+    """
+    owners = {lock: json.loads(lock.read_text()) for lock in _locks(backend, stack)}
+    for owner in owners.values():
         if not _gone(owner):
-            raise ToolError(
-                f"stack {stack} is in use by {who} since {owner['timestamp']}; wait for it to end. If you know that it "
-                f"has ended: `pulumi cancel -s {stack}`"
+            raise StackLocked(
+                f"stack {stack} is in use by {_who(owner)} since {owner['timestamp']}; wait for it to end. If you know "
+                f"that it has ended: `pulumi cancel -s {stack}`"
             )
+    for lock in owners:
         lock.unlink()
-        say(f"the last run ({who}) is gone: its lock on stack {stack} is released")
+    return [_who(owner) for owner in owners.values()]
 
 
-def forget_pending(deployment: dict[str, object]) -> list[str]:
+def holders(backend: Path, stack: str) -> list[tuple[str, bool]]:
+    """Who holds the stack, each with whether its process is provably gone."""
+    owners = [json.loads(lock.read_text()) for lock in _locks(backend, stack)]
+    return [(_who(owner), _gone(owner)) for owner in owners]
+
+
+def _who(owner: dict[str, Any]) -> str:
+    return f"pid {owner['pid']} of {owner['username']} on {owner['hostname']}"
+
+
+def forget_pending(deployment: dict[str, Any]) -> list[str]:
     """Takes begun and never finished operations out of an exported stack; the resources they were about.
 
     Ours need no inquiry: a stage's processes ended with the run, and a server that was being started is found by its
     record and ended before the next one is started.
     """
-    pending = deployment.pop("pending_operations", None) or []
-    assert isinstance(pending, list)
+    pending: list[dict[str, Any]] = deployment.pop("pending_operations", None) or []
     return [operation["resource"]["urn"].rpartition("::")[2] for operation in pending]
 
 
@@ -41,7 +57,7 @@ def _locks(backend: Path, stack: str) -> list[Path]:
     return sorted((backend / ".pulumi" / "locks").glob(f"**/{stack}/*.json"))
 
 
-def _gone(owner: dict[str, str | int]) -> bool:
+def _gone(owner: dict[str, Any]) -> bool:
     if owner["hostname"] != socket.gethostname() or owner["username"] != getpass.getuser():
         return False
     try:

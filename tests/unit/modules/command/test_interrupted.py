@@ -6,15 +6,15 @@ import subprocess
 import sys
 from datetime import datetime, timedelta, timezone
 
-import interrupted
 import pytest
-from common import ToolError
+
+from penstock.command import interrupted
+from penstock.command.interrupted import StackLocked
 
 
 @pytest.fixture
-def lock(tmp_path, monkeypatch):
-    """Takes the lock of stack `local`, as the engine does."""
-    monkeypatch.setattr(interrupted, "own_backend", lambda: tmp_path)
+def lock(tmp_path):
+    """Takes the lock of stack `local` in the backend `tmp_path`, as the engine does."""
 
     def take(**owner):
         file = tmp_path / ".pulumi/locks/organization/penstock/local/1.json"
@@ -33,32 +33,32 @@ def gone_pid():
     return done.pid
 
 
-def test_the_lock_of_a_process_that_is_gone_is_released(lock, capsys):
+def test_the_lock_of_a_process_that_is_gone_is_released(lock, tmp_path):
     file = lock()
-    interrupted.release_lock("local")
+    (who,) = interrupted.release_lock(tmp_path, "local")
     assert not file.exists()
-    assert "its lock on stack local is released" in capsys.readouterr().err
+    assert f"of {getpass.getuser()} on {socket.gethostname()}" in who
 
 
-def test_the_lock_of_a_process_that_runs_is_respected_and_told(lock):
+def test_the_lock_of_a_process_that_runs_is_respected_and_told(lock, tmp_path):
     file = lock(pid=os.getpid())
-    with pytest.raises(ToolError, match=rf"in use by pid {os.getpid()} .*`pulumi cancel -s local`"):
-        interrupted.release_lock("local")
+    with pytest.raises(StackLocked, match=rf"in use by pid {os.getpid()} .*`pulumi cancel -s local`"):
+        interrupted.release_lock(tmp_path, "local")
     assert file.exists()
 
 
-def test_the_lock_of_a_pid_that_has_been_given_to_a_later_process_is_released(lock):
+def test_the_lock_of_a_pid_that_has_been_given_to_a_later_process_is_released(lock, tmp_path):
     before = (datetime.now(timezone.utc) - timedelta(days=3)).isoformat().replace("+00:00", "000Z")
     file = lock(pid=os.getpid(), timestamp=before)
-    interrupted.release_lock("local")
+    interrupted.release_lock(tmp_path, "local")
     assert not file.exists()
 
 
 @pytest.mark.parametrize("owner", [{"hostname": "elsewhere"}, {"username": "somebody-else"}])
-def test_the_lock_of_another_machine_or_user_is_respected(lock, owner):
+def test_the_lock_of_another_machine_or_user_is_respected(lock, tmp_path, owner):
     file = lock(**owner)
-    with pytest.raises(ToolError):
-        interrupted.release_lock("local")
+    with pytest.raises(StackLocked):
+        interrupted.release_lock(tmp_path, "local")
     assert file.exists()
 
 

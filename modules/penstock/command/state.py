@@ -1,0 +1,94 @@
+"""A stack as its state describes it: stages, the endpoint, the cluster they are on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from penstock.errors import PenstockError
+from penstock.local.identity import ProcessIdentity
+
+LOCAL_JOB, LOCAL_SERVICE = "LocalJob", "LocalService"
+SERVERS = (LOCAL_SERVICE, "LocalPage")
+"""What goes on after `up` on a machine: the endpoint, and pages beside jobs."""
+JOB_RESULT = "JobResult"
+DEPLOYMENT = "kubernetes:apps/v1:Deployment"
+PROMOTED = "PromotedModel"
+
+
+@dataclass(frozen=True)
+class Resource:
+    """One resource of the state."""
+
+    name: str
+    type: str
+    outputs: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def kind(self) -> str:
+        """The type's last word: `LocalJob`."""
+        return self.type.rpartition(":")[2]
+
+
+class State:
+    """What `pulumi stack export` gives."""
+
+    def __init__(self, stack: str, deployment: Mapping[str, Any]) -> None:
+        self.stack = stack
+        listed: list[dict[str, Any]] = deployment.get("resources") or []
+        self.resources = [
+            Resource(found["urn"].rpartition("::")[2], found["type"], found.get("outputs") or {}) for found in listed
+        ]
+        root = [each for each in self.resources if each.type == "pulumi:pulumi:Stack"]
+        self.outputs: Mapping[str, Any] = root[0].outputs if root else {}
+
+    @property
+    def jobs(self) -> list[Resource]:
+        """The stages, in the order in which they were first made."""
+        return [each for each in self.resources if each.kind in (LOCAL_JOB, JOB_RESULT)]
+
+    @property
+    def service(self) -> Mapping[str, Any] | None:
+        """The endpoint on this machine, as its provider left it."""
+        return next((each.outputs for each in self.resources if each.kind == LOCAL_SERVICE), None)
+
+    @property
+    def deployment(self) -> Mapping[str, Any] | None:
+        """The endpoint on a cluster: its Deployment."""
+        return next((each.outputs for each in self.resources if each.type == DEPLOYMENT), None)
+
+    @property
+    def cluster(self) -> tuple[str, str | None]:
+        """Kubeconfig (a path, or its text) and context of the stack's cluster."""
+        for each in self.resources:
+            if each.kind == JOB_RESULT:
+                return str(each.outputs["kubeconfig"]), each.outputs["context"] or None
+        for each in self.resources:
+            if each.type == "pulumi:providers:kubernetes":
+                return str(each.outputs["kubeconfig"]), each.outputs.get("context") or None
+        raise PenstockError(f"stack {self.stack} is on no Kubernetes cluster")
+
+    @property
+    def promotes(self) -> bool:
+        """Whether it serves a model that another stack has made."""
+        return any(each.kind == PROMOTED for each in self.resources)
+
+
+def supervisor(service: Mapping[str, Any]) -> ProcessIdentity:
+    """The process that keeps an endpoint of this machine; it may be gone."""
+    return ProcessIdentity(int(service["pid"]), float(service["started"]))
+
+
+def argument(command: list[str], name: str) -> str | None:
+    """The value that follows an argument in a command line, or after `=`."""
+    for word, following in zip(command, [*command[1:], None], strict=True):
+        if word == name:
+            return following
+        if word.startswith(f"{name}="):
+            return word.partition("=")[2]
+    return None
+
+
+def log_folder(job: Resource) -> Path:
+    """Where a stage of this machine writes its logs."""
+    return Path(job.outputs["logs"])

@@ -1,0 +1,86 @@
+"""docs/runbook.md has an entry for every alarm and for every message that stops a deployment."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from penstock.errors import PenstockError
+from penstock.gcp.dashboard import alarms
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+RUNBOOK = (CHECKOUT / "docs/runbook.md").read_text(encoding="utf-8")
+ENTRIES = [
+    [part.strip() for part in span.split("…") if part.strip()]
+    for cell in re.findall(r"^\| (.+?) \|", RUNBOOK, re.MULTILINE)
+    for span in re.findall(r"`([^`]+)`", cell)
+]
+WORDS = 12
+"""A message whose pieces are all shorter than this is another's words, which are passed on."""
+
+
+def messages() -> Iterator[tuple[str, list[str]]]:
+    """Where an error of ours is raised in the Pulumi program, and the fixed pieces of its message."""
+    for file in sorted([*(CHECKOUT / "modules/penstock").rglob("*.py"), *(CHECKOUT / "stacks").glob("*.py")]):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and _name(node.exc.func) in ours():
+                pieces = [piece for argument in node.exc.args for piece in _pieces(argument)]
+                if any(len(piece) >= WORDS for piece in pieces):
+                    yield f"{file.relative_to(CHECKOUT)}:{node.lineno}", pieces
+
+
+def ours() -> set[str]:
+    """The names of all errors that are shown to a person as they are."""
+    import penstock.command.interrupted
+    import penstock.kubernetes.api  # noqa: F401 (for its errors)
+
+    found, looked = [PenstockError], {"SettingsError"}
+    while found:
+        each = found.pop()
+        looked.add(each.__name__)
+        found += each.__subclasses__()
+    return looked
+
+
+def _name(function: ast.expr) -> str:
+    return function.id if isinstance(function, ast.Name) else getattr(function, "attr", "")
+
+
+def _pieces(argument: ast.expr) -> list[str]:
+    """The fixed pieces of an f-string or a text."""
+    if isinstance(argument, ast.Constant):
+        return [argument.value] if isinstance(argument.value, str) else []
+    if isinstance(argument, ast.JoinedStr):
+        return [piece for value in argument.values for piece in _pieces(value)]
+    return []
+
+
+MESSAGES = dict(messages())
+
+
+def plain(place: str) -> str:
+    """A message's fixed pieces, without marks of code."""
+    return " ".join(" ".join(MESSAGES[place]).replace("`", "").split())
+
+
+def fits(entry: list[str], place: str) -> bool:
+    """Whether all words of an entry are those of a message."""
+    return all(part in plain(place) for part in entry)
+
+
+@pytest.mark.parametrize("place", MESSAGES)
+def test_every_error_message_has_an_entry(place):
+    assert [entry for entry in ENTRIES if fits(entry, place)], plain(place)
+
+
+def test_every_alarm_has_an_entry():
+    for alarm in alarms("service"):
+        assert f"| `{alarm}` (Google Cloud) |" in RUNBOOK
+
+
+def test_no_entry_fits_so_many_messages_that_it_would_hide_a_missing_one():
+    assert len(MESSAGES) > 50
+    for entry in ENTRIES:
+        assert sum(fits(entry, place) for place in MESSAGES) <= 6, entry

@@ -1,0 +1,47 @@
+"""Fills the page of the settings from the schema in stacks/, read and not imported."""
+
+from pathlib import Path
+from typing import Any
+
+import griffe  # pyright: ignore[reportMissingImports]: it is in the pages' environment
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE, PLACE = "reference/settings.md", "<!-- settings -->"
+SCHEMAS = (
+    ("", "stacks", "settings", "Settings"),
+    ("cluster", "stacks", "cluster_settings", "ClusterSettings"),
+    ("cluster.machines.ROLE", "stacks", "cluster_settings", "MachineSettings"),
+    ("gcp", "modules", "penstock.gcp.environment", "Environment"),
+    ("gcp.accelerator", "modules", "penstock.gcp.environment", "Accelerator"),
+    ("gcp.budget", "modules", "penstock.gcp.environment", "Budget"),
+    ("monitoring", "stacks", "monitoring_settings", "MonitoringSettings"),
+    ("rollout", "stacks", "rollout_settings", "Rollout"),
+)
+
+
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """The page with its tables; MkDocs calls it for every page."""
+    if page.file.src_uri != PAGE:
+        return markdown
+    return markdown.replace(PLACE, "\n".join(_table(*schema) for schema in SCHEMAS))
+
+
+def _table(prefix: str, folder: str, module: str, name: str) -> str:
+    found = griffe.load(f"{module}.{name}", search_paths=[ROOT / folder], allow_inspection=False)
+    said = _descriptions() if not prefix else {}
+    lines = [f"## {prefix or 'A stack'}", "", "| setting | type | default | |", "|---|---|---|---|"]
+    for each in found.attributes.values():
+        if each.annotation is None or each.name.startswith(("_", "model_config")):
+            continue
+        text = str(each.docstring.value) if each.docstring else said.get(each.name, "")
+        default = "required" if each.value is None else f"`{each.value}`"
+        cells = (f"`{each.name}`", f"`{each.annotation}`", default, text.replace("\n", " "))
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join([*lines, ""])
+
+
+def _descriptions() -> dict[str, str]:
+    """What `Pulumi.yaml` says of a setting."""
+    declared = yaml.safe_load((ROOT / "Pulumi.yaml").read_text(encoding="utf-8"))["config"]
+    return {name: entry["description"] for name, entry in declared.items()}
