@@ -7,9 +7,11 @@ PenstockError
 └── ServiceFailed    a server did not come up, or its port belongs to somebody else
 """
 
+import pulumi
 
-class PenstockError(Exception):
-    """A message for the person running the command: shown as it is, without a traceback."""
+
+class PenstockError(pulumi.RunError):
+    """A message for the person running the command: any Pulumi program shows it as it is, without a traceback."""
 
 
 class StrategyRefused(PenstockError):

@@ -7,6 +7,8 @@ from typing_extensions import NotRequired, TypedDict
 
 from penstock.kubernetes import manifest, operator
 
+__all__ = ["OperatedStack", "OperatedStackArgs"]
+
 
 class OperatedStackArgs(TypedDict):
     """Which stack, from where, by what; the operator (2.8 or later) and the namespace are there already."""

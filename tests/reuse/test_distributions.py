@@ -20,7 +20,7 @@ for name in sys.argv[1:]:
     found[name] = {"file": module.__file__, "names": sorted(f"{name}.{each}" for each in module.__all__)}
 print(json.dumps(found))
 """
-MODULES = ("penstock", "penstock.kubernetes", "penstock.gcp")
+MODULES = ("penstock", "penstock.kubernetes", "penstock.gcp", "penstock.gitops")
 
 
 @pytest.fixture(scope="module")

@@ -25,6 +25,16 @@ def another(carried, environments):
 
 
 @pytest.mark.parametrize("example", ["existing_model"], indirect=True)
+def test_a_server_that_is_not_installed_is_told_before_anything_is_made_and_without_a_traceback(example):
+    (example.folder / "serving/.venv").unlink()
+    example.configure(model="/m", digest="sha256:0")
+    told = example.run("preview", expected=1)
+    assert "the serving environment is not there" in told
+    assert "pip install 'penstock-serving'" in told
+    assert "Traceback" not in told
+
+
+@pytest.mark.parametrize("example", ["existing_model"], indirect=True)
 def test_a_model_that_exists_already_is_served_by_its_digest_and_no_other(example, carried):
     model = carried.artifact("flow-train-model")
     example.configure(model=model["path"], digest=f"sha256:{'0' * 64}", port=example.port)

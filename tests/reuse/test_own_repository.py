@@ -3,9 +3,11 @@
 import json
 import re
 import subprocess
+import sys
 import urllib.request
 from pathlib import Path
 
+import go_programs
 import pytest
 import yaml
 from packaging.requirements import Requirement
@@ -96,6 +98,14 @@ def test_its_workflows_pin_their_actions_by_commit_and_may_do_nothing_but_read(r
     made = [run.split()[1] for run in runs if run.startswith("make ")]
     assert made
     assert set(made) <= set(targets)
+
+
+def test_two_linters_find_nothing_in_its_workflows(repository):
+    files = sorted((repository / ".github/workflows").glob("*.yml"))
+    zizmor = Path(sys.executable).parent / "zizmor"
+    for linter in ([go_programs.program("actionlint"), "-no-color"], [zizmor, "--offline", "--no-progress"]):
+        done = subprocess.run([*linter, *files], cwd=repository, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 def _makefile(repository):
