@@ -11,7 +11,7 @@ from penstock.naming import model_name
 
 OUTPUTS = (
     *("endpoint", "console", "tensorboard", "model_digest", "dataset_digest", "study_digest"),
-    *("rows", "metrics", "report", "study_report", "model_card"),
+    *("rows", "metrics", "report", "study_report", "model_card", "decision"),
 )
 ALREADY_REPORTED = 32  # tells Pulumi's language host that the person has seen the message
 
@@ -30,6 +30,7 @@ def build(s: Settings) -> None:
         "preprocessing": {"raw": s.raw, "rows": s.rows, "bad_rows_allowed": s.bad_rows_allowed},
         "tuning": s.tuning,
         "training": s.training,
+        "comparison": s.comparison,
         "endpoint": s.endpoint(),
     }
     args = PipelineArgs(platform=platform, problem=s.problem, keep=s.keep, **stages)

@@ -62,6 +62,10 @@ class Settings(BaseModel):
     epochs: Annotated[int, Field(ge=1, le=10_000)] = 2
     sign_key: Name | None = None
     """Path of the Ed25519 private key (PEM) that signs models; None: they are not signed."""
+    promote: Literal["always", "better"] = "always"
+    """Whether a new model serves in any case, or only where it beats the one that serves on the same rows."""
+    minimum_gain: Annotated[float, Field(ge=0)] = 0
+    """By more than so much, where `promote` is `better`."""
     port: Annotated[int, Field(ge=1024, le=65_535)] = 8501
     traffic: dict[Name, Annotated[float, Field(ge=0)]] | None = None
     """Weights by version; None: all to the latest, by the rollout if there is one."""
@@ -137,6 +141,11 @@ class Settings(BaseModel):
         names = ("epochs", "strategy", "parameter_servers", "workers", "restarts", "evaluator", "sign_key")
         port = self.tensorboard_port if self.platform == "local" else 0
         return {**{name: getattr(self, name) for name in names}, "tensorboard_port": port}
+
+    @property
+    def comparison(self) -> dict[str, Any] | None:
+        """What `Comparison` takes of them; None: there is none."""
+        return {"minimum_gain": self.minimum_gain} if self.promote == "better" else None
 
     @property
     def promoted(self) -> bool:

@@ -1,6 +1,7 @@
 """Penstock: Pulumi components that carry a table of raw data to a served TensorFlow model."""
 
 from penstock.arguments import KubernetesPlatformArgs, LocalPlatformArgs, PlatformArgs
+from penstock.comparison import Comparison, ComparisonArgs
 from penstock.endpoint import Endpoint, EndpointArgs
 from penstock.errors import PenstockError, ServiceFailed, StageFailed, StageInterrupted
 from penstock.local import LocalPlatform
@@ -14,6 +15,8 @@ from penstock.tuning import Tuning, TuningArgs
 __all__ = [
     "Artifact",
     "ArtifactArgs",
+    "Comparison",
+    "ComparisonArgs",
     "Endpoint",
     "EndpointArgs",
     "Job",

@@ -7,6 +7,7 @@ import pulumi
 from typing_extensions import NotRequired, TypedDict
 
 from penstock.arguments import PlatformArgs, made, native
+from penstock.comparison import Comparison, ComparisonArgs
 from penstock.endpoint import Endpoint, EndpointArgs
 from penstock.naming import model_name
 from penstock.platform import ArtifactArgs, Platform
@@ -29,6 +30,8 @@ class PipelineArgs(TypedDict):
     training: NotRequired[dict[str, Any]]
     """Further arguments of `Training`: epochs, strategy, parameter_servers, workers, restarts, evaluator,
     tensorboard_port and sign_key."""
+    comparison: NotRequired[dict[str, Any] | None]
+    """Further arguments of `Comparison`: minimum_gain. Default: none, every model that is trained is served."""
     endpoint: NotRequired[dict[str, Any]]
     """Further arguments of `Endpoint`: port, traffic, rollout, min_replicas, max_replicas, idle_seconds, monitoring,
     token_file, certificate, private_key."""
@@ -58,7 +61,9 @@ class Pipeline(pulumi.ComponentResource):
     model_card: pulumi.Output[str]
     """Page for people of the model."""
     metrics: pulumi.Output[dict[str, Any]]
-    """The model's values on validation and test rows."""
+    """The trained model's values on validation and test rows."""
+    decision: pulumi.Output[dict[str, Any]]
+    """Whether it serves, why, and the numbers behind it; empty where every model that is trained is served."""
     tensorboard: pulumi.Output[str]
     """URL of the training's curves, live; empty where there is no such page."""
 
@@ -83,23 +88,34 @@ class Pipeline(pulumi.ComponentResource):
             TrainingArgs(**common, dataset=_sealed(dataset), study=_sealed(study), **args.get("training", {})),
             child,
         )
+        chosen, self.decision = _sealed(model), pulumi.Output.from_input({})
+        comparison = args.get("comparison")
+        if comparison is not None:
+            better = Comparison(
+                f"{name}-compare",
+                ComparisonArgs(**common, dataset=_sealed(dataset), candidate=chosen, **comparison),
+                child,
+            )
+            chosen, self.decision = _sealed(better), better.decision
         served = Endpoint(
             f"{name}-serve",
             EndpointArgs(
                 platform=platform,
-                model=_sealed(model),
+                model=chosen,
                 model_name=model_name(problem),
                 **args.get("endpoint", {}),
             ),
             child,
         )
         self.endpoint, self.console = served.model_url, pulumi.Output.concat(served.url, "/")
-        self.model_digest, self.dataset_digest, self.study_digest = model.digest, dataset.digest, study.digest
+        self.model_digest = pulumi.Output.from_input(chosen["digest"])
+        self.dataset_digest, self.study_digest = dataset.digest, study.digest
         self.rows, self.metrics = dataset.counts, model.metrics
-        self.report, self.study_report, self.model_card = dataset.report, study.report, model.card
+        self.report, self.study_report = dataset.report, study.report
+        self.model_card = pulumi.Output.concat("file://", chosen["path"], "/card.html")
         self.tensorboard = model.tensorboard
         self.register_outputs({key: getattr(self, key) for key in Pipeline.__annotations__})
 
 
-def _sealed(stage: Preprocessing | Tuning | Training) -> ArtifactArgs:
+def _sealed(stage: Preprocessing | Tuning | Training | Comparison) -> ArtifactArgs:
     return {"path": stage.path, "digest": stage.digest}

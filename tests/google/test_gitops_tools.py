@@ -103,6 +103,8 @@ def test_every_command_of_a_document_is_there(name):
         assert words[:2] in (["pulumi", "preview"], ["pulumi", "up"], ["pulumi", "config"]), line
         if "--policy-pack" in words:
             assert (settings_check.PROJECT / words[words.index("--policy-pack") + 1] / "PulumiPolicy.yaml").exists()
+        elif "--path" not in words:
+            assert words[3] in settings_check.Settings.model_fields
         else:
             assert re.match(r"gcp\.approve_replacement\[0\]", words[words.index("--path") + 1])
 

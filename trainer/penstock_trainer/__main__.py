@@ -98,6 +98,12 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--sign-key", type=Path, metavar="PEM", help="Ed25519 private key that signs the model (default: not signed)"
     )
+    compare = stage("compare", "whether a new model takes the place of the one that serves", run_compare)
+    compare.add_argument("--dataset", type=Path, required=True, help="sealed dataset that the candidate was trained on")
+    compare.add_argument("--candidate", type=Path, required=True, help="sealed model below --artifacts")
+    compare.add_argument(
+        "--minimum-gain", type=_gain, default=0.0, help="it must be better by more than this (default: 0)"
+    )
     curves = top_level("curves", "serve the curves of all trainings, live, by TensorBoard", run_curves)
     curves.add_argument("--host", default="127.0.0.1", help="address to bind (default: 127.0.0.1)")
     curves.add_argument("--port", type=_positive, default=6006, help="port (default: 6006)")
@@ -183,6 +189,13 @@ def run_train(options: argparse.Namespace) -> None:
         train.run_stage(*what, options.sign_key)
 
 
+def run_compare(options: argparse.Namespace) -> None:
+    """Stage `compare`."""
+    from penstock_trainer import compare
+
+    compare.run_stage(options.problem, options.dataset, options.candidate, options.artifacts, options.minimum_gain)
+
+
 def run_curves(options: argparse.Namespace) -> None:
     """Become TensorBoard."""
     folder = options.artifacts / "curves"
@@ -226,6 +239,13 @@ def _amount(text: str) -> float:
     value = float(text)
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return value
+
+
+def _gain(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is below 0")
     return value
 
 

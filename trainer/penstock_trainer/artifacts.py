@@ -18,7 +18,14 @@ from penstock_trainer.errors import InputError
 FORMAT = 1
 MANIFEST = "manifest.json"
 SIGNATURE = "signature.json"  # says who sealed the artifact: it signs the manifest and is not part of it
-FOLDERS = {"raw": "raw", "dataset": "dataset", "study": "study", "model": "models", "predictions": "predictions"}
+FOLDERS = {
+    "raw": "raw",
+    "dataset": "dataset",
+    "study": "study",
+    "model": "models",
+    "predictions": "predictions",
+    "decision": "decisions",
+}
 
 
 def canonical_json(value: Any) -> bytes:

@@ -79,13 +79,17 @@ class Stage:
             metrics=metrics,
         )
 
-    def report(self, manifest: Manifest, *, reused: bool) -> None:
-        """Write the result to the file that `PENSTOCK_RESULT` names, if it does, as the last act."""
+    def report(self, manifest: Manifest, *, reused: bool, left: tuple[Path, str] | None = None) -> None:
+        """Write the result to the file that `PENSTOCK_RESULT` names, if it does, as the last act.
+
+        `left`: folder and digest of what the next stage takes, where that is another artifact.
+        """
+        path, digest = left or (self.path, manifest.digest)
         shutil.rmtree(self.scratch, ignore_errors=True)
         result = {
             "kind": self.kind,
-            "path": str(self.path.resolve()),
-            "digest": manifest.digest,
+            "path": str(path.resolve()),
+            "digest": digest,
             "reused": reused,
             "counts": dict(manifest.counts),
             "metrics": dict(manifest.metrics),
