@@ -27,6 +27,7 @@ SIDE_BY_SIDE: tuple[Check, ...] = (
     ("contract", PROJECT / "serving/.venv/bin", ("pytest", "-q", "tests/contract")),
     ("unit: serving", PROJECT / "serving/.venv/bin", ("pytest", "-q", "tests/unit/serving")),
     ("unit: policies", PROJECT / "policies/.venv/bin", ("pytest", "-q", "tests/unit/policies")),
+    ("static", INFRASTRUCTURE, ("pytest", "-q", "tests/static")),
     ("unit: modules", INFRASTRUCTURE, ("pytest", "-q", "tests/unit/modules")),
     ("types: infrastructure", INFRASTRUCTURE, ("pyright",)),
     ("types: trainer", INFRASTRUCTURE, ("pyright", "--project", "tools/pyright/trainer.json")),

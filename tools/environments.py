@@ -66,6 +66,9 @@ SITE = Environment("tools/site", TOOLS / "site", (), 1)
 # Clients of others that the server's tests cannot hold beside TensorFlow.
 CLIENTS = Environment("tests/contract/clients", TOOLS / "clients", (), 1)
 
+# Linters that no environment of ours can hold.
+LINTERS = Environment("tests/static", TOOLS / "linters", (), 1)
+
 
 def prepare(test: bool) -> None:
     """Brings every environment up to date; does nothing to one whose locks have not changed."""
@@ -77,12 +80,13 @@ def prepare(test: bool) -> None:
         _prepare(CLIENTS, test=False)
         _prepare(NOTEBOOK, test=False)
         _prepare(SITE, test=False)
+        _prepare(LINTERS, test=False)
 
 
 def lock() -> None:
     """Resolves the dependencies anew; the files name no index, so that they work with any."""
     tool = uv.find()
-    for environment in (*ENVIRONMENTS, POLICIES, LAB, SITE, CLIENTS):
+    for environment in (*ENVIRONMENTS, POLICIES, LAB, SITE, CLIENTS, LINTERS):
         say(f"locking {environment.member}")
         common = [tool, "pip", "compile", "--quiet", "--universal", "--python-version", "3.10"]
         common += ["--generate-hashes", "--no-header"]
@@ -92,7 +96,7 @@ def lock() -> None:
         if environment.extra:
             own += ["-c", environment.lock.name, "--extra", environment.extra, "-o", environment.runtime_lock.name]
             run([*common, *own], f"locking {environment.member} with {environment.extra}", cwd=folder)
-        if environment in (CLIENTS, LAB, SITE):
+        if environment in (CLIENTS, LAB, SITE, LINTERS):
             continue
         test = ["-c", environment.runtime_lock.name, "--group", "pyproject.toml:test", "-o", "requirements-test.txt"]
         run([*common, *test], f"locking the tests of {environment.member}", cwd=folder)

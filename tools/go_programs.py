@@ -1,5 +1,5 @@
 """Programs of others, built from Go modules once for this user and kept: Beam's Prism, an emulator of Cloud Storage, a
-linter of workflows.
+linter of workflows, one of manifests.
 
 tools/python tools/go_programs.py prism      prints where it is
 """
@@ -13,6 +13,7 @@ from common import PROJECT, ToolError, say
 PROGRAMS = {
     "prism": (PROJECT / "tools" / "beam", "github.com/apache/beam/sdks/v2/go/cmd/prism"),
     "actionlint": (PROJECT / "tools" / "actionlint", "github.com/rhysd/actionlint/cmd/actionlint"),
+    "kube-score": (PROJECT / "tools" / "kubescore", "github.com/zegl/kube-score/cmd/kube-score"),
     "fake-gcs-server": (PROJECT / "tools" / "storage", "github.com/fsouza/fake-gcs-server"),
 }
 
