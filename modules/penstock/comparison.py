@@ -5,14 +5,15 @@ from typing import Any
 import pulumi
 from typing_extensions import NotRequired, TypedDict
 
-from penstock.naming import is_file
+from penstock.arguments import PlatformArgs, made, native
+from penstock.naming import is_file, is_module, model_name
 from penstock.platform import ArtifactArgs, Job, Platform, Program, Role
 
 
 class ComparisonArgs(TypedDict):
     """Which model is the candidate, and by how much it must be better."""
 
-    platform: Platform
+    platform: Platform | pulumi.Input[PlatformArgs]
     """Where it runs."""
     store: pulumi.Input[str]
     """Root of the artifact store; what serves is written down there, by problem."""
@@ -38,6 +39,7 @@ class Comparison(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: ComparisonArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("penstock:index:Comparison", name, None, opts)
+        args = native(args)
         problem, dataset, candidate = args["problem"], args["dataset"], args["candidate"]
         command: list[pulumi.Input[str]] = ["compare", "--problem", problem, "--artifacts", args["store"]]
         command += ["--dataset", dataset["path"], "--candidate", candidate["path"]]
@@ -46,9 +48,11 @@ class Comparison(pulumi.ComponentResource):
             Program.TRAINER,
             {"chief": Role(command)},
             files=[problem] if is_file(problem) else [],
+            modules=[problem] if is_module(problem) else [],
             digests={"dataset": dataset["digest"], "model": candidate["digest"]},
         )
-        chosen = args["platform"].job(f"{name}-decision", job, pulumi.ResourceOptions(parent=self))
+        platform = made(args["platform"], model_name(problem))
+        chosen = platform.job(f"{name}-decision", job, pulumi.ResourceOptions(parent=self))
         self.path, self.digest = chosen.path, chosen.digest
         self.decision = chosen.metrics.apply(lambda metrics: metrics["decision"])
         self.register_outputs({key: getattr(self, key) for key in Comparison.__annotations__})
