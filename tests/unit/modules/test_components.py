@@ -21,7 +21,7 @@ class Recorder:
     def job(self, name, job, opts):
         self.jobs[name] = job
         known = pulumi.Output.from_input
-        return Artifact(known(f"/{name}"), known(f"sha256:{name}"), known({}), known({}))
+        return Artifact(known(f"/{name}"), known(f"sha256:{name}"), known({}), known({"decision": {}}))
 
     def service(self, name, service, opts):
         self.services[name] = service
@@ -89,6 +89,14 @@ def test_every_stage_starts_from_the_artifacts_of_the_stages_before_it(build):
     assert trial == chief
     assert all("--study /flow-tune-study" in command for command in training)
     assert "--model /flow-train-model --name flights --expect-digest sha256:flow-train-model" in server
+
+
+def test_where_models_are_compared_the_endpoint_serves_what_the_comparison_left(build):
+    recorder = build(comparison={"minimum_gain": 0.01})
+    (compared,) = (command for command in recorder.commands if command.startswith("compare "))
+    assert "--dataset /flow-preprocess-dataset --candidate /flow-train-model --minimum-gain 0.01" in compared
+    assert recorder.jobs["flow-compare-decision"].digests.keys() == {"dataset", "model"}
+    assert "--model /flow-compare-decision --name flights --expect-digest sha256:flow-compare" in recorder.commands[-1]
 
 
 def test_ones_own_raw_files_take_the_place_of_the_bundled_ones_and_are_watched(build):
