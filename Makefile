@@ -47,6 +47,14 @@ notebook:  ## notebooks/ in JupyterLab on the loopback address, with a token
 	@tools/python tools/environments.py lab
 	@.tools/lab/bin/python -m jupyterlab --ServerApp.ip=127.0.0.1 --ServerApp.root_dir=notebooks
 
+pages:  ## docs/ as a site, in .site/
+	@tools/python tools/environments.py test
+	@.tools/site/bin/python -m mkdocs build --strict --quiet -f tools/site/mkdocs.yml
+
+audit:  ## known vulnerabilities in the locks, and a bill of materials of each in .sbom/
+	@tools/python tools/environments.py audit
+	@.tools/audit/bin/python tools/audit
+
 lock:  ## resolve the dependencies of all environments anew
 	@tools/python tools/environments.py lock
 
@@ -70,4 +78,4 @@ policies-ready:
 runtime:
 	@tools/python tools/environments.py runtime
 
-.PHONY: help up down plan drift env test test-browser cluster-up cluster-down test-cluster notebook lock bench cluster-tools policies-ready runtime
+.PHONY: help up down plan drift env test test-browser cluster-up cluster-down test-cluster notebook pages audit lock bench cluster-tools policies-ready runtime

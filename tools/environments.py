@@ -63,6 +63,9 @@ LAB = Environment("notebooks", TOOLS / "lab", (), 1, ON_TRAINER, "lab", TRAINER)
 # What builds the pages from docs/.
 SITE = Environment("tools/site", TOOLS / "site", (), 1)
 
+# What `make audit` looks into the locks with.
+AUDIT = Environment("tools/audit", TOOLS / "audit", (), 1)
+
 # Clients of others that the server's tests cannot hold beside TensorFlow.
 CLIENTS = Environment("tests/contract/clients", TOOLS / "clients", (), 1)
 
@@ -86,7 +89,7 @@ def prepare(test: bool) -> None:
 def lock() -> None:
     """Resolves the dependencies anew; the files name no index, so that they work with any."""
     tool = uv.find()
-    for environment in (*ENVIRONMENTS, POLICIES, LAB, SITE, CLIENTS, LINTERS):
+    for environment in (*ENVIRONMENTS, POLICIES, LAB, SITE, AUDIT, CLIENTS, LINTERS):
         say(f"locking {environment.member}")
         common = [tool, "pip", "compile", "--quiet", "--universal", "--python-version", "3.10"]
         common += ["--generate-hashes", "--no-header"]
@@ -96,7 +99,7 @@ def lock() -> None:
         if environment.extra:
             own += ["-c", environment.lock.name, "--extra", environment.extra, "-o", environment.runtime_lock.name]
             run([*common, *own], f"locking {environment.member} with {environment.extra}", cwd=folder)
-        if environment in (CLIENTS, LAB, SITE, LINTERS):
+        if environment in (AUDIT, CLIENTS, LAB, SITE, LINTERS):
             continue
         test = ["-c", environment.runtime_lock.name, "--group", "pyproject.toml:test", "-o", "requirements-test.txt"]
         run([*common, *test], f"locking the tests of {environment.member}", cwd=folder)
@@ -145,20 +148,22 @@ def _test_digest(environment: Environment) -> str:
 
 
 def main() -> None:
-    """`environments.py runtime|test|policies|lab|lock`."""
+    """`environments.py runtime|test|policies|audit|lab|lock`."""
     wanted = sys.argv[1] if len(sys.argv) == 2 else ""
     match wanted:
         case "lock":
             lock()
         case "policies":
             _prepare(POLICIES, test=False)
+        case "audit":
+            _prepare(AUDIT, test=False)
         case "lab":
             prepare(test=False)
             _prepare(LAB, test=False)
         case "runtime" | "test":
             prepare(test=wanted == "test")
         case _:
-            raise ToolError(f"environments.py takes one of runtime, test, policies, lab, lock; not {wanted!r}")
+            raise ToolError(f"environments.py takes one of runtime, test, policies, audit, lab, lock; not {wanted!r}")
 
 
 if __name__ == "__main__":

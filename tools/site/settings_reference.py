@@ -36,8 +36,9 @@ def _table(prefix: str, folder: str, module: str, name: str) -> str:
             continue
         text = str(each.docstring.value) if each.docstring else said.get(each.name, "")
         default = "required" if each.value is None else f"`{each.value}`"
-        cells = (f"`{each.name}`", f"`{each.annotation}`", default, text.replace("\n", " "))
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+        # Within marks of code a bar is no end of a cell.
+        cells = (f"`{each.name}`", f"`{each.annotation}`", default, text.replace("\n", " ").replace("|", "\\|"))
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join([*lines, ""])
 
 
