@@ -16,6 +16,9 @@ from penstock_trainer.problem import Image, Problem
 from penstock_trainer.ranges import Hyperparameters, resolve
 from penstock_trainer.statistics import NumberStatistics, Statistics
 
+SMALL_TABLE = 1 << 16
+"""Numbers in an embedding table."""
+
 shuffle = tf.random.experimental.stateless_shuffle  # pyright: ignore[reportAttributeAccessIssue]
 
 
@@ -113,6 +116,7 @@ class Network(tf.Module):
             # The replicas' gradients are added up: divided by all rows, they are those of one process.
             mean = tf.reduce_sum(losses) / tf.cast(tf.shape(batch)[0], tf.float32)
         gradients, total = tape.gradient(mean, variables), tf.reduce_sum(losses)
+        gradients = [_dense_if_small(gradient) for gradient in gradients]
         if replicas > 1:
             # Dense: gathering rows of different numbers from each replica breaks within a loop of steps.
             dense = [tf.convert_to_tensor(gradient) for gradient in gradients]
@@ -188,3 +192,12 @@ def whole(variables: Sequence[Any]) -> list[Any]:
 def block_paths(dataset: Path, examples: Examples, split: str) -> list[str]:
     """The full paths of a split's blocks."""
     return [str(dataset / block.path) for block in examples.blocks[split]]
+
+
+def _dense_if_small(gradient: Any) -> Any:
+    """The gradient of a small table as a whole: sent in one piece and applied by one operation, it costs less than its
+    rows, each of which is sent with its place, looked for among the others and applied by a dozen operations.
+    """
+    if isinstance(gradient, tf.IndexedSlices) and gradient.shape.num_elements() <= SMALL_TABLE:
+        return tf.convert_to_tensor(gradient)
+    return gradient
