@@ -11,7 +11,7 @@ from penstock.naming import model_name
 
 OUTPUTS = (
     *("endpoint", "console", "tensorboard", "model_digest", "dataset_digest", "study_digest"),
-    *("rows", "metrics", "report", "study_report", "model_card", "decision"),
+    *("rows", "metrics", "report", "study_report", "model_card"),
 )
 ALREADY_REPORTED = 32  # tells Pulumi's language host that the person has seen the message
 
@@ -37,6 +37,8 @@ def build(s: Settings) -> None:
     pipeline = Pipeline("flow", args)
     for output in OUTPUTS:
         pulumi.export(output, getattr(pipeline, output))
+    if s.comparison is not None:
+        pulumi.export("decision", pipeline.decision)
 
 
 try:

@@ -51,20 +51,35 @@ def test_logs_that_are_followed_tell_what_the_server_says_next_until_ctrl_c(serv
     told, errors = tmp_path / "told", tmp_path / "errors"
     with told.open("w") as out, errors.open("w") as err:
         following = subprocess.Popen(
-            command, cwd=served.root, env=served.environment(), stdout=out, stderr=err, start_new_session=True
+            command,
+            cwd=served.root,
+            env=served.environment(),
+            stdout=out,
+            stderr=err,
+            start_new_session=True,
+            preexec_fn=_hear_ctrl_c,
         )
-    deadline = time.monotonic() + 60
-    while not told.read_text() and time.monotonic() < deadline:
-        assert following.poll() is None, errors.read_text()
-        # A worker that is started in the place of one that is gone leaves lines in the log.
-        os.kill(_workers(served)[0], signal.SIGKILL)
-        time.sleep(2)
-    following.send_signal(signal.SIGINT)
-    assert following.wait(10) == 130
+    try:
+        deadline = time.monotonic() + 60
+        while not told.read_text() and time.monotonic() < deadline:
+            assert following.poll() is None, errors.read_text()
+            # A worker that is started in the place of one that is gone leaves lines in the log.
+            os.kill(_workers(served)[0], signal.SIGKILL)
+            time.sleep(2)
+        following.send_signal(signal.SIGINT)
+        assert following.wait(10) == 130
+    finally:
+        following.kill()
+        following.wait()
     assert errors.read_text() == ""
     said = told.read_text().splitlines()
     assert said
     assert {line.removeprefix("flow-serve-server/server | ") for line in said} <= set(log.read_text().splitlines())
+
+
+def _hear_ctrl_c() -> None:
+    """A terminal's processes do; what a shell starts in the background ignores it, and so do its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _workers(served) -> list[int]:
