@@ -107,7 +107,7 @@ class Application:
     def predict(self, headers: Headers, body: bytes, started: float, respond: Respond) -> None:
         """Answer a request to `shortcut` that is here as a whole, without a task for it; `respond` gets the answer.
 
-        Most requests of a server are of this kind, and the half of what ASGI would cost them.
+        Most requests of a server are of this kind, and it costs them half of what ASGI would.
         """
 
         def done(served: ServedModel, answer: Any) -> None:
