@@ -24,3 +24,5 @@ def test_a_retrained_model_that_is_not_better_leaves_the_endpoint_as_it_is(serve
     assert served.get("/attestation")["digest"] == first["model_digest"]
     assert "is not better by more than 0.4" in told
     served.configure()
+    served.run("up")
+    assert "decision" not in served.outputs()

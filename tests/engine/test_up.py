@@ -144,5 +144,6 @@ def test_down_leaves_no_process_no_port_and_only_the_files_to_keep(served):
     assert served.processes() == {}
     with closing(socket.socket()) as probe:
         assert probe.connect_ex(("127.0.0.1", served.port)) != 0
-    left = [file for file in (served.root / ".penstock").rglob("*") if file.is_file()]
+    notebook = served.root / ".penstock/notebook"  # its own work, which `down` leaves to it
+    left = [file for file in (served.root / ".penstock").rglob("*") if file.is_file() and notebook not in file.parents]
     assert sorted(left) == sorted(raw)
