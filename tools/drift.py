@@ -26,11 +26,10 @@ def found(stack: str) -> Events:
 
 def issue(stack: str, events: Events) -> str:
     """What has drifted, in Markdown, for the people who are to put it right."""
-    rows = []
-    for each, operation in sorted(events.operations.items()):
-        fields = events.changed.get(each, ())
-        which = f": {', '.join(fields)}" if fields else ""
-        rows.append(f"- `{each}` {WHAT.get(operation, operation)}{which}")
+    rows = [
+        f"- `{each}` {WHAT.get(operation, operation)}{events.fields(each)}"
+        for each, operation in sorted(events.operations.items())
+    ]
     return "\n".join(
         [
             f"What is deployed as `{stack}` is not what the program says:",

@@ -24,6 +24,11 @@ class Events:
     outputs: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """The stack's."""
 
+    def fields(self, each: str) -> str:
+        """The properties of one that differ, in words to put behind its name."""
+        found = self.changed.get(each, ())
+        return f": {', '.join(found)}" if found else ""
+
 
 def read(lines: Iterable[str]) -> Events:
     """From the lines of an event log."""

@@ -49,7 +49,7 @@ def comment(stack: str, events: Events, refused: Sequence[str]) -> str:
     lines = [f"### `{stack}`: {what}", "", price(events.outputs.get("estimated_cost") or {}), ""]
     if refused:
         lines += ["**It must not be deployed:**", "", *(f"- {reason}" for reason in refused), ""]
-    rows = [f"- {_verb(op)} `{each}`{_fields(events, each)}" for each, op in sorted(events.operations.items())]
+    rows = [f"- {_verb(op)} `{each}`{events.fields(each)}" for each, op in sorted(events.operations.items())]
     if rows:
         further = [f"- and {len(rows) - SHOWN} more"] if len(rows) > SHOWN else []
         lines += ["<details><summary>What would change</summary>", "", *rows[:SHOWN], *further, "", "</details>", ""]
@@ -79,11 +79,6 @@ PRICES = {
 
 def _verb(operation: str) -> str:
     return "replace" if operation in pins.REPLACING else operation
-
-
-def _fields(events: Events, each: str) -> str:
-    fields = events.changed.get(each, ())
-    return f": {', '.join(fields)}" if fields else ""
 
 
 def main() -> int:

@@ -111,13 +111,7 @@ class LocalPlatform:
             "min_replicas": service.min_replicas,
             "max_replicas": service.max_replicas,
             "idle_seconds": service.idle_seconds,
-            "host": HOST,
-            "port": service.port,
-            "probe": service.probe,
-            "fingerprint": self._fingerprint(service.program),
-            "cwd": str(self._project),
-            "log": str(self._folder / "logs" / name / "server.log"),
-            "record": str(self._folder / "services" / f"{name}.json"),
+            **self._listens(name, service),
             "folder": str(self._folder / "services" / name),
         }
         return LocalService(name, props, opts).url
@@ -129,6 +123,13 @@ class LocalPlatform:
     def _page(self, name: str, service: platform.Service, opts: pulumi.ResourceOptions) -> pulumi.Output[str]:
         props = {
             "command": [*self._program(service.program).command(), *service.command],
+            **self._listens(name, service),
+        }
+        return LocalPage(name, props, opts).url
+
+    def _listens(self, name: str, service: platform.Service) -> dict[str, Any]:
+        """What any process that answers at a port is told of itself."""
+        return {
             "host": HOST,
             "port": service.port,
             "probe": service.probe,
@@ -137,7 +138,6 @@ class LocalPlatform:
             "log": str(self._folder / "logs" / name / "server.log"),
             "record": str(self._folder / "services" / f"{name}.json"),
         }
-        return LocalPage(name, props, opts).url
 
     def _access(self, service: platform.Service) -> dict[str, Path]:
         """The files by which the server says who may ask, by its arguments' names."""
