@@ -35,7 +35,7 @@ def write(directory: Path, copies: float, *, row_numbers: bool = False) -> int:
 def _disturbed(table: pa.Table, copy: int) -> pa.Table:
     random = np.random.default_rng(copy)
     for name, size in NOISE.items():
-        noise = pa.array(random.integers(-size * 100, size * 100, table.num_rows) / 100)
+        noise = pa.array(random.integers(int(-size * 100), int(size * 100), table.num_rows) / 100)
         values = pc.add(table[name], pc.floor(noise) if name == "distance" else noise)
         table = table.set_column(table.column_names.index(name), name, pc.round(values, 2))
     planes = pc.binary_join_element_wise(table["tailnum"], str(copy), "-")

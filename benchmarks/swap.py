@@ -25,7 +25,7 @@ from _report import report
 
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT / "tests"))
-from conftest import Project, _remove  # noqa: E402 (the engine tests' own)
+from conftest import Project, remove  # noqa: E402 (the engine tests' own)
 
 QUIET_SECONDS = 8.0
 AFTER_SECONDS = 2.0
@@ -56,7 +56,8 @@ class Load:
 def main() -> None:
     """Print the figures."""
     if Path(sys.prefix) != PROJECT / ".venv":  # `make bench` runs in the trainer's environment
-        os.execv(PROJECT / ".venv/bin/python", ["python", *sys.argv])
+        python = str(PROJECT / ".venv/bin/python")
+        os.execv(python, [python, *sys.argv])
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rate", type=float, default=200.0, help="requests a second (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=3, help="pairs of swaps of each kind (default: %(default)s)")
@@ -66,7 +67,7 @@ def main() -> None:
         try:
             measure(project, options.rate, options.repeats)
         finally:
-            _remove(project)
+            remove(project)
 
 
 def measure(project: Project, rate: float, repeats: int) -> None:

@@ -161,7 +161,7 @@ def sleeping(dataset: Path, _epochs: int) -> float:
     read = network.read
 
     def slowly(path: Any) -> Any:
-        late = tf.data.Dataset.from_tensors(path).apply(testing.sleep(int(SLEEP_SECONDS * 1e6)))
+        late = tf.data.Dataset.from_tensors(path).apply(testing.sleep(int(SLEEP_SECONDS * 1e6)))  # pyright: ignore[reportArgumentType]
         return read(tf.data.Dataset.get_single_element(late))
 
     network.read = slowly

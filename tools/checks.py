@@ -34,6 +34,7 @@ SIDE_BY_SIDE: tuple[Check, ...] = (
     ("types: policies", INFRASTRUCTURE, ("pyright", "--project", "tools/pyright/policies.json")),
     ("pages", PROJECT / ".tools/site/bin", ("mkdocs", "build", "--strict", "--quiet", "-f", "tools/site/mkdocs.yml")),
     ("types: serving", INFRASTRUCTURE, ("pyright", "--project", "tools/pyright/serving.json")),
+    ("types: benchmarks", INFRASTRUCTURE, ("pyright", "--project", "tools/pyright/benchmarks.json")),
 )
 ALONE: tuple[Check, ...] = (
     # One deployment serves them all.

@@ -11,13 +11,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import compress
 
-from penstock_serving.backends import Answers, RowRefusedError, Values
+from penstock_serving.backends import Answers, Columns, RowRefusedError
 from penstock_serving.decoding import Row
 from penstock_serving.errors import QueueFullError, RequestError
 
-Predict = Callable[[Sequence[Values]], Answers]
+Predict = Callable[[Columns], Answers]
 Done = Callable[["Answers | Exception"], None]
-OnAnswers = Callable[[Sequence[Values], Answers, int], None]
+OnAnswers = Callable[[Columns, Answers, int], None]
 
 
 @dataclass
@@ -192,7 +192,7 @@ class Batcher:
     def _call(self, batch: list[_Waiting]) -> Answers:
         rows = [row for waiting in batch for row in waiting.rows]
         self._on_batch(len(rows))
-        columns = list(zip(*rows, strict=True))
+        columns = Columns(zip(*rows, strict=True))
         predictions = self._predict(columns)
         if len(predictions) != len(rows):
             raise RuntimeError(f"the model gave {len(predictions)} predictions for {len(rows)} rows")
@@ -201,14 +201,13 @@ class Batcher:
         return predictions
 
 
-def _of_clients(
-    batch: list[_Waiting], columns: Sequence[Values], predictions: Answers
-) -> tuple[Sequence[Values], Answers, int]:
+def _of_clients(batch: list[_Waiting], columns: Columns, predictions: Answers) -> tuple[Columns, Answers, int]:
     """The columns, the answers and the bytes of the requests that came by `ask`."""
     size = sum(waiting.size for waiting in batch)
     if not all(waiting.size for waiting in batch):
         asked = [waiting.size > 0 for waiting in batch for _ in waiting.rows]
-        columns, predictions = [list(compress(column, asked)) for column in columns], list(compress(predictions, asked))
+        columns = Columns(list(compress(column, asked)) for column in columns)
+        predictions = list(compress(predictions, asked))
     return columns, predictions, size
 
 

@@ -4,10 +4,10 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-from penstock_serving.backends import Backend, Values
+from penstock_serving.backends import Backend, Columns
 from penstock_serving.batching import Batcher, Done
 from penstock_serving.decoding import RequestDecoder, Row
 from penstock_serving.errors import RequestError, UnavailableError
@@ -125,7 +125,7 @@ class ServedModel:
         if not self.available:
             self.batcher.abandon(UnavailableError("the server stops before its model is loaded", {"retry-after": "5"}))
 
-    def _answered(self, columns: Sequence[Values], predictions: list[Any], size: int) -> None:
+    def _answered(self, columns: Columns, predictions: list[Any], size: int) -> None:
         self.metrics.rows.inc(len(predictions))
         if self.skew:
             self.skew.add(columns, self.scores(predictions), size)
@@ -150,7 +150,7 @@ class ServedModel:
         Raises:
             InputError: it gives others.
         """
-        answers = self._backend.predict(list(zip(*self._samples, strict=True)))
+        answers = self._backend.predict(Columns(zip(*self._samples, strict=True)))
         for index, (answer, expected) in enumerate(zip(answers, self.sealed.samples["predictions"], strict=True)):
             mine, its = (answer, expected) if isinstance(expected, list) else ([answer], [expected])
             if not all(abs(a - e) <= SAMPLE_TOLERANCE * max(1.0, abs(e)) for a, e in zip(mine, its, strict=True)):

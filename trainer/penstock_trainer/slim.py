@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from penstock_trainer.examples import HASHES, MISSING, UNKNOWN
 
@@ -35,31 +36,32 @@ class SlimModel:
         if found["columns"] != list(columns):
             raise ValueError(f"its columns are {found['columns']}, the schema's {list(columns)}")
         categories: Mapping[str, Any] = found["categories"]
-        self._numbers = [place for place, name in enumerate(columns) if name not in categories]
+        self.numbers = [place for place, name in enumerate(columns) if name not in categories]
         self._categories = [
             (place, _codes(**categories[name]).__getitem__) for place, name in enumerate(columns) if name in categories
         ]
         path = str(folder / GRAPH)
-        shape = len(self._numbers), len(self._categories)
+        shape = len(self.numbers), len(self._categories)
         self._batches = [_Batch(path, *shape, 1 << power) for power in range(LARGEST_BATCH.bit_length())]
 
-    def predict(self, columns: Sequence[Sequence[Any]]) -> list[Any]:
+    def predict(self, columns: Sequence[Sequence[Any]], numbers: NDArray[np.float32] | None = None) -> list[Any]:
         """One answer a row, from one sequence of values a column, in the schema's order.
 
-        Numbers are float or None, categories str or None.
+        Numbers are float or None, categories str or None. `numbers` are those at the places `self.numbers`, where the
+        caller has them as float32 of shape [places, rows] already.
 
         Raises:
             RuntimeError: the graph refuses a row.
         """
         rows = len(columns[0])
+        if numbers is None:  # None becomes NaN
+            numbers = np.array([columns[place] for place in self.numbers], np.float32).reshape(len(self.numbers), rows)
         if rows > LARGEST_BATCH:
-            pieces = range(0, rows, LARGEST_BATCH)
-            return [
-                answer
-                for start in pieces
-                for answer in self.predict([column[start : start + LARGEST_BATCH] for column in columns])
-            ]
-        numbers = [columns[place] for place in self._numbers]
+            answers: list[Any] = []
+            for start in range(0, rows, LARGEST_BATCH):
+                piece = slice(start, start + LARGEST_BATCH)
+                answers += self.predict([column[piece] for column in columns], numbers[:, piece])
+            return answers
         codes = [[*map(code, columns[place])] for place, code in self._categories]
         return self._batches[(rows - 1).bit_length()].answer(numbers, codes, rows)
 
@@ -81,9 +83,9 @@ class _Batch:
         interpreter.allocate_tensors()
         self._output = interpreter.get_output_details()[0]["index"]
 
-    def answer(self, numbers: Sequence[Sequence[Any]], codes: Sequence[Sequence[int]], rows: int) -> list[Any]:
-        if numbers:
-            self._numbers[:, :rows] = np.array(numbers, np.float32)  # None becomes NaN
+    def answer(self, numbers: NDArray[np.float32], codes: Sequence[Sequence[int]], rows: int) -> list[Any]:
+        if len(numbers):
+            self._numbers[:, :rows] = numbers
         if codes:
             self._codes[:, :rows] = codes
         for index, values in self._inputs:

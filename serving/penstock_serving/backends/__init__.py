@@ -3,10 +3,31 @@
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from penstock_serving.seal import SealedModel
 
 Values = Sequence[Any]
 """One column's values, a row each: float (number, integer), str (category, text), bytes (image), or None."""
+
+
+class Columns(list[Values]):
+    """Rows on their way through a model: the values of each of the schema's columns, in its order."""
+
+    _numbers: NDArray[np.float32] | None = None
+    _places: Sequence[int] = ()
+
+    def numbers(self, places: Sequence[int]) -> NDArray[np.float32]:
+        """The columns at `places`, float32 of shape [places, rows], None as NaN; not to be changed.
+
+        Made once: backend and observer ask for the same, and making it costs a good part of what observing does.
+        """
+        if self._numbers is None or self._places != places:
+            rows = len(self[0]) if self else 0
+            self._numbers = np.array([self[place] for place in places], np.float32).reshape(len(places), rows)
+            self._places = places
+        return self._numbers
 
 
 Answers = list[Any]
@@ -35,8 +56,8 @@ class Backend(Protocol):
         """
         ...
 
-    def predict(self, columns: Sequence[Values]) -> Answers:
-        """One prediction a row, from one sequence of values for each of the schema's columns, in its order.
+    def predict(self, columns: Columns) -> Answers:
+        """One prediction a row.
 
         Raises:
             RowRefusedError: the model refuses a row.

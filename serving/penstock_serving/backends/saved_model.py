@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from penstock_serving.backends import RowRefusedError, Values
+from penstock_serving.backends import Columns, RowRefusedError
 from penstock_serving.schema import OUTPUT, SIGNATURE, STRINGS, Schema
 from penstock_serving.seal import SealedModel
 from penstock_trainer.errors import InputError
@@ -43,15 +43,13 @@ class SavedModelBackend:
         self._strings = [index for index, column in columns if column.type in STRINGS]
         self._call = self._stacked(signature, model.schema.names)
 
-    def predict(self, columns: Sequence[Values]) -> list[float]:
+    def predict(self, columns: Columns) -> list[float]:
         """The signature's `predictions`, one a row."""
         constant, rows = self._tensorflow.constant, len(columns[0])
-        # None becomes NaN among the numbers and "" among the strings.
-        numbers = np.array([columns[index] for index in self._numbers], np.float32)
         strings = np.array([["" if v is None else v for v in columns[index]] for index in self._strings], object)
         try:
-            tensors = constant(numbers.reshape(-1, rows)), constant(strings.reshape(-1, rows), self._tensorflow.string)
-            return self._call(*tensors).numpy().tolist()
+            texts = constant(strings.reshape(-1, rows), self._tensorflow.string)
+            return self._call(constant(columns.numbers(self._numbers)), texts).numpy().tolist()
         except self._tensorflow.errors.InvalidArgumentError as exc:
             raise RowRefusedError(_reason(str(exc))) from exc
 

@@ -1,8 +1,6 @@
 """The slim backend: look-ups in Python and one LiteRT graph, proven by the trainer to answer as the SavedModel does."""
 
-from collections.abc import Sequence
-
-from penstock_serving.backends import Answers, RowRefusedError, Values
+from penstock_serving.backends import Answers, Columns, RowRefusedError
 from penstock_serving.seal import SealedModel
 from penstock_trainer.errors import InputError
 from penstock_trainer.slim import FOLDER, LARGEST_BATCH, SlimModel
@@ -21,9 +19,9 @@ class SlimBackend:
         except (OSError, ValueError, RuntimeError, KeyError) as exc:
             raise InputError(f"{model.directory / FOLDER} does not load: {exc}") from exc
 
-    def predict(self, columns: Sequence[Values]) -> Answers:
+    def predict(self, columns: Columns) -> Answers:
         """The graph's answers, one a row."""
         try:
-            return self._model.predict(columns)
+            return self._model.predict(columns, columns.numbers(self._model.numbers))
         except RuntimeError as exc:
             raise RowRefusedError(str(exc).splitlines()[0]) from exc

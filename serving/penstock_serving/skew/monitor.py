@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from penstock_serving.backends import Values
+from penstock_serving.backends import Columns
 from penstock_serving.schema import OBSERVED
 from penstock_serving.seal import SealedModel
 from penstock_serving.skew.alert import Alert
@@ -80,7 +80,7 @@ class SkewMonitor:
         """Begin to observe."""
         self.observer.start()
 
-    def add(self, columns: Sequence[Values], predictions: Sequence[float], size: int) -> None:
+    def add(self, columns: Columns, predictions: Sequence[float], size: int) -> None:
         """Take answered rows that came as `size` bytes."""
         self.observer.add(columns, predictions, size)
 

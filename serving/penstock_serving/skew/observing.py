@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from penstock_serving.backends import Columns
 from penstock_serving.schema import OBSERVED, STRINGS, Column, ColumnType
 from penstock_serving.skew.training import cut
 from penstock_serving.skew.windows import Window
@@ -93,8 +94,8 @@ class Observer:
         """Begin to count."""
         self._thread.start()
 
-    def add(self, columns: Sequence[Sequence[Any]], predictions: Sequence[float], size: int) -> None:
-        """Take answered rows, a sequence of values for each of the schema's columns, that came as `size` bytes."""
+    def add(self, columns: Columns, predictions: Sequence[float], size: int) -> None:
+        """Take answered rows that came as `size` bytes."""
         self._guarded(lambda: self._add(columns, predictions, size))
 
     def close(self) -> None:
@@ -104,8 +105,8 @@ class Observer:
         if self._thread.is_alive():
             self._thread.join()
 
-    def _add(self, columns: Sequence[Sequence[Any]], predictions: Sequence[float], size: int) -> None:
-        start = 0
+    def _add(self, columns: Columns, predictions: Sequence[float], size: int) -> None:
+        start, numbers = 0, columns.numbers(self._numbers)
         while start < len(predictions):
             with self._swapping:
                 block = self._open
@@ -117,7 +118,7 @@ class Observer:
                     block = self._open
                 end = min(len(predictions), start + BLOCK_ROWS - block.rows)
                 places = slice(block.rows, block.rows + end - start)
-                block.values[:-1, places] = [columns[place][start:end] for place in self._numbers]
+                block.values[:-1, places] = numbers[:, start:end]
                 block.values[-1, places] = predictions[start:end]
                 for place, counts in block.counts.items():
                     counts.update(columns[place][start:end])

@@ -6,6 +6,7 @@ import time
 import numpy as np
 import pytest
 
+from penstock_serving.backends import Columns
 from penstock_serving.schema import Column, ColumnType
 from penstock_serving.skew import observing
 from penstock_serving.skew.observing import Observer
@@ -34,7 +35,7 @@ def observe():
 
 def add(observer: Observer, rows: list[tuple], predictions: list[float], size: int = 100) -> None:
     """Rows as a batch of them is answered: column by column."""
-    observer.add(list(zip(*rows, strict=True)), predictions, size)
+    observer.add(Columns(zip(*rows, strict=True)), predictions, size)
 
 
 def rows(count: int, seed: int = 0) -> list[tuple]:
