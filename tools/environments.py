@@ -72,6 +72,9 @@ CLIENTS = Environment("tests/contract/clients", TOOLS / "clients", (), 1)
 # Linters that no environment of ours can hold.
 LINTERS = Environment("tests/static", TOOLS / "linters", (), 1)
 
+# What the function that guards a budget runs with, as Google builds it.
+GUARD = Environment("modules/penstock/gcp/guard_function", TOOLS / "guard", (), 1)
+
 
 def prepare(test: bool) -> None:
     """Brings every environment up to date; does nothing to one whose locks have not changed."""
@@ -84,12 +87,13 @@ def prepare(test: bool) -> None:
         _prepare(NOTEBOOK, test=False)
         _prepare(SITE, test=False)
         _prepare(LINTERS, test=False)
+        _prepare(GUARD, test=False)
 
 
 def lock() -> None:
     """Resolves the dependencies anew; the files name no index, so that they work with any."""
     tool = uv.find()
-    for environment in (*ENVIRONMENTS, POLICIES, LAB, SITE, AUDIT, CLIENTS, LINTERS):
+    for environment in (*ENVIRONMENTS, POLICIES, LAB, SITE, AUDIT, CLIENTS, LINTERS, GUARD):
         say(f"locking {environment.member}")
         common = [tool, "pip", "compile", "--quiet", "--universal", "--python-version", "3.10"]
         common += ["--generate-hashes", "--no-header"]
@@ -99,7 +103,7 @@ def lock() -> None:
         if environment.extra:
             own += ["-c", environment.lock.name, "--extra", environment.extra, "-o", environment.runtime_lock.name]
             run([*common, *own], f"locking {environment.member} with {environment.extra}", cwd=folder)
-        if environment in (AUDIT, CLIENTS, LAB, SITE, LINTERS):
+        if environment in (AUDIT, CLIENTS, LAB, SITE, LINTERS, GUARD):
             continue
         test = ["-c", environment.runtime_lock.name, "--group", "pyproject.toml:test", "-o", "requirements-test.txt"]
         run([*common, *test], f"locking the tests of {environment.member}", cwd=folder)

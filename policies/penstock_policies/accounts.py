@@ -46,6 +46,7 @@ def _machine(path: str) -> Callable[[Resource], list[Any]]:
 WHO: dict[str, Callable[[Resource], list[Any]]] = {
     "gcp:container/cluster:Cluster": _cluster,
     "gcp:container/nodePool:NodePool": lambda r: [r.at("nodeConfig.serviceAccount")],
+    "gcp:cloudfunctionsv2/function:Function": lambda r: [r.at("serviceConfig.serviceAccountEmail")],
     "gcp:cloudrunv2/service:Service": lambda r: [r.at("template.serviceAccount")],
     "gcp:cloudrunv2/job:Job": lambda r: [r.at("template.template.serviceAccount")],
     "gcp:workbench/instance:Instance": _machine("gceSetup.serviceAccounts"),

@@ -83,6 +83,11 @@ def _cloud_run(resource: Resource) -> Iterator[str]:
         )
 
 
+def _function(resource: Resource) -> Iterator[str]:
+    if resource.at("serviceConfig.ingressSettings") in (None, "ALLOW_ALL"):
+        yield "is reached from the internet: service_config: {ingress_settings: ALLOW_INTERNAL_ONLY}"
+
+
 def _service(resource: Resource) -> Iterator[str]:
     kind = resource.at("spec.type")
     annotations = resource.at("metadata.annotations")
@@ -123,6 +128,7 @@ JUDGES: dict[str, Callable[[Resource], Iterator[str]]] = {
     "gcp:workbench/instance:Instance": _notebook,
     "gcp:sql/databaseInstance:DatabaseInstance": _database,
     "gcp:cloudrunv2/service:Service": _cloud_run,
+    "gcp:cloudfunctionsv2/function:Function": _function,
     "kubernetes:core/v1:Service": _service,
     "kubernetes:networking.k8s.io/v1:Ingress": _ingress,
     "kubernetes:gateway.networking.k8s.io/v1:Gateway": _ingress,

@@ -8,6 +8,7 @@ from penstock_policies.resource import UNKNOWN, Resource, Rule, at, listed
 NEEDED = ("environment", "run", "owner", "model")
 WHERE = {
     "gcp:artifactregistry/repository:Repository": "labels",
+    "gcp:cloudfunctionsv2/function:Function": "labels",
     "gcp:cloudrunv2/job:Job": "labels",
     "gcp:cloudrunv2/service:Service": "labels",
     "gcp:compute/disk:Disk": "labels",

@@ -92,7 +92,11 @@ def call(api: str, version: str, verb: str, url: str, body: Any = None) -> Call:
     query = {name: values[-1] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
     base = "/" + document(api, version)["servicePath"].strip("/")
     for method in _methods(document(api, version)):
+        upload = method.get("mediaUpload", {}).get("protocols", {}).get("simple", {})
         found = _path(base, method).fullmatch(parts.path)
+        content = found is None and upload and _template("", upload["path"]).fullmatch(parts.path)
+        # What is uploaded is the content, which nobody but the uploader describes.
+        found, body = (content, None) if content else (found, body)
         if method["httpMethod"] != verb or found is None:
             continue
         given = {name: unquote(value) for name, value in found.groupdict().items()}
@@ -116,10 +120,12 @@ def _methods(holder: Mapping[str, Any]):
 
 def _path(base: str, method: Mapping[str, Any]) -> re.Pattern[str]:
     template = method.get("flatPath", method["path"]) if "{+" in method["path"] else method["path"]
-    pattern = re.sub(
-        r"\{(\w+)\}", lambda name: f"(?P<{name[1]}>[^/]+)", re.escape(template).replace(r"\{", "{").replace(r"\}", "}")
-    )
-    return re.compile(f"{base.rstrip('/')}/{pattern}")
+    return _template(f"{base.rstrip('/')}/", template)
+
+
+def _template(base: str, template: str) -> re.Pattern[str]:
+    escaped = re.escape(template).replace(r"\{", "{").replace(r"\}", "}")
+    return re.compile(base + re.sub(r"\{(\w+)\}", lambda name: f"(?P<{name[1]}>[^/]+)", escaped))
 
 
 def _named(method: Mapping[str, Any], given: Mapping[str, str]) -> dict[str, str]:

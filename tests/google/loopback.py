@@ -11,7 +11,8 @@ import discovery
 
 
 class Google:
-    """Buckets and Compute Engine's quotas, in memory. `refused` holds what no real service would have taken."""
+    """Buckets, Compute Engine, Cloud Run, Dataflow and a cluster, in memory. `refused` holds what no real service would
+    have taken."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -20,6 +21,14 @@ class Google:
         """Items by method: what `compute.firewalls.list` and its like answer."""
         self.got: dict[str, Any] = {}
         """Answers by method: what `compute.regions.get` and its like answer."""
+        self.services: dict[str, dict[str, Any]] = {}
+        """Cloud Run's, by name."""
+        self.jobs: dict[str, dict[str, Any]] = {}
+        """Dataflow's, by id."""
+        self.cluster: dict[str, dict[str, Any]] = {}
+        """Kubernetes' objects by kind and name; its own tests have a real API server."""
+        self.failing = ""
+        """The method that is out of order."""
         self.calls: list[str] = []
         self.refused: list[str] = []
 
@@ -29,10 +38,27 @@ class Google:
         content |= {f"{folder}/{name}": data for name, data in files.items()}
         content[f"{folder}/manifest.json"] = json.dumps(manifest).encode()
 
-    def answer(self, call: discovery.Call) -> tuple[int, bytes]:
+    def answer(self, call: discovery.Call, path: str, body: Any) -> tuple[int, bytes]:
         """What a service says."""
         self.calls.append(call.method)
         given = call.parameters
+        if call.method == self.failing:
+            return 503, b"out of order"
+        if call.method == "storage.objects.insert":
+            self.buckets.setdefault(given["bucket"], {})[given["name"]] = json.dumps(body).encode()
+            return _json({})
+        if call.method == "storage.objects.delete":
+            return (404, b"") if self.buckets[given["bucket"]].pop(given["object"], None) is None else (204, b"")
+        if call.method.startswith("run.projects.locations.services."):
+            service = self.services[path.removeprefix("/v2/")]
+            if call.method.endswith(".patch"):
+                service |= {field: body[field] for field in given["updateMask"].split(",")}
+            return _json(service)
+        if call.method == "dataflow.projects.locations.jobs.list":
+            return _json({"jobs": list(self.jobs.values())})
+        if call.method == "dataflow.projects.locations.jobs.update":
+            self.jobs[given["jobId"]] |= body
+            return _json(self.jobs[given["jobId"]])
         if call.method == "storage.objects.list":
             names = sorted(self.buckets.get(given["bucket"], {}))
             return _json({"items": [{"name": name} for name in names if name.startswith(given.get("prefix", ""))]})
@@ -46,6 +72,35 @@ class Google:
         if call.method in self.got:
             return _json(self.got[call.method])
         return _json({"items": self.listed.get(call.method, [])})
+
+    def kubernetes(self, verb: str, path: str, body: Any) -> tuple[int, bytes]:
+        """What the cluster's API server says to a look and to a merge patch."""
+        _, _, _, _, _, namespace, kind, *name = path.split("/")
+        self.calls.append(f"kubernetes.{kind}.{verb.lower()}")
+        assert namespace == "penstock", path
+        if verb == "GET":
+            return _json({"items": list(self.cluster[kind].values())})
+        found = self.cluster[kind][name[0]]
+        found["metadata"]["annotations"] = {
+            key: value
+            for key, value in {
+                **found["metadata"].get("annotations", {}),
+                **body["metadata"]["annotations"],
+            }.items()
+            if value is not None
+        }
+        found["spec"] |= body["spec"]
+        return _json(found)
+
+
+APIS = {
+    "/storage": ("storage", "v1"),
+    "/upload/storage": ("storage", "v1"),
+    "/v1/projects": ("serviceusage", "v1"),
+    "/v1b3": ("dataflow", "v1b3"),
+    "/v2": ("run", "v2"),
+    "/compute": ("compute", "v1"),
+}
 
 
 def _json(value: Any) -> tuple[int, bytes]:
@@ -61,12 +116,15 @@ def serving() -> Iterator[Google]:
         def do_GET(self) -> None:
             length = int(self.headers.get("content-length") or 0)
             body = json.loads(self.rfile.read(length)) if length else None
-            api, version = ("storage", "v1") if self.path.startswith("/storage") else ("compute", "v1")
-            if self.path.startswith("/v1/projects"):
-                api, version = "serviceusage", "v1"
+            path = self.path.partition("?")[0]
             try:
-                status, data = google.answer(discovery.call(api, version, self.command, self.path, body))
-            except (ValueError, KeyError) as exc:
+                if path.startswith("/apis/"):
+                    status, data = google.kubernetes(self.command, path, body)
+                else:
+                    api, version = next(api for prefix, api in APIS.items() if path.startswith(prefix))
+                    call = discovery.call(api, version, self.command, self.path, body)
+                    status, data = google.answer(call, path, body)
+            except (ValueError, KeyError, StopIteration, AssertionError) as exc:
                 google.refused.append(str(exc))
                 status, data = 400, str(exc).encode()
             self.send_response(status)
@@ -74,7 +132,7 @@ def serving() -> Iterator[Google]:
             self.end_headers()
             self.wfile.write(data)
 
-        do_POST = do_GET  # noqa: N815 (the names are the base class's)
+        do_POST = do_PATCH = do_PUT = do_DELETE = do_GET  # noqa: N815 (the names are the base class's)
 
         def log_message(self, *arguments: Any) -> None:
             """The tests look at `calls`."""

@@ -1,18 +1,23 @@
 """Settings of an environment: thousands of files, right and wrong; never a traceback, never something open to all."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from settings import Settings, SettingsError
 
 from penstock.errors import PenstockError
 from penstock.gcp import accelerators, pins, prices
-from penstock.gcp.environment import Environment
+from penstock.gcp.environment import Budget, Environment, Stages
 
 IMAGE = "us-docker.pkg.dev/acme/penstock/trainer@sha256:" + "a" * 64
 BASE = {"project": "acme-dev", "owner": "me", "trainer_image": IMAGE, "server_image": IMAGE}
+
+BUDGET = {"usd_per_month": 100, "billing_account": "000000-000000-000000"}
 
 texts = st.text(max_size=12) | st.sampled_from(["allUsers", "group:a@b.example", "us-central1", "nvidia-l4", "2x4"])
 values = st.recursive(
@@ -83,6 +88,9 @@ def test_an_accelerator_is_possible_or_refused_with_what_is(fields):
         ({"region": "europe-north1", "accelerator": {"type": "nvidia-l4"}}, "europe-north1 is not known to offer"),
         ({"zones": ["us-east1-b"]}, "zone us-east1-b is not in region us-central1"),
         ({"endpoint": "gke"}, "keeps at least one replica"),
+        ({"budget": {**BUDGET, "endpoint_floor": 5}}, "budget.endpoint_floor (5) is more than max_replicas (4)"),
+        ({"budget": {**BUDGET, "stages": {"warn": 0.9}}}, "these are [0.9, 0.8, 1.0]"),
+        ({"budget": {**BUDGET, "stages": {"stop": 0.9}}}, "unknown setting 'gcp.budget.stages.stop'"),
         ({"model": "sha256:" + "0" * 64}, "model and model_store belong together"),
         ({"regoin": "us-east1"}, "unknown setting 'gcp.regoin'"),
     ],
@@ -91,6 +99,18 @@ def test_a_wrong_setting_is_told_by_its_name(fields, told):
     with pytest.raises(SettingsError) as caught:
         read({**BASE, **fields})
     assert told in str(caught.value)
+
+
+def test_the_stages_that_the_page_shows_are_the_defaults():
+    page = (Path(__file__).resolve().parents[2] / "docs/gcp.md").read_text(encoding="utf-8")
+    (snippet,) = re.findall(r"```yaml\n(budget:.*?)```", page, re.DOTALL)
+    environment = read({**BASE, **yaml.safe_load(snippet)}).gcp
+    assert environment is not None
+    assert environment.budget is not None
+    plain = {"usd_per_month": 300, "billing_account": "000000-000000-000000"}
+    assert environment.budget == Budget(**plain, notify=("data-science@example.com",))
+    fewer = Budget(**plain, stages=Stages(stop_trials=None))
+    assert fewer.stages.shares == {"warn": 0.5, "scale_to_zero": 1.0}, "null is never"
 
 
 def test_a_machine_without_a_recorded_price_is_named_and_not_counted_as_free():

@@ -50,7 +50,7 @@ PROGRAM = """
     gcp.Notebook("lab", {"zone": "us-central1-a", **NET, "service_account_email": ACCOUNT, "labels": LABELS})
     page = gcp.Dashboard("page", {"service": "serve", "notify": ["a@b.example"], "labels": LABELS})
     gcp.BudgetGuard("budget", {"project": "acme-dev", "billing_account": "000000-000000-000000", "usd_per_month": 100,
-                               "channels": page.channels, "labels": LABELS})
+                               "location": "us-central1", "channels": page.channels, "labels": LABELS})
     pulumi.export("options", beam.options)
     pulumi.export("url", served.url)
 """
@@ -96,8 +96,7 @@ def test_no_machine_has_a_public_address_and_nobody_may_call_unasked(deployed):
     assert database["settings"]["ipConfiguration"]["ipv4Enabled"] is False
     (notebook,) = (n for n in inputs(deployed, "Instance").values())
     assert notebook["gceSetup"]["disablePublicIp"]
-    (bucket,) = inputs(deployed, "Bucket").values()
-    assert bucket["publicAccessPrevention"] == "enforced"
+    assert all(bucket["publicAccessPrevention"] == "enforced" for bucket in inputs(deployed, "Bucket").values())
     everything = json.dumps(deployed.cloud.existing())
     assert "allUsers" not in everything
     assert "allAuthenticatedUsers" not in everything
@@ -107,10 +106,9 @@ def test_no_machine_has_a_public_address_and_nobody_may_call_unasked(deployed):
 def test_what_holds_data_is_protected_by_default(deployed):
     (cluster,) = inputs(deployed, "Cluster").values()
     (database,) = inputs(deployed, "DatabaseInstance").values()
-    (bucket,) = inputs(deployed, "Bucket").values()
     assert cluster["deletionProtection"]
     assert database["deletionProtection"]
-    assert bucket["forceDestroy"] is False
+    assert not any(bucket["forceDestroy"] for bucket in inputs(deployed, "Bucket").values())
 
 
 def test_accelerators_stand_on_the_machines_that_have_them(deployed):

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from penstock.errors import StageFailed
-from penstock.gcp import promotion
+from penstock.gcp import guarding, promotion
 from penstock.gcp.storage_api import Storage
 from penstock.local.fingerprint import canonical_digest
 
@@ -81,5 +81,11 @@ def test_prod_serves_the_model_of_staging_by_its_digest_and_the_next_one_by_anot
     assert f"gcp.model is {digest} (it was {other})" in said
     assert yaml.safe_load(file.read_text())["config"]["penstock:gcp"]["model"] == digest
     assert "endpoint https://" in prod.operate("status")
+    assert "budget: nothing has been told yet" in prod.operate("cost", STORAGE_EMULATOR_HOST=google.url)
+    own = guarding.records("penstock-prod-example", "penstock-prod")
+    state = {"share": 0.82, "cost": 820.0, "budget": 1000.0, "stages": ["warn", "stop_trials"], "changed": []}
+    google.buckets[own] = {guarding.STATE: json.dumps(state).encode()}
+    said = prod.operate("cost", STORAGE_EMULATOR_HOST=google.url)
+    assert "budget: 82% of the budget is spent (820.00 of 1000.00); warn, stop_trials" in " ".join(said.split())
     prod.run("destroy", "--yes", "--stack", "prod", STORAGE_EMULATOR_HOST=google.url)
     assert prod.cloud.existing() == {}

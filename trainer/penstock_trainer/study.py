@@ -9,6 +9,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import optuna
@@ -50,11 +51,14 @@ class Search:
 
 
 class Study:
-    """A study that any number of processes work on until it has `trials` finished trials or a limit is reached."""
+    """A study that any number of processes work on until it has `trials` finished trials or a limit is reached.
 
-    def __init__(self, search: Search, storage: StudyStorage, learn: Learn):
+    While the file `closed` is there, which a budget's guard writes, no trial begins; those that run end.
+    """
+
+    def __init__(self, search: Search, storage: StudyStorage, learn: Learn, closed: Path | None = None):
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self.search, self.storage, self.learn = search, storage, learn
+        self.search, self.storage, self.learn, self.closed = search, storage, learn, closed
         self.metric, direction = metrics.objective(search.head)
         self.seed = int(digest_of(search.name)[7:14], 16)
         with storage.exclusive():
@@ -84,9 +88,15 @@ class Study:
             self.work()
             states = Counter(trial.state for trial in self.study.get_trials(deepcopy=False))
             enough = sum(states[state] for state in FINISHED) >= self.search.trials
-            if not states[TrialState.RUNNING] and (enough or self.limit_reached()):
+            if not states[TrialState.RUNNING] and (enough or self.ended()):
                 return
             time.sleep(0.5)
+
+    def ended(self) -> str | None:
+        """Why no further trial begins although there are not enough, in words, or None."""
+        if self.closed is not None and self.closed.exists():
+            return f"no new trials: {self.closed} is there"
+        return self.limit_reached()
 
     def limit_reached(self) -> str | None:
         """Which limit is reached, in words, or None."""
@@ -100,7 +110,7 @@ class Study:
         """
         trials, now = self.study.get_trials(deepcopy=False), time.time()
         complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
-        stopped = self.limit_reached() if sum(t.state in FINISHED for t in trials) < self.search.trials else None
+        stopped = self.ended() if sum(t.state in FINISHED for t in trials) < self.search.trials else None
         if not complete:
             reasons = [stopped] if stopped else [t.user_attrs[ENDED_BY] for t in trials if ENDED_BY in t.user_attrs]
             raise InputError(f"no trial of {len(trials)} was finished: {reasons[0] if reasons else 'all were pruned'}")
@@ -124,7 +134,7 @@ class Study:
             self.storage.fail_dead(self.study)
             trials = self.study.get_trials(deepcopy=False)
             under_way = sum(trial.state in (*FINISHED, TrialState.RUNNING) for trial in trials)
-            if under_way >= self.search.trials or self.search.limits.reached(trials, time.time()):
+            if under_way >= self.search.trials or self.ended():
                 return None
             lost = _to_retry(trials)
             if lost is not None:

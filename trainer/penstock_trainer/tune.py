@@ -28,6 +28,9 @@ from penstock_trainer.stages import Stage, code_digest, fingerprint, is_deciding
 from penstock_trainer.study import Learn, Search, Study
 from penstock_trainer.study_limits import Limits
 
+NO_NEW_TRIALS = "control/no-new-trials"
+"""The file of the artifact store that ends a study with what is finished."""
+
 
 def learning(problem: Problem, dataset: Dataset, epochs: int) -> Learn:
     """What a trial does: trains a network of its own on the dataset, in this process."""
@@ -75,7 +78,7 @@ def run_stage(
         return
     shared = study_storage.connect(storage, stage.scratch)
     search = Search(f"{problem.name}-{stage.key}", space, problem.label.head, trials, epochs, limits)
-    study = Study(search, shared, learning(problem, dataset, epochs))
+    study = Study(search, shared, learning(problem, dataset, epochs), root / NO_NEW_TRIALS)
     study.work()
     if not is_deciding_role():
         return

@@ -125,13 +125,15 @@ def unlock(stack: StackName = LOCAL) -> None:
 
 @app.command()
 def cost(stack: StackName = LOCAL) -> None:
-    """What the stack costs by its configuration, as a preview prints it; nothing has to be deployed."""
+    """What the stack costs by its configuration, and how far its budget's guard is; nothing has to be deployed."""
     estimate = dict(costs.estimated(Project.around(Path.cwd()), stack))
     for row in estimate.pop("rows", []):
         out.print(f"  {row}", markup=False)
     for name, value in estimate.items():
         said = f"{value[0]:g} to {value[1]:g}" if name.startswith("usd_") and isinstance(value, list) else value
         out.print(f"{name}: {said}", markup=False)
+    if told := costs.guarded(Project.around(Path.cwd()), stack):
+        out.print(f"budget: {told}", markup=False)
 
 
 @app.command()

@@ -69,6 +69,8 @@ class CloudRunEndpoint(pulumi.ComponentResource):
             ingress="INGRESS_TRAFFIC_ALL" if args.get("internet") else "INGRESS_TRAFFIC_INTERNAL_ONLY",
             deletion_protection=protect,
             labels=dict(args.get("labels", {})),
+            # Of the service, not of a revision: the budget's guard lowers it without making one.
+            scaling={"min_instance_count": args.get("min_replicas", 0)},
             template=_template(args),
             traffics=_traffic(args.get("traffic", {})),
             opts=pulumi.ResourceOptions(parent=self, protect=protect, ignore_changes=pins.SERVICE_DRIFT),
@@ -93,10 +95,7 @@ def _template(args: CloudRunEndpointArgs) -> "gcp.cloudrunv2.ServiceTemplateArgs
         "execution_environment": "EXECUTION_ENVIRONMENT_GEN2",
         "max_instance_request_concurrency": args.get("concurrency", 80),
         "timeout": "60s",
-        "scaling": {
-            "min_instance_count": args.get("min_replicas", 0),
-            "max_instance_count": args.get("max_replicas", 4),
-        },
+        "scaling": {"max_instance_count": args.get("max_replicas", 4)},
         "labels": dict(args.get("labels", {})),
         "volumes": [{"name": STORE, "gcs": {"bucket": args["bucket"], "read_only": True}}],
         "containers": [

@@ -53,13 +53,40 @@ class Accelerator(_Strict):
         return self
 
 
+class Stages(_Strict):
+    """At which share of the budget something is done, 1 being all of it; null: never."""
+
+    warn: Annotated[float, Field(gt=0, le=10)] = 0.5
+    """People are told."""
+    stop_trials: Annotated[float, Field(gt=0, le=10)] | None = 0.8
+    """Tuning begins no trial any more; those that run end."""
+    scale_to_zero: Annotated[float, Field(gt=0, le=10)] | None = 1.0
+    """Training makes its checkpoint and lets go of its machines; the endpoint keeps `endpoint_floor`."""
+
+    @model_validator(mode="after")
+    def _ascend(self) -> "Stages":
+        shares = list(self.shares.values())
+        if shares != sorted(shares):
+            raise ValueError(f"stages come one after the other: warn, stop_trials, scale_to_zero; these are {shares}")
+        return self
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Those that there are."""
+        found = {"warn": self.warn, "stop_trials": self.stop_trials, "scale_to_zero": self.scale_to_zero}
+        return {stage: share for stage, share in found.items() if share is not None}
+
+
 class Budget(_Strict):
-    """Money, and who is told."""
+    """Money, who is told, and what is done when it runs out."""
 
     usd_per_month: Annotated[float, Field(gt=0, le=10_000_000)]
     billing_account: Annotated[str, Field(pattern=r"^[0-9A-F]{6}-[0-9A-F]{6}-[0-9A-F]{6}$")]
     notify: tuple[Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")], ...] = ()
     """Addresses that get the warnings."""
+    stages: Stages = Stages()
+    endpoint_floor: Annotated[int, Field(ge=0, le=1000)] = 1
+    """Replicas that the endpoint keeps when the budget is spent; with 0 it answers nobody then."""
 
 
 class Environment(_Strict):
@@ -139,6 +166,9 @@ class Environment(_Strict):
             raise ValueError(f"{self.region} is not known to offer {self.accelerator.type}; {', '.join(offered)} are")
         if self.min_replicas > self.max_replicas:
             raise ValueError(f"min_replicas ({self.min_replicas}) is more than max_replicas ({self.max_replicas})")
+        if self.budget and self.budget.endpoint_floor > self.max_replicas:
+            floor = self.budget.endpoint_floor
+            raise ValueError(f"budget.endpoint_floor ({floor}) is more than max_replicas ({self.max_replicas})")
         if self.endpoint == "gke" and self.min_replicas == 0:
             raise ValueError("an endpoint on GKE keeps at least one replica: min_replicas 1, or endpoint cloud-run")
         if (self.model is None) != (self.model_store is None):

@@ -9,11 +9,12 @@ import pulumi
 
 from penstock import platform
 from penstock.gcp import accelerators
+from penstock.gcp.budget_guard import BudgetGuard
 from penstock.gcp.cluster import Cluster
 from penstock.gcp.environment import Environment
 from penstock.gcp.network import Network
 from penstock.gcp.pool import AcceleratorPool, MachinePool, PoolArgs
-from penstock.gcp.workspace import NAMESPACE, Workspace, on_ladder, placed, with_bucket
+from penstock.gcp.workspace import NAMESPACE, Workspace, guarded, on_ladder, placed, with_bucket
 from penstock.kubernetes import job_set, manifest, preflight, serving
 from penstock.kubernetes.job_result import JobResult
 from penstock.kubernetes.pods import Machine
@@ -88,6 +89,17 @@ class Gke:
             ladders,
             opts,
         )
+
+    @property
+    def endpoint(self) -> pulumi.Output[str]:
+        """The control plane's DNS name."""
+        return self._cluster.endpoint
+
+    def permit(self, guard: BudgetGuard, opts: pulumi.ResourceOptions) -> None:
+        """Lets the budget's guard suspend jobs and scale servers in the namespace, and nothing else."""
+        after = self._within(opts, pulumi.ResourceOptions(depends_on=self._workspace.ready))
+        for part, content in guarded(guard.service_account_email, guard.service_account_id).items():
+            manifest.resource(f"{self._name}-guard-{part}", placed(content), after)
 
     def job(self, name: str, job: platform.Job, opts: pulumi.ResourceOptions) -> platform.Artifact:
         """A JobSet that is found again under the same name, and what it left."""

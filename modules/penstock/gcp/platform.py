@@ -9,11 +9,11 @@ import pulumi
 from penstock import platform
 from penstock.gcp import prices
 from penstock.gcp.artifact_store import ArtifactStore
-from penstock.gcp.budget_guard import BudgetGuard
+from penstock.gcp.budget_guard import BudgetGuard, BudgetGuardArgs
 from penstock.gcp.cloud_run_endpoint import CloudRunEndpoint
 from penstock.gcp.dashboard import Dashboard
 from penstock.gcp.dataflow import DataflowPreprocessing, DataflowPreprocessingArgs
-from penstock.gcp.environment import Environment
+from penstock.gcp.environment import Budget, Environment
 from penstock.gcp.gke import Gke, stage
 from penstock.gcp.identities import Identities
 from penstock.gcp.image_registry import ImageRegistry
@@ -105,15 +105,6 @@ class GcpPlatform:
     def service(self, name: str, service: platform.Service, opts: pulumi.ResourceOptions) -> pulumi.Output[str]:
         """The server, on Cloud Run or on the cluster, within the environment's range of replicas."""
         env, foundation = self._environment, self._standing()
-        Dashboard(
-            self._name,
-            {
-                "service": self._name,
-                "notify": env.budget.notify if env.budget else (),
-                "labels": self._labels,
-            },
-            opts,
-        )
         if self._gke is not None and env.endpoint == "gke":
             return self._gke.service(name, service, opts)
         return CloudRunEndpoint(
@@ -176,17 +167,39 @@ class GcpPlatform:
         if env.notebook:
             account = emails["notebook"]
             Notebook(own, NotebookArgs(**place, zone=env.places[0], service_account_email=account), opts)
+        page = Dashboard(
+            own,
+            {"service": own, "notify": env.budget.notify if env.budget else (), "labels": self._labels},
+            opts,
+        )
         if env.budget is not None:
-            BudgetGuard(
-                own,
-                {
-                    "project": env.project,
-                    "billing_account": env.budget.billing_account,
-                    "usd_per_month": env.budget.usd_per_month,
-                    "labels": self._labels,
-                },
-                opts,
-            )
+            self._guard(env.budget, page, opts)
+
+    def _guard(self, budget: Budget, page: Dashboard, opts: pulumi.ResourceOptions) -> None:
+        """What acts on the budget, allowed to act on what there is."""
+        env, foundation = self._environment, self._standing()
+        args: BudgetGuardArgs = {
+            "project": env.project,
+            "billing_account": budget.billing_account,
+            "usd_per_month": budget.usd_per_month,
+            "location": env.region,
+            "stages": budget.stages.shares,
+            "channels": page.channels,
+            "store": foundation.store.name,
+            "floor": budget.endpoint_floor,
+            "dataflow": self._beam is not None,
+            "labels": self._labels,
+            "protect": env.protect,
+            "approved": env.approve_replacement,
+        }
+        if env.endpoint == "cloud-run":
+            args["service"] = self._name
+            args["service_account_email"] = foundation.identities.emails["server"]
+        if self._gke is not None:
+            args["cluster"], args["namespace"] = self._gke.endpoint, NAMESPACE
+        guard = BudgetGuard(self._name, args, opts)
+        if self._gke is not None:
+            self._gke.permit(guard, opts)
 
     def _standing(self) -> _Foundation:
         if self._foundation is None:

@@ -32,6 +32,16 @@ class Storage:
         )
         return None if answer is None else json.loads(answer.content)
 
+    def write(self, bucket: str, name: str, content: Any) -> None:
+        """Writes a JSON object."""
+        query = {"uploadType": "media", "name": name}
+        self._google.request("POST", f"/upload/storage/v1/b/{bucket}/o", query, body=content)
+
+    def delete(self, bucket: str, name: str) -> bool:
+        """Whether there was such an object; it is gone."""
+        path = f"/storage/v1/b/{bucket}/o/{quote(name, safe='')}"
+        return self._google.request("DELETE", path, {}, absent=True) is not None
+
     def copy(self, bucket: str, name: str, target: str) -> None:
         """Copies an object to the same name in another bucket, however large it is."""
         path = f"/storage/v1/b/{bucket}/o/{quote(name, safe='')}/rewriteTo/b/{target}/o/{quote(name, safe='')}"

@@ -33,7 +33,7 @@ def needed_apis(environment: Environment) -> list[str]:
         "servicenetworking": environment.study_database,
         "notebooks": environment.notebook,
         "pubsub": environment.budget is not None,
-        "billingbudgets": environment.budget is not None,
+        **dict.fromkeys(("billingbudgets", "cloudbuild", "cloudfunctions", "eventarc"), environment.budget is not None),
     }
     names = [*APIS, *(name for name, wanted in further.items() if wanted)]
     return sorted(f"{name}.googleapis.com" for name in names)

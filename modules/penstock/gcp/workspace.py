@@ -15,6 +15,7 @@ FUSE = "gcsfuse.csi.storage.gke.io"
 FUSE_POD = {"gke-gcsfuse/volumes": "true"}
 """Annotation of pods that mount a bucket."""
 JOB_SET_CHART = ("oci://registry.k8s.io/jobset/charts/jobset", "0.10.1")
+RBAC = "rbac.authorization.k8s.io"
 METADATA_SERVER = ("169.254.169.252/32", "169.254.169.254/32")
 """Where a pod gets its identity."""
 
@@ -139,6 +140,32 @@ def compute_class(name: str, pools: Sequence[pulumi.Input[str]]) -> dict[str, An
             "priorities": [{"nodepools": [pool]} for pool in pools],
             "activeMigration": {"optimizeRulePriority": False},
             "whenUnsatisfiable": "DoNotScaleUp",
+        },
+    }
+
+
+def guarded(email: pulumi.Input[str], number: pulumi.Input[str]) -> dict[str, dict[str, Any]]:
+    """What the budget's guard may do in the namespace: look, suspend jobs, scale servers."""
+    metadata = {"name": "budget-guard"}
+    things = {"jobset.x-k8s.io": "jobsets", "apps": "deployments", "autoscaling": "horizontalpodautoscalers"}
+    # An account whose token does not tell its address is known by its number.
+    subjects = [{"kind": "User", "apiGroup": RBAC, "name": user} for user in (email, number)]
+    return {
+        "role": {
+            "apiVersion": f"{RBAC}/v1",
+            "kind": "Role",
+            "metadata": metadata,
+            "rules": [
+                {"apiGroups": [group], "resources": [thing], "verbs": ["get", "list", "patch"]}
+                for group, thing in things.items()
+            ],
+        },
+        "binding": {
+            "apiVersion": f"{RBAC}/v1",
+            "kind": "RoleBinding",
+            "metadata": metadata,
+            "roleRef": {"apiGroup": RBAC, "kind": "Role", "name": metadata["name"]},
+            "subjects": subjects,
         },
     }
 

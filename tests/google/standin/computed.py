@@ -88,7 +88,12 @@ def outputs(token: str, id_: str, inputs: Mapping[str, Any], known: Mapping[str,
             # Computed defaults, which a careless program sees as a change.
             "nodeVersion": "1.34.1-gke.1",
         },
-        "gcp:serviceaccount/account:Account": {"email": email, "member": f"serviceAccount:{email}", "name": id_},
+        "gcp:serviceaccount/account:Account": {
+            "email": email,
+            "member": f"serviceAccount:{email}",
+            "name": id_,
+            "uniqueId": str(int(mark[:12], 16)),
+        },
         "gcp:cloudrunv2/service:Service": {
             "uri": f"https://{name}-{mark[:8]}.a.run.app",
             "latestReadyRevision": f"{name}-00001",

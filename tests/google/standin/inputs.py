@@ -14,6 +14,13 @@ UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 
 REST: dict[str, tuple[str, str, str, dict[str, str]]] = {
     "gcp:artifactregistry/repository:Repository": ("artifactregistry", "v1", "Repository", {}),
+    "gcp:billing/budget:Budget": ("billingbudgets", "v1", "GoogleCloudBillingBudgetsV1Budget", {}),
+    "gcp:cloudfunctionsv2/function:Function": (
+        "cloudfunctions",
+        "v2",
+        "Function",
+        {"availableCpu": "availableCpu", "location": ""},
+    ),
     "gcp:cloudrunv2/service:Service": ("run", "v2", "GoogleCloudRunV2Service", {"envs": "env", "traffics": "traffic"}),
     "gcp:compute/firewall:Firewall": ("compute", "v1", "Firewall", {"allows": "allowed", "denies": "denied"}),
     "gcp:compute/globalAddress:GlobalAddress": ("compute", "v1", "Address", {}),

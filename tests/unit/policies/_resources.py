@@ -80,6 +80,10 @@ GOOD = {
         "labels": LABELS,
         "template": {"serviceAccount": ACCOUNT, "containers": [{"image": IMAGE}]},
     },
+    "gcp:cloudfunctionsv2/function:Function": {
+        "labels": LABELS,
+        "serviceConfig": {"ingressSettings": "ALLOW_INTERNAL_ONLY", "serviceAccountEmail": ACCOUNT},
+    },
     "gcp:workbench/instance:Instance": {
         "labels": LABELS,
         "gceSetup": {"disablePublicIp": True, "serviceAccounts": [{"email": ACCOUNT}]},

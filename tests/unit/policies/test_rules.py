@@ -16,6 +16,7 @@ DATABASE, RUN, NOTEBOOK = (
     "gcp:cloudrunv2/service:Service",
     "gcp:workbench/instance:Instance",
 )
+FUNCTION = "gcp:cloudfunctionsv2/function:Function"
 MACHINE, FIREWALL = "gcp:compute/instance:Instance", "gcp:compute/firewall:Firewall"
 GRANT, PROJECT, ACTING = (
     "gcp:storage/bucketIAMMember:BucketIAMMember",
@@ -54,6 +55,7 @@ CASES = {
         (RUN, "ingress", "INGRESS_TRAFFIC_ALL", "`gcp.internet: true`"),
         (RUN, "ingress", NOTHING, "is reached from the internet"),
         (RUN, "invokerIamDisabled", True, "answers whoever calls"),
+        (FUNCTION, "serviceConfig.ingressSettings", "ALLOW_ALL", "is reached from the internet"),
         (FIREWALL, "sourceRanges", ["10.0.0.0/8", "0.0.0.0/0"], "lets the whole internet in"),
         (FIREWALL, "sourceTags", NOTHING, "lets the whole internet in"),
         (CLUSTER, "privateClusterConfig.enablePrivateNodes", False, "nodes with public addresses"),
@@ -101,6 +103,7 @@ CASES = {
         (POOL, "nodeConfig.serviceAccount", "1-compute@developer.gserviceaccount.com", "1-compute@developer"),
         (CLUSTER, "removeDefaultNodePool", False, "Google's default account"),
         (RUN, "template.serviceAccount", NOTHING, "Google's default account"),
+        (FUNCTION, "serviceConfig.serviceAccountEmail", NOTHING, "Google's default account"),
         (NOTEBOOK, "gceSetup.serviceAccounts", [], "Google's default account"),
         (MACHINE, "serviceAccount.email", "default", "runs as default"),
         (DEPLOYMENT, "spec.template.spec.serviceAccountName", "default", "the namespace's default account"),
@@ -114,6 +117,7 @@ CASES = {
         (POOL, "nodeConfig.resourceLabels.run", NOTHING, "lacks the label run in nodeConfig.resourceLabels"),
         (DATABASE, "settings.userLabels.model", "", "lacks the label model"),
         (RUN, "labels.environment", NOTHING, "lacks the label environment"),
+        (FUNCTION, "labels.owner", NOTHING, "lacks the label owner in labels"),
         (DEPLOYMENT, "spec.template.metadata", NOTHING, "lacks the labels app.kubernetes.io/name"),
         (JOB_SET, IN_JOB_SET + "metadata.labels", {"app.kubernetes.io/name": "x"}, "app.kubernetes.io/instance"),
     ],

@@ -152,3 +152,29 @@ def test_a_line_that_a_full_disk_left_unfinished_does_not_spoil_the_journal(tmp_
     study = CheapStudy(Journal(tmp_path), 4)
     study.work()
     assert len(study.study.get_trials(states=(TrialState.COMPLETE,))) == 4
+
+
+def test_where_no_new_trials_are_wanted_the_one_under_way_ends_and_the_study_with_it(tmp_path):
+    closed = tmp_path / "no-new-trials"
+
+    class Closing(CheapStudy):
+        def pretend(self, hyperparameters, seed):
+            for epoch in super().pretend(hyperparameters, seed):
+                if len(self.begun) == 2:
+                    closed.touch()
+                yield epoch
+
+    study = Closing(Journal(tmp_path), 6)
+    study.closed = closed
+    study.work()
+    study.wait()
+    results = study.results()
+    assert [trial["state"] for trial in results["trials"]] == ["COMPLETE", "COMPLETE"]
+    assert len(results["trials"][1]["epochs"]) == study.search.epochs
+    assert results["stopped"] == f"no new trials: {closed} is there"
+
+    closed.unlink()
+    again = CheapStudy(Journal(tmp_path), 6)
+    again.work()
+    assert len(again.begun) == 4
+    assert again.results()["stopped"] is None
