@@ -37,7 +37,7 @@ def cluster(api, plane, workspace):
 
 def test_a_suspended_job_loses_its_pods_and_gets_them_back_and_the_endpoint_keeps_its_floor(api, workspace, cluster):
     args = JobSetArgs("stack", {Program.TRAINER: image("trainer")}, "artifacts", {})
-    commands = dict.fromkeys(ROLES, ["train"])
+    commands = {role: ["train"] for role in ROLES}
     job = job_set("model", Job(Program.TRAINER, ROLES), commands, {}, args)
     api.request("POST", JOB_SETS.format(workspace), body=job)
     service = Service(Program.SERVER, [], port=8501, min_replicas=3, max_replicas=9)
