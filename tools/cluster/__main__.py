@@ -5,17 +5,24 @@ import time
 
 from common import PROJECT, ToolError, say
 
-from cluster import nodes
+from cluster import build, nodes
 from cluster.control_plane import ControlPlane
 from penstock.command.project import Project
 
+REAL = 2
+
 
 def main(arguments: list[str]) -> None:
-    """`python -m cluster up`, `python -m cluster down`."""
+    """`python -m cluster up kwok|kubelet`, `python -m cluster down`, `python -m cluster build`."""
     plane = ControlPlane(Project(PROJECT).home / "cluster", bound=False)
-    if arguments == ["up"]:
+    if arguments == ["build"]:
+        build.prepare()
+    elif arguments[:1] == ["up"] and arguments[1:] in (["kwok"], ["kubelet"]):
         begin = time.monotonic()
-        plane.start([*(nodes.cpu(index) for index in range(8)), *(nodes.gpu(index) for index in range(4))])
+        if arguments[1] == "kubelet":
+            plane.start([], kubelets=REAL)
+        else:
+            plane.start([*(nodes.cpu(index) for index in range(8)), *(nodes.gpu(index) for index in range(4))])
         say(f"the test cluster is up after {time.monotonic() - begin:.0f} s; `make cluster-down` ends it")
         print(f"export KUBECONFIG={plane.kubeconfig}")
     elif arguments == ["down"]:
@@ -25,7 +32,7 @@ def main(arguments: list[str]) -> None:
         plane.stop()
         say("the test cluster is gone")
     else:
-        raise ToolError(f"cluster takes up or down; not {' '.join(arguments)!r}")
+        raise ToolError(f"cluster takes build, down, and up with kwok or kubelet; not {' '.join(arguments)!r}")
 
 
 if __name__ == "__main__":

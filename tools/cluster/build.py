@@ -1,4 +1,4 @@
-"""Builds what the test cluster is made of: Kubernetes and etcd, kwok, and the JobSet controller."""
+"""Builds what the test cluster is made of: Kubernetes and etcd, kwok, the JobSet controller, CoreDNS."""
 
 import shutil
 from dataclasses import dataclass
@@ -21,6 +21,8 @@ class Binaries:
     kwok: Path
     jobset: Path
     """The controller, and in `components` the manifests it is installed by."""
+    coredns: Path
+    pause: Path
 
 
 def prepare() -> Binaries:
@@ -29,6 +31,8 @@ def prepare() -> Binaries:
         _module("hyper", KUBERNETES, "up to 20 minutes", _hyper),
         _module("kwok", "", "up to 5 minutes", _kwok),
         _module("jobset", "", "up to 5 minutes", _jobset),
+        _module("coredns", "", "up to 3 minutes", _coredns),
+        _module("pause", "", "a moment", _pause),
     )
 
 
@@ -53,6 +57,14 @@ def _hyper(folder: Path) -> None:
 
 def _kwok(folder: Path) -> None:
     go_build.build(SOURCES / "kwok", "sigs.k8s.io/kwok/cmd/kwok", folder / "kwok")
+
+
+def _coredns(folder: Path) -> None:
+    go_build.build(SOURCES / "coredns", ".", folder / "coredns")
+
+
+def _pause(folder: Path) -> None:
+    go_build.build(SOURCES / "pause", ".", folder / "pause")
 
 
 def _jobset(folder: Path) -> None:

@@ -11,8 +11,9 @@ from typing import Any
 
 from common import ToolError
 
-from cluster import build, jobset
+from cluster import build, control_groups, jobset, network
 from cluster.certificates import Authority
+from cluster.kubelets import PROXY, Kubelets, missing
 from cluster.processes import HOST, Processes, free_ports
 
 USERS = {
@@ -22,31 +23,45 @@ USERS = {
     "kwok": ("kwok", ("system:masters",)),
 }
 PORTS: tuple[str, ...] = ("etcd", "peer", "server", "kube-controller-manager", "kube-scheduler", "webhooks", "health")
+RANGES = {"allocate-node-cidrs": "true", "cluster-cidr": "10.244.0.0/14", "node-cidr-mask-size": 24}
+WATCHING = {"allocate-node-cidrs": "false", "node-monitor-period": "1s", "node-monitor-grace-period": "10s"}
+LOST_SECONDS = 5
+"""For so long a pod may be on a node that is not ready before it is made anew elsewhere."""
 KUBECONFIG_FLAGS = ("kubeconfig", "authentication-kubeconfig", "authorization-kubeconfig")
 
 
 class ControlPlane:
-    """etcd, API server, controllers and scheduler, the JobSet controller, and nodes; `bound` to the calling process."""
+    """etcd, API server, controllers and scheduler, the JobSet controller, and nodes, made up or real.
+
+    `bound`: it dies with the calling process.
+    """
 
     def __init__(self, folder: Path, bound: bool) -> None:
         self.folder = folder
         self.processes = Processes(folder, bound)
         self.kubeconfig = folder / "pki" / "admin.kubeconfig"
 
-    def start(self, nodes: Sequence[dict[str, Any]]) -> None:
-        """Returns once the API server, the controllers, their webhooks and all nodes are ready."""
+    def start(self, nodes: Sequence[dict[str, Any]], kubelets: int = 0) -> None:
+        """Returns once the API server, the controllers, their webhooks and all nodes are ready: kwok's `nodes`, or so
+        many `kubelets`."""
         if not sys.platform.startswith("linux"):
             raise ToolError(f"the test cluster needs Linux; this is {sys.platform}")
         if self.folder.exists():
             raise ToolError(f"there is a cluster in {self.folder} already; `make cluster-down` ends it")
+        if kubelets and (why := missing()):
+            raise ToolError(why)
         binaries = build.prepare()
         self.folder.mkdir(parents=True, mode=0o700)
         self._components = binaries.kubernetes
+        self.kubelets = Kubelets(self) if kubelets else None
         try:
             self._sign()
             self._store_and_server()
             self._controllers()
             jobset.install(self, binaries.jobset)
+            if self.kubelets is not None:
+                self.kubelets.start(kubelets, binaries)
+                return
             self._kwok(binaries.kwok)
             if nodes:
                 self.apply(nodes)
@@ -56,8 +71,9 @@ class ControlPlane:
             raise
 
     def stop(self) -> None:
-        """Ends every process and removes the folder."""
+        """Ends every process and removes the folder, and the control groups that nodes had."""
         self.processes.end()
+        control_groups.sweep()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def kubectl(self, *arguments: str, text: str | None = None) -> str:
@@ -84,8 +100,9 @@ class ControlPlane:
         self.ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
         self._store, self._peer, self.server = (f"https://{HOST}:{self.ports[name]}" for name in PORTS[:3])
         self.authority = Authority(self.folder / "pki")
-        self.authority.sign("etcd", "etcd", address=HOST)
-        self.authority.sign("kube-apiserver", "kube-apiserver", address=HOST)
+        self.authority.sign("etcd", "etcd", addresses=(HOST,))
+        self.authority.sign("kube-apiserver", "kube-apiserver", addresses=(HOST, network.GATEWAY))
+        self.authority.sign("kubelet-client", "kubelet-client", ("system:masters",))
         self.authority.sign("service-accounts", "service-accounts")
         for name, (user, groups) in USERS.items():
             self.authority.sign(name, user, groups)
@@ -122,8 +139,25 @@ class ControlPlane:
             {"client-ca-file": at("ca.crt"), "authorization-mode": "Node,RBAC", "allow-privileged": "true"},
             {"service-account-issuer": "https://kubernetes.default.svc.cluster.local"},
             {f"service-account-{flag}": at("service-accounts.key") for flag in ("key-file", "signing-key-file")},
+            self._way_to_nodes() if self.kubelets else {},
         )
         self.processes.wait("kube-apiserver", self._server_is_ready)
+
+    def _way_to_nodes(self) -> dict[str, Any]:
+        """The flags by which it reaches kubelets, on the network that is theirs alone."""
+        at, proxy = self.authority.path, {"udsName": str(self.folder / PROXY)}
+        connection = {"proxyProtocol": "HTTPConnect", "transport": {"uds": proxy}}
+        content = {
+            "apiVersion": "apiserver.k8s.io/v1beta1",
+            "kind": "EgressSelectorConfiguration",
+            "egressSelections": [{"name": "cluster", "connection": connection}],
+        }
+        file = self.folder / "egress.json"
+        file.write_text(json.dumps(content))
+        lost = {f"default-{why}-toleration-seconds": LOST_SECONDS for why in ("not-ready", "unreachable")}
+        client = {"client-certificate": at("kubelet-client.crt"), "client-key": at("kubelet-client.key")}
+        client |= {"certificate-authority": at("ca.crt"), "preferred-address-types": "InternalIP"}
+        return {"egress-selector-config-file": file, **lost, **{f"kubelet-{flag}": to for flag, to in client.items()}}
 
     def stop_server(self) -> None:
         """Kills the API server."""
@@ -141,7 +175,7 @@ class ControlPlane:
             "kube-controller-manager": (
                 {"service-account-private-key-file": at("service-accounts.key"), "root-ca-file": at("ca.crt")},
                 {"use-service-account-credentials": "true", "kube-api-qps": 500, "kube-api-burst": 1000},
-                {"allocate-node-cidrs": "true", "cluster-cidr": "10.244.0.0/14", "node-cidr-mask-size": 24},
+                WATCHING if self.kubelets else RANGES,
                 {"flex-volume-plugin-dir": self.folder / "volume-plugins"},
             ),
             "kube-scheduler": ({"kube-api-qps": 1000, "kube-api-burst": 2000},),

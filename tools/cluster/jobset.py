@@ -45,7 +45,7 @@ def install(plane: "ControlPlane", binaries: Path) -> None:
 def _configuration(plane: "ControlPlane") -> Path:
     certificates = plane.folder / "jobset"
     certificates.mkdir(mode=0o700)
-    plane.authority.sign("jobset-webhooks", "jobset-webhooks", address=HOST)
+    plane.authority.sign("jobset-webhooks", "jobset-webhooks", addresses=(HOST,))
     for suffix in ("crt", "key"):
         shutil.copy(plane.authority.path(f"jobset-webhooks.{suffix}"), certificates / f"tls.{suffix}")
     content = {

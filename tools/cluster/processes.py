@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +30,16 @@ class Processes:
         self._children: list[subprocess.Popen[bytes]] = []
 
     def start(
-        self, name: str, program: Path, *flags: Mapping[str, Any], environment: Mapping[str, str] | None = None
+        self,
+        name: str,
+        program: Path,
+        *flags: Mapping[str, Any],
+        arguments: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
     ) -> None:
-        """Starts a program with `--flag=value` arguments."""
-        command = [str(program), *(f"--{flag}={value}" for group in flags for flag, value in group.items())]
+        """Starts a program with arguments, and behind them `--flag=value` for each flag."""
+        given = [f"--{flag}={value}" for group in flags for flag, value in group.items()]
+        command = [str(program), *arguments, *given]
         with self._log(name).open("wb") as log:
             child = subprocess.Popen(
                 command,

@@ -1,0 +1,3 @@
+module penstock/tools/kubernetes/pause
+
+go 1.24.0
