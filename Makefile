@@ -1,5 +1,6 @@
 # The targets are one or two lines each; tools/ does the work.
 STACK ?= local
+NODES ?= kwok
 PYTHON ?= python3
 export PYTHON
 # A process that may not keep what Python compiles takes 12 seconds longer to import TensorFlow, each time.
@@ -33,8 +34,8 @@ test-browser:  ## the console page in a real browser, light and dark; needs chro
 	@tools/python tools/environments.py test
 	@serving/.venv/bin/python -m pytest -q tests/browser
 
-cluster-up: cluster-tools  ## a Kubernetes cluster for tests on loopback: real control plane, JobSet, made-up nodes
-	@PYTHONPATH=tools .venv/bin/python -m cluster up
+cluster-up: cluster-tools  ## a Kubernetes cluster for tests on loopback; NODES=kwok: made up, NODES=kubelet: real pods
+	@PYTHONPATH=tools .venv/bin/python -m cluster up $(NODES)
 
 cluster-down: cluster-tools  ## end it; nothing of it stays
 	@PYTHONPATH=tools .venv/bin/python -m cluster down
@@ -42,6 +43,11 @@ cluster-down: cluster-tools  ## end it; nothing of it stays
 test-cluster: cluster-tools  ## the modules on such a cluster
 	@.venv/bin/python tools/pulumi_cli.py
 	@.venv/bin/python -m pytest -q tests/cluster
+
+test-cluster-all: cluster-tools  ## and on real pods, with all the faults: half an hour
+	@.venv/bin/python tools/pulumi_cli.py
+	@.venv/bin/python -m pytest -q tests/cluster
+	@.venv/bin/python -m pytest -q tests/pods
 
 notebook:  ## notebooks/ in JupyterLab on the loopback address, with a token
 	@tools/python tools/environments.py lab
@@ -78,4 +84,4 @@ policies-ready:
 runtime:
 	@tools/python tools/environments.py runtime
 
-.PHONY: help up down plan drift env test test-browser cluster-up cluster-down test-cluster notebook pages audit lock bench cluster-tools policies-ready runtime
+.PHONY: help up down plan drift env test test-browser cluster-up cluster-down test-cluster test-cluster-all notebook pages audit lock bench cluster-tools policies-ready runtime

@@ -41,10 +41,10 @@ def environment(tmp_path):
 
 def test_up_leaves_a_cluster_that_answers_and_down_leaves_nothing(environment, tmp_path):
     def cluster(command):
-        call = [sys.executable, "-m", "cluster", command]
+        call = [sys.executable, "-m", "cluster", *command.split()]
         return subprocess.run(call, env=environment, capture_output=True, text=True, check=False)
 
-    up = cluster("up")
+    up = cluster("up kwok")
     try:
         assert up.returncode == 0, up.stderr
         components = {"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok"}
@@ -56,7 +56,7 @@ def test_up_leaves_a_cluster_that_answers_and_down_leaves_nothing(environment, t
             if connection.status == psutil.CONN_LISTEN
         }
         assert listening == {"127.0.0.1"}
-        assert "there is a cluster" in cluster("up").stderr
+        assert "there is a cluster" in cluster("up kwok").stderr
     finally:
         assert cluster("down").returncode == 0
     assert of(tmp_path) == {}

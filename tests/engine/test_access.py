@@ -12,7 +12,7 @@ FIRST, SECOND = "the-first-token-of-all", "the-token-after-that-one"
 
 def test_a_token_file_and_a_certificate_are_lines_of_config_and_a_changed_file_is_followed(served):
     authority = Authority(served.root / "secrets")
-    authority.sign("server", "server", address="127.0.0.1")
+    authority.sign("server", "server", addresses=("127.0.0.1",))
     trusting = ssl.create_default_context(cafile=str(authority.folder / "ca.crt"))
     tokens = authority.folder / "tokens"
     secured = {"token_file": "secrets/tokens", "certificate": "secrets/server.crt", "private_key": "secrets/server.key"}

@@ -5,7 +5,7 @@ import time
 
 from common import PROJECT, ToolError, say
 
-from cluster import build, nodes
+from cluster import build, kubelets, nodes, packages
 from cluster.control_plane import ControlPlane
 from penstock.command.project import Project
 
@@ -13,10 +13,14 @@ REAL = 2
 
 
 def main(arguments: list[str]) -> None:
-    """`python -m cluster up kwok|kubelet`, `python -m cluster down`, `python -m cluster build`."""
+    """`python -m cluster build`, `up kwok`, `up kubelet`, `missing` (what real nodes lack here), or `down`."""
     plane = ControlPlane(Project(PROJECT).home / "cluster", bound=False)
     if arguments == ["build"]:
         build.prepare()
+        if not kubelets.missing():
+            packages.prepare()
+    elif arguments == ["missing"]:
+        print(kubelets.missing())
     elif arguments[:1] == ["up"] and arguments[1:] in (["kwok"], ["kubelet"]):
         begin = time.monotonic()
         if arguments[1] == "kubelet":

@@ -32,6 +32,12 @@ def join(group: str) -> None:
         (place / PROCESSES).write_text("0")
 
 
+def members(group: str, part: str) -> list[int]:
+    """The processes of all groups below one whose name has `part` in it."""
+    found = [path for path in (_own("pids") / group).rglob(f"*{part}*") if path.is_dir()]
+    return [int(pid) for path in found for file in path.rglob(PROCESSES) for pid in file.read_text().split()]
+
+
 def left() -> list[Path]:
     """Groups of test clusters in which no process is any more."""
     found = [path for controller in CONTROLLERS for path in (HIERARCHIES / controller).rglob(f"{PREFIX}*")]

@@ -12,8 +12,8 @@ from typing import Any
 from common import ToolError
 
 from cluster import build, control_groups, jobset, network
+from cluster import kubelets as real
 from cluster.certificates import Authority
-from cluster.kubelets import PROXY, Kubelets, missing
 from cluster.processes import HOST, Processes, free_ports
 
 USERS = {
@@ -30,6 +30,11 @@ LOST_SECONDS = 5
 KUBECONFIG_FLAGS = ("kubeconfig", "authentication-kubeconfig", "authorization-kubeconfig")
 
 
+def missing() -> str:
+    """What this machine lacks for a control plane, in words; empty where it lacks nothing."""
+    return "" if sys.platform.startswith("linux") else f"a test cluster needs Linux; this is {sys.platform}"
+
+
 class ControlPlane:
     """etcd, API server, controllers and scheduler, the JobSet controller, and nodes, made up or real.
 
@@ -44,16 +49,14 @@ class ControlPlane:
     def start(self, nodes: Sequence[dict[str, Any]], kubelets: int = 0) -> None:
         """Returns once the API server, the controllers, their webhooks and all nodes are ready: kwok's `nodes`, or so
         many `kubelets`."""
-        if not sys.platform.startswith("linux"):
-            raise ToolError(f"the test cluster needs Linux; this is {sys.platform}")
         if self.folder.exists():
             raise ToolError(f"there is a cluster in {self.folder} already; `make cluster-down` ends it")
-        if kubelets and (why := missing()):
+        if why := missing() or (real.missing() if kubelets else ""):
             raise ToolError(why)
         binaries = build.prepare()
         self.folder.mkdir(parents=True, mode=0o700)
         self._components = binaries.kubernetes
-        self.kubelets = Kubelets(self) if kubelets else None
+        self.kubelets = real.Kubelets(self) if kubelets else None
         try:
             self._sign()
             self._store_and_server()
@@ -145,7 +148,7 @@ class ControlPlane:
 
     def _way_to_nodes(self) -> dict[str, Any]:
         """The flags by which it reaches kubelets, on the network that is theirs alone."""
-        at, proxy = self.authority.path, {"udsName": str(self.folder / PROXY)}
+        at, proxy = self.authority.path, {"udsName": str(self.folder / real.PROXY)}
         connection = {"proxyProtocol": "HTTPConnect", "transport": {"uds": proxy}}
         content = {
             "apiVersion": "apiserver.k8s.io/v1beta1",

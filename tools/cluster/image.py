@@ -17,6 +17,7 @@ from common import PROJECT
 
 FOLDERS = ("tmp", "etc", "proc", "dev", "sys", "run")
 LINKS = {name: f"usr/{name}" for name in ("bin", "sbin", "lib", "lib64")}
+SANDBOX = ("/pause",)
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 CONFIGURATION = "application/vnd.oci.image.config.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar"
@@ -49,7 +50,7 @@ class Image:
 def images(pause: Path) -> dict[str, Image]:
     """The sandbox of every pod, which runs the program `pause`, and the project's two images."""
     holds = _archive({"pause": pause.read_bytes()})
-    found = {"pause": Image.made("registry.test/pause", holds, Entrypoint=["/pause"])}
+    found = {"pause": Image.made("registry.test/pause", holds, Entrypoint=list(SANDBOX))}
     bare = _archive({}, folders=FOLDERS, links=LINKS)
     for name in ("trainer", "serving"):
         path = f"PATH={PROJECT}/{name}/.venv/bin:/usr/local/bin:/usr/bin:/bin"

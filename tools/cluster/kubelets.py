@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -109,6 +110,12 @@ class Kubelets:
         self._plane.processes.kill(f"node-{index}")
         while psutil.pid_exists(first):
             time.sleep(0.05)
+
+    def kill(self, index: int, uid: str) -> None:
+        """Kills the processes of a pod, as the kernel does where memory is short; its sandbox stays."""
+        for pid in control_groups.members(f"{self._group}/node-{index}", uid):
+            if psutil.Process(pid).cmdline() != list(image.SANDBOX):
+                os.kill(pid, signal.SIGKILL)
 
     def images(self) -> dict[str, str]:
         """The names of the images that every node has."""

@@ -22,6 +22,7 @@ from cluster import network
 from cluster.control_groups import CONTROLLERS, HIERARCHIES, join
 
 SOCKET = "/run/containerd.sock"
+KUBELET = Path("/var/lib/kubelet")
 DOMAIN = "cluster.local"
 OWN_FILES = {
     # kubelet sets these for the whole machine, which is not its own here.
@@ -78,9 +79,10 @@ def leave(file: Path, node: Node) -> None:
 def live(node: Node) -> None:
     """Starts the node, as the first process of its namespaces, and lasts as long as it does."""
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-    _hide_the_machine(node.name)
-    _address(node.index)
     folder = Path(node.folder)
+    _hide_the_machine(node.name)
+    _give_disk(folder / "kubelet")
+    _address(node.index)
     containerd = _start(folder, "containerd", ["containerd", "--config", str(_containerd(node, folder))])
     while subprocess.run(["ctr", "-a", SOCKET, "version"], capture_output=True, check=False).returncode != 0:
         if containerd.poll() is not None:
@@ -112,6 +114,13 @@ def _hide_the_machine(name: str) -> None:
         own = Path("/run/sys") / Path(file).name
         own.write_text(f"{value}\n")
         run(["mount", "--bind", own, f"/proc/sys/{file}"], f"hiding {file}")
+
+
+def _give_disk(folder: Path) -> None:
+    """What pods write is on the machine's disk, though kubelet knows it by its usual, short name."""
+    folder.mkdir(exist_ok=True)
+    KUBELET.mkdir()
+    run(["mount", "--bind", folder, KUBELET], "mounting kubelet's folder")
 
 
 def _mount(kind: str, source: str, place: Path, chosen: str = "") -> None:
@@ -212,9 +221,8 @@ def _kubelet(node: Node, folder: Path) -> Path:
 
 
 def _kubelet_flags(node: Node, configuration: Path) -> dict[str, Any]:
-    own = {"root-dir": f"{node.folder}/kubelet", "cert-dir": f"{node.folder}/kubelet/pki"}
     named = {"hostname-override": node.name, "node-ip": network.node_address(node.index)}
-    return {"config": configuration, "kubeconfig": node.kubeconfig, **named, **own}
+    return {"config": configuration, "kubeconfig": node.kubeconfig, **named}
 
 
 def _proxy_flags(node: Node) -> dict[str, Any]:

@@ -52,7 +52,7 @@ class ClusterArgs:
     requests_per_second: int = 100
     prometheus: str = ""
     timeout_minutes: float = 24 * 60
-    """For how long `up` waits for one job."""
+    """For how long `up` waits for one job, and at most for a server to be ready."""
     start_minutes: float = 2
     """For how long a pod may be unable to start, such as for want of its image, before the job is given up."""
 
@@ -158,6 +158,7 @@ class KubernetesPlatform:
             scale_on=self._args.scale_on,
             requests_per_second=self._args.requests_per_second,
             prometheus=self._args.prometheus,
+            timeout_seconds=round(min(60 * self._args.timeout_minutes, 2 * serving.START_SECONDS)),
         )
         parts = serving.objects(name, service, [], args)
         template = pulumi.Output.all(*service.command).apply(

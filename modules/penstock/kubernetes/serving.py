@@ -39,6 +39,8 @@ class ServingArgs:
     """What one replica is to answer."""
     prometheus: str = ""
     """URL of the Prometheus that KEDA asks."""
+    timeout_seconds: int = 2 * START_SECONDS
+    """For how long `up` waits for its pods."""
 
 
 def objects(name: str, service: Service, command: Sequence[str], args: ServingArgs) -> dict[str, dict[str, Any]]:
@@ -102,13 +104,16 @@ def _deployment(name: str, service: Service, command: Sequence[str], args: Servi
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": _metadata(name, "server", args),
+        "metadata": {
+            **_metadata(name, "server", args),
+            "annotations": {"pulumi.com/timeoutSeconds": str(args.timeout_seconds)},
+        },
         "spec": {
             # Where something scales it, the number is not ours to set back at each `up`.
             **({} if scaled else {"replicas": service.min_replicas}),
             "selector": {"matchLabels": _selector(name, args)},
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
-            "progressDeadlineSeconds": 2 * START_SECONDS,
+            "progressDeadlineSeconds": args.timeout_seconds,
             "template": {"metadata": {"labels": own}, "spec": template},
         },
     }

@@ -176,7 +176,7 @@ def test_a_dead_server_is_a_difference_and_started_again(running):
 
 def test_an_endpoint_with_tls_is_asked_over_it_whoever_has_signed_its_certificate(tmp_path):
     authority = Authority(tmp_path / "authority")
-    authority.sign("server", "server", address="127.0.0.1")
+    authority.sign("server", "server", addresses=("127.0.0.1",))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(tmp_path / "authority/server.crt", tmp_path / "authority/server.key")
     with http.server.HTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler) as answering:

@@ -1,0 +1,135 @@
+"""A cluster of real nodes, whose pods are real processes, and stacks that are deployed to it.
+
+What the images hold is not tested: a container sees the machine's interpreter and the checkout's environments.
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cluster.control_plane import ControlPlane
+from cluster.kubelets import missing
+
+from penstock.kubernetes.api import Api
+from penstock.kubernetes.pods import STORE, USER
+from tests.cluster.conftest import PODS, ClusterProject, eventually, plugins
+from tests.conftest import remove
+
+__all__ = ["plugins"]  # a fixture
+NODES = 2
+ROLES = ("chief", "ps", "worker", "trial", "server")
+SMALL = {"cpus": 0.1, "memory_gib": 2}
+"""Limits of processors are not enforced on these nodes, so a small request is no slow pod."""
+
+
+@pytest.fixture(scope="session")
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """The cluster; it dies with this process, however that ends."""
+    if why := missing():
+        pytest.skip(why)
+    begin = time.monotonic()
+    made = ControlPlane(tmp_path_factory.mktemp("kubernetes") / "cluster", bound=True)
+    made.start([], kubelets=NODES)
+    print(f"cluster of {NODES} real nodes up after {time.monotonic() - begin:.0f} s", file=sys.stderr)
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="session")
+def api(plane: ControlPlane) -> Api:
+    """The administrator's requests."""
+    found = Api(str(plane.kubeconfig))
+    storage = {"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": "shared"}}
+    storage |= {"provisioner": "kubernetes.io/no-provisioner", "volumeBindingMode": "Immediate"}
+    found.request("POST", "/apis/storage.k8s.io/v1/storageclasses", body=storage)
+    return found
+
+
+class PodsProject(ClusterProject):
+    """A project whose stack is on the cluster, with a folder of the machine as its volume on every node."""
+
+    def __init__(self, root: Path, plane: ControlPlane, plugins: Path, stack: str) -> None:
+        assert plane.kubelets is not None
+        self.images = plane.kubelets.images()
+        self.volume = plane.folder / "volumes" / stack
+        super().__init__(root, plane, plugins, stack)
+
+    def configure(self, **settings: Any) -> None:
+        """With the images that the nodes have, and requests that two processors can meet."""
+        cluster = {
+            "trainer_image": self.images["trainer"],
+            "serving_image": self.images["serving"],
+            "machines": dict.fromkeys(ROLES, SMALL),
+            "timeout_minutes": 6,
+            **settings.pop("cluster", {}),
+        }
+        super().configure(**{"parameter_servers": 2, "workers": 2, **settings, "cluster": cluster})
+
+    def model(self) -> Path:
+        """The folder of the model that was made last."""
+        made = self.deployment()["flow-train-model-result"]["outputs"]
+        return self.volume / Path(made["path"]).relative_to(STORE)
+
+
+def made(root: Path, plane: ControlPlane, api: Api, plugins: Path, stack: str) -> PodsProject:
+    """A project, and the volume that its claim will find."""
+    project = PodsProject(root, plane, plugins, stack)
+    project.volume.mkdir(parents=True)
+    os.chown(project.volume, USER, USER)
+    claim = {"namespace": project.namespace, "name": "artifacts"}
+    source = {"hostPath": {"path": str(project.volume)}, "storageClassName": "shared", "claimRef": claim}
+    spec = {"capacity": {"storage": "50Gi"}, "accessModes": ["ReadWriteMany"], **source}
+    volume = {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": f"volume-{stack}"}, "spec": spec}
+    api.request("POST", "/api/v1/persistentvolumes", body=volume)
+    return project
+
+
+@pytest.fixture(scope="session")
+def served(
+    tmp_path_factory: pytest.TempPathFactory, plane: ControlPlane, api: Api, plugins: Path
+) -> Iterator[PodsProject]:
+    """A stack after `up`: raw files, dataset, study and model were made by pods, and a pod serves the model."""
+    project = made(tmp_path_factory.mktemp("served"), plane, api, plugins, "served")
+    begin = time.monotonic()
+    project.run("up")
+    print(f"first up: {time.monotonic() - begin:.0f} s", file=sys.stderr)
+    yield project
+    remove(project)
+
+
+ASKED = """
+import json, sys, urllib.request
+url, rows = sys.argv[1:]
+def get(path, body=None):
+    with urllib.request.urlopen(url + path, body, timeout=10) as answer:
+        return json.load(answer)
+said = {"predictions": get(":predict", rows.encode())["predictions"], "digest": get("/attestation")["digest"]}
+open("/dev/termination-log", "w").write(json.dumps(said))
+"""
+
+
+def ask(api: Api, project: PodsProject, url: str, rows: list[Any]) -> dict[str, Any]:
+    """What a pod of another namespace is answered by a model's endpoint, which it knows by name only."""
+    arguments = [url, json.dumps({"instances": rows})]
+    image = project.images["trainer"]
+    container = {"name": "ask", "image": image, "command": ["python", "-c", ASKED, *arguments]}
+    spec = {"restartPolicy": "Never", "automountServiceAccountToken": False, "containers": [container]}
+    eventually(lambda: api.get("/api/v1/namespaces/default/serviceaccounts/default"), "an account for the client")
+    body = {"apiVersion": "v1", "kind": "Pod", "metadata": {"generateName": "ask-"}, "spec": spec}
+    name = api.request("POST", PODS.format("default"), body=body)["metadata"]["name"]
+    path = f"{PODS.format('default')}/{name}"
+
+    def ended() -> Any:
+        pod = api.get(path)
+        assert pod is not None
+        states = pod["status"].get("containerStatuses", [])
+        return states[0]["state"].get("terminated") if states else None
+
+    found = eventually(ended, "the client's end", 120)
+    assert found["exitCode"] == 0, found
+    return json.loads(found["message"])

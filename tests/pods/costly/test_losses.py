@@ -1,0 +1,138 @@
+"""What trains on real pods goes on to the right end, whichever of them is killed, moved away or lost with its node."""
+
+import json
+import time
+from contextlib import contextmanager
+
+import pytest
+
+from tests.cluster.conftest import JOB_SETS, eventually, replicas
+from tests.pods.conftest import ask
+
+EPOCHS = 60
+
+
+class Training:
+    """A training under way in a stack's namespace: its pods, and what its chief has said."""
+
+    def __init__(self, plane, api, project):
+        self.plane, self.api, self.project = plane, api, project
+
+    def set(self):
+        found = self.api.items(JOB_SETS.format(self.project.namespace))
+        return max(
+            (each for each in found if each["metadata"]["labels"]["penstock.dev/workload"] == "flow-train-model"),
+            key=lambda each: each["metadata"]["creationTimestamp"],
+        )
+
+    def restarts(self):
+        return self.set()["status"].get("restarts", 0)
+
+    def pods(self, role, index=None):
+        name = self.set()["metadata"]["name"]
+        selector = {"jobset.sigs.k8s.io/jobset-name": name}
+        found = replicas(self.api, self.project.namespace, role, index, **selector)
+        return [pod for pod in found if pod["status"].get("phase") == "Running"]
+
+    def said(self):
+        chiefs = self.pods("chief")
+        if not chiefs:
+            return ""
+        name = chiefs[0]["metadata"]["name"]
+        return self.plane.kubectl("logs", "--namespace", self.project.namespace, name)
+
+    def epochs(self):
+        return [line for line in self.said().splitlines() if line.startswith("epoch ")]
+
+    def goes_on(self, what, seconds=180):
+        """Waits until the chief has finished two epochs more."""
+        before = len(self.epochs())
+        eventually(lambda: len(self.epochs()) >= before + 2, f"training goes on {what}", seconds)
+
+    def kill(self, role, index=0):
+        """Has a pod's process die as the kernel kills one for want of memory: SIGKILL, from the node."""
+        pod = self.pods(role, index)[0]
+        uid = pod["metadata"]["uid"]
+        node = int(pod["spec"]["nodeName"].removeprefix("node-"))
+        self.plane.kubelets.kill(node, uid)
+        return uid
+
+
+@pytest.fixture
+def training(plane, api, served):
+    """Starts a training of many epochs, and afterwards has it be the right one that serves."""
+
+    @contextmanager
+    def begun(**settings):
+        served.configure(**{"epochs": EPOCHS, **settings})
+        started = served.start("up")
+        running = Training(plane, api, served)
+        served.wait_for("flow-train-model-result", started, 240)
+        eventually(lambda: len(running.epochs()) >= 2, "the chief trains", 240)
+        yield running
+        assert started.wait(600) == 0, served.output()
+        manifest = json.loads((served.model() / "manifest.json").read_text())
+        counts = manifest["counts"]
+        assert counts["examples_due"] == EPOCHS * 3889
+        assert counts["examples_seen"] >= counts["examples_due"]
+        assert served.outputs()["metrics"]["test"]["auc"] > 0.6
+        samples = json.loads((served.model() / "samples.json").read_text())
+        answered = ask(api, served, served.outputs()["endpoint"], samples["instances"][:3])
+        assert answered["digest"] == served.outputs()["model_digest"]
+
+    return begun
+
+
+def test_a_worker_a_parameter_server_and_the_chief_are_killed_one_after_the_other(training):
+    with training() as running:
+        killed = running.kill("worker")
+        running.goes_on("without a worker")
+        eventually(
+            lambda: [pod for pod in running.pods("worker", 0) if pod["metadata"]["uid"] != killed],
+            "the worker is started again in its place",
+        )
+        assert running.restarts() == 0, "nobody else was started again"
+        running.kill("ps")
+        eventually(lambda: running.restarts() == 1, "all are started again without a parameter server")
+        eventually(lambda: len(running.epochs()) >= 2, "the chief goes on", 180)
+        assert not running.epochs()[0].startswith("epoch 1 of"), "it went on from its checkpoint"
+        running.kill("chief")
+        eventually(lambda: running.restarts() == 2, "all are started again without a chief")
+        eventually(lambda: running.epochs(), "a new chief goes on", 180)
+        assert not running.epochs()[0].startswith("epoch 1 of"), "it went on from its checkpoint"
+
+
+def test_the_api_server_goes_away_and_comes_back_in_the_middle_of_up(training, plane):
+    with training() as running:
+        plane.stop_server()
+        time.sleep(5)
+        plane.start_server()
+        running.goes_on("though the API server was away")
+        assert running.restarts() == 0
+
+
+def test_the_node_of_the_chief_is_drained_and_all_that_was_on_it_goes_on_elsewhere(training, plane):
+    with training() as running:
+        chief = running.pods("chief")[0]
+        node = chief["spec"]["nodeName"]
+        plane.kubectl("drain", node, "--force", "--delete-emptydir-data", "--timeout=240s")
+        moved = eventually(lambda: running.pods("chief"), "a chief runs elsewhere", 120)[0]
+        assert moved["spec"]["nodeName"] != node
+        eventually(lambda: running.epochs(), "the chief trains", 240)
+        assert not running.epochs()[0].startswith("epoch 1 of"), "it went on from its checkpoint"
+        plane.kubectl("uncordon", node)
+
+
+def test_a_node_loses_its_power_and_what_was_on_it_goes_on_elsewhere(training, plane):
+    with training() as running:
+        node = running.pods("ps", 0)[0]["spec"]["nodeName"]
+        index = int(node.removeprefix("node-"))
+        plane.kubelets.cut(index)
+        asked = ("get", "node", node, "--output", 'jsonpath={.status.conditions[?(@.type=="Ready")].status}')
+        eventually(lambda: plane.kubectl(*asked) == "Unknown", "the node is missed")
+        # What a cloud does when the machine is gone; until then nobody knows that its pods have ended.
+        plane.kubectl("delete", "node", node)
+        eventually(lambda: running.pods("ps", 0) and running.epochs(), "all go on on the other node", 300)
+        assert all(pod["spec"]["nodeName"] != node for role in ("chief", "ps", "worker") for pod in running.pods(role))
+        plane.kubelets.start_node(index)
+        plane.kubelets.wait(index)

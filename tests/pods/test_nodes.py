@@ -1,0 +1,58 @@
+"""Real nodes leave no trace on the machine, however they end."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from cluster import control_groups, kubelets
+
+from tests.cluster.test_cluster import CHECKOUT, of
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from cluster.control_plane import ControlPlane
+plane = ControlPlane(Path(sys.argv[1]), bound=True)
+plane.start([], kubelets=1)
+print("up", flush=True)
+if sys.argv[2] == "stop":
+    plane.stop()
+else:
+    time.sleep(600)
+"""
+
+
+def trace(folder):
+    """What there is of a cluster besides its processes: mounts, network interfaces, named by it or by nobody else."""
+    mounts = [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if str(folder) in line]
+    return mounts, [name for _, name in socket.if_nameindex() if name.startswith(("br0", "node", "veth"))]
+
+
+@pytest.mark.parametrize("end", ["stop", "kill"])
+def test_nothing_of_them_stays_when_they_are_ended_or_their_holder_is_killed(tmp_path, end):
+    if why := kubelets.missing():
+        pytest.skip(why)
+    folder = tmp_path / "cluster"
+    before = trace(folder)
+    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT / "tools")}
+    call = [sys.executable, "-c", HOLDER, str(folder), end]
+    with subprocess.Popen(call, env=environment, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "up\n"
+        assert {"kubelet", "containerd"} <= set(of(folder).values()) or end == "stop"
+        if end == "kill":
+            holder.send_signal(signal.SIGKILL)
+    deadline = time.monotonic() + 20
+    while (left := of(folder)) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert left == {}
+    assert trace(folder) == before
+    # Control groups outlive processes; whoever starts or stops a cluster next removes those in which nobody is.
+    control_groups.sweep()
+    assert control_groups.left() == []
+    assert folder.exists() == (end == "kill")

@@ -1,0 +1,26 @@
+"""The whole pipeline on real pods: the real engine, the real JobSet controller, the real scheduler and kubelets."""
+
+import json
+
+import pytest
+
+from tests.pods.conftest import ask
+
+
+def test_the_pods_train_with_parameter_servers_and_a_client_is_answered_by_the_model_they_made(served, api):
+    outputs = served.outputs()
+    assert outputs["rows"]["rows"] == 6000
+    assert outputs["metrics"]["test"]["auc"] > 0.5
+    sets = api.items(f"/apis/jobset.x-k8s.io/v1alpha2/namespaces/{served.namespace}/jobsets")
+    roles = {
+        each["metadata"]["labels"]["penstock.dev/workload"]: {
+            role["name"]: role["template"]["spec"]["completions"] for role in each["spec"]["replicatedJobs"]
+        }
+        for each in sets
+    }
+    assert roles["flow-train-model"] == {"chief": 1, "ps": 2, "worker": 2}
+    assert all(each["status"]["terminalState"] == "Completed" for each in sets)
+    samples = json.loads((served.model() / "samples.json").read_text())
+    answered = ask(api, served, outputs["endpoint"], samples["instances"][:3])
+    assert answered["digest"] == outputs["model_digest"]
+    assert answered["predictions"] == pytest.approx(samples["predictions"][:3], abs=1e-6)
