@@ -66,10 +66,14 @@ lock:  ## resolve the dependencies of all environments anew
 
 bench:  ## all benchmarks, one after the other
 	@tools/python tools/environments.py test
-	@for script in benchmarks/[a-z]*.py; do case $$script in */cluster.py) venv=.venv ;; *) venv=trainer/.venv ;; esac; $$venv/bin/python "$$script" || exit 1; done
+	@for script in benchmarks/[a-z]*.py; do case $$script in */cluster.py|*/preview.py) venv=.venv ;; *) venv=trainer/.venv ;; esac; $$venv/bin/python "$$script" || exit 1; done
 
 bench-cluster: cluster-tools
 	@.venv/bin/python benchmarks/cluster.py
+
+bench-preview: cluster-tools
+	@.venv/bin/python tools/pulumi_cli.py
+	@.venv/bin/python benchmarks/preview.py
 
 bench-%:
 	@tools/python tools/environments.py test
