@@ -15,16 +15,16 @@ import tempfile
 import time
 from pathlib import Path
 
-PROJECT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(PROJECT))
-sys.path.insert(0, str(PROJECT / "tools"))
-sys.path.insert(0, str(PROJECT / "tests/google"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests/google"))
 
 from _flat import program, registered
 from _report import report
 
 from tests.google.conftest import Stack
 
+PROJECT = Path(__file__).resolve().parent.parent
 PYTHON = PROJECT / ".venv/bin/python"
 REPEATS = 5
 IMPORTS = {

@@ -11,6 +11,7 @@ WHERE = {
     "gcp:cloudfunctionsv2/function:Function": "labels",
     "gcp:cloudrunv2/job:Job": "labels",
     "gcp:cloudrunv2/service:Service": "labels",
+    "gcp:compute/address:Address": "labels",
     "gcp:compute/disk:Disk": "labels",
     "gcp:compute/globalAddress:GlobalAddress": "labels",
     "gcp:compute/instance:Instance": "labels",

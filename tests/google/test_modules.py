@@ -127,7 +127,9 @@ def test_accelerators_stand_on_the_machines_that_have_them(deployed):
     assert all(pool["autoscaling"]["totalMinNodeCount"] == 0 for name, pool in pools.items() if name != "system")
 
 
-@pytest.mark.parametrize("name", ["Network", "Subnetwork", "Router", "RouterNat", "Firewall", "GlobalAddress"])
+@pytest.mark.parametrize(
+    "name", ["Network", "Subnetwork", "Router", "RouterNat", "Firewall", "Address", "GlobalAddress"]
+)
 def test_the_light_classes_declare_what_the_sdk_declares(name, schemas):
     ours = getattr(compute, name)
     known = schema.of(ours._type, schemas)

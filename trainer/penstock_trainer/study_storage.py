@@ -24,6 +24,7 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import TrialState
 
+from penstock_trainer import google_sign_in
 from penstock_trainer.errors import InputError
 
 HOLDER = "holder"  # a trial's attribute: who runs it; a running trial without one was claimed by a process that died
@@ -91,14 +92,16 @@ class PostgreSQL:
     def __init__(self, url: str, heartbeat: int = HEARTBEAT_SECONDS, grace: int = GRACE_SECONDS):
         where = _checked(url)
         self.heartbeat = heartbeat
-        self._engine = sqlalchemy.create_engine(where, poolclass=sqlalchemy.NullPool)
+        signed_in = google_sign_in.connecting(where)
+        self._engine = sqlalchemy.create_engine(where, poolclass=sqlalchemy.NullPool, **signed_in)
         self._current: int | None = None
         try:
             with self.exclusive(), warnings.catch_warnings():
                 warnings.simplefilter("ignore", ExperimentalWarning)
                 self.rdb = RDBStorage(
                     where.render_as_string(),
-                    engine_kwargs={"pool_pre_ping": True},  # a database that was started again is no reason to fail
+                    # A database that was started again is no reason to fail.
+                    engine_kwargs={"pool_pre_ping": True, **signed_in},
                     heartbeat_interval=heartbeat,
                     grace_period=grace,
                 )

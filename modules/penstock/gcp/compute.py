@@ -65,6 +65,15 @@ class Firewall(_Resource):
     _type = "gcp:compute/firewall:Firewall"
 
 
+class Address(_Resource):
+    """One address of a region."""
+
+    _type = "gcp:compute/address:Address"
+    _outputs = ("address",)
+    name: pulumi.Output[str]
+    address: pulumi.Output[str]
+
+
 class GlobalAddress(_Resource):
     """A range of private addresses kept for Google's services."""
 

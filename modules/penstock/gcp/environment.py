@@ -16,6 +16,15 @@ Principal = Annotated[str, Field(pattern=r"^(user|group|serviceAccount|domain):[
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 
 
+SERVER_MACHINE = "e2-standard-4"
+"""Of the nodes that an endpoint on GKE runs on."""
+
+
+def server_nodes(replicas: int) -> int:
+    """Nodes for so many replicas, each of which asks for one processor: three fit beside what the node itself takes."""
+    return -(-replicas // 3)
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -113,6 +122,10 @@ class Environment(_Strict):
     max_replicas: Annotated[int, Field(ge=1, le=1000)] = 4
     callers: tuple[Principal, ...] = ()
     """Who may call the endpoint; it is never open to everybody."""
+    endpoint_host: Annotated[str, Field(pattern=r"^[a-z0-9-]+(\.[a-z0-9-]+)+$")] | None = None
+    """Name of an endpoint on GKE, in one's own zone; None: it is known by its address."""
+    endpoint_certificate: Annotated[str, Field(pattern=r"^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$")] | None = None
+    """Name of the regional certificate for that host (Compute Engine's); None: plain HTTP, within the network."""
     internet: bool = False
     """Whether callers may be outside the project's networks; they are asked who they are all the same."""
     budget: Budget | None = None
@@ -171,6 +184,12 @@ class Environment(_Strict):
             raise ValueError(f"budget.endpoint_floor ({floor}) is more than max_replicas ({self.max_replicas})")
         if self.endpoint == "gke" and self.min_replicas == 0:
             raise ValueError("an endpoint on GKE keeps at least one replica: min_replicas 1, or endpoint cloud-run")
+        if self.endpoint == "gke" and self.internet:
+            raise ValueError("an endpoint on GKE is reached from within the network: internet is for cloud-run")
+        if self.endpoint != "gke" and (self.endpoint_host or self.endpoint_certificate):
+            raise ValueError("endpoint_host and endpoint_certificate are for endpoint 'gke'; Cloud Run has its own")
+        if self.endpoint_certificate and not self.endpoint_host:
+            raise ValueError("endpoint_certificate is for a name: endpoint_host says which")
         if (self.model is None) != (self.model_store is None):
             raise ValueError("model and model_store belong together: the digest, and the bucket it is found in")
         if self.model is not None and (self.accelerator or self.study_database):

@@ -3,23 +3,25 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pulumi
 
 from penstock import platform
-from penstock.gcp import accelerators
+from penstock.gcp import accelerators, compute, gateway
 from penstock.gcp.budget_guard import BudgetGuard
 from penstock.gcp.cluster import Cluster
-from penstock.gcp.environment import Environment
+from penstock.gcp.environment import SERVER_MACHINE, Environment, server_nodes
 from penstock.gcp.network import Network
 from penstock.gcp.pool import AcceleratorPool, MachinePool, PoolArgs
-from penstock.gcp.workspace import NAMESPACE, Workspace, guarded, on_ladder, placed, with_bucket
+from penstock.gcp.study_database import StudyDatabase
+from penstock.gcp.workspace import NAMESPACE, Workspace, allow_database, guarded, on_ladder, placed, served, with_bucket
 from penstock.kubernetes import job_set, manifest, preflight, serving
 from penstock.kubernetes.job_result import JobResult
 from penstock.kubernetes.pods import Machine
 
-TRAINING, ACCELERATED = "penstock-training", "penstock-accelerated"
+TRAINING, ACCELERATED, SERVING = "penstock-training", "penstock-accelerated", "penstock-serving"
 """Ladders of machines: Spot first where it is wanted, then ordinary ones."""
 COMPUTING_ROLES = ("chief", "worker", "trial")
 """Roles that accelerators are for; a parameter server computes nothing."""
@@ -49,7 +51,8 @@ class Gke:
         from pulumi_kubernetes import Provider
 
         env = environment
-        self._name, self._environment, self._labels = name, env, labels
+        self._name, self._environment, self._labels, self._network = name, env, labels, network
+        self._studies: StudyDatabase | None = None
         location = env.region if env.protect else env.places[0]
         self._cluster = Cluster(
             name,
@@ -103,6 +106,7 @@ class Gke:
 
     def job(self, name: str, job: platform.Job, opts: pulumi.ResourceOptions) -> platform.Artifact:
         """A JobSet that is found again under the same name, and what it left."""
+        job = self._studied(job)
         edges = manifest.resource(
             f"{name}-policy", placed(job_set.edges(name, self._args("", job))), self._within(opts)
         )
@@ -129,26 +133,69 @@ class Gke:
         return platform.Artifact(result.path, result.digest, result.counts, result.metrics)
 
     def service(self, name: str, service: platform.Service, opts: pulumi.ResourceOptions) -> pulumi.Output[str]:
-        """A Deployment behind a Service that the cluster's network reaches."""
+        """A Deployment that mounts the bucket, behind an internal load balancer that the network reaches."""
         env = self._environment
-        sized = platform.Service(
-            service.program, service.command, service.port, service.probe, env.min_replicas, env.max_replicas
-        )
-        args = serving.ServingArgs(stack=self._name, image=env.server_image, claim="artifacts")
+        sized = replace(service, min_replicas=env.min_replicas, max_replicas=env.max_replicas)
+        machine = Machine(node_selector=on_ladder(SERVING))
+        args = serving.ServingArgs(stack=self._name, image=env.server_image, claim="artifacts", machine=machine)
         template = pulumi.Output.all(*service.command).apply(
-            lambda command: serving.objects(name, sized, command, args)["deployment"]["spec"]
+            lambda command: served(serving.objects(name, sized, command, args)["deployment"]["spec"], self._labels)
         )
         parts = serving.objects(name, sized, [], args)
         parts["deployment"]["spec"] = template
         after = self._within(opts, pulumi.ResourceOptions(depends_on=self._workspace.ready))
-        for part, content in parts.items():
-            manifest.resource(f"{name}-{part}", placed(content), after)
-        return pulumi.Output.from_input(f"http://{name}.{NAMESPACE}.svc.cluster.local:{service.port}")
+        made = {part: manifest.resource(f"{name}-{part}", placed(content), after) for part, content in parts.items()}
+        address = compute.Address(
+            f"{name}-address",
+            opts,
+            name=self._name,
+            region=env.region,
+            subnetwork=self._network.subnetwork,
+            address_type="INTERNAL",
+            purpose="SHARED_LOADBALANCER_VIP",
+            labels=self._labels,
+        )
+        way = gateway.objects(
+            name, service.port, service.probe, address.name, env.endpoint_host, env.endpoint_certificate,
+            serving.selector(name, args),
+        )  # fmt: skip
+        behind = self._within(opts, pulumi.ResourceOptions(depends_on=[made["service"]]))
+        for part, content in way.items():
+            manifest.resource(f"{name}-{part}", placed(content), behind)
+        scheme = "https" if env.endpoint_certificate else "http"
+        return pulumi.Output.concat(f"{scheme}://", env.endpoint_host or address.address)
+
+    def reach_database(self, studies: StudyDatabase, opts: pulumi.ResourceOptions) -> None:
+        """From now on tuning jobs share the database, by the trainer's own identity: no password is anywhere."""
+        self._studies = studies
+        policy = placed(allow_database(studies.address))
+        after = self._within(opts, pulumi.ResourceOptions(depends_on=self._workspace.ready))
+        manifest.resource(f"{self._name}-database", policy, after)
+
+    def _studied(self, job: platform.Job) -> platform.Job:
+        if self._studies is None or stage(job) != "tune" or any("--storage" in r.command for r in job.roles.values()):
+            return job
+        url = self._studies.url
+        roles = {
+            role: replace(
+                details,
+                command=[*details.command, "--storage", url],
+                environment={**details.environment, "PENSTOCK_DATABASE_SIGN_IN": "google"},
+            )
+            for role, details in job.roles.items()
+        }
+        return replace(job, roles=roles)
 
     def _ladders(self, opts: pulumi.ResourceOptions) -> dict[str, list[pulumi.Input[str]]]:
         env = self._environment
         rungs: dict[str, list[pulumi.Input[str]]] = {}
-        args: PoolArgs = {**self._pool_args, "compute_class": TRAINING}
+        if env.endpoint == "gke":
+            args: PoolArgs = {**self._pool_args, "compute_class": SERVING}
+            nodes = server_nodes(env.max_replicas)
+            rungs[SERVING] = [MachinePool("serving", args, SERVER_MACHINE, nodes, spot=False, opts=opts).name]
+        if not env.trains:
+            return rungs
+        args = {**self._pool_args, "compute_class": TRAINING}
         for spot in (True, False) if env.spot else (False,):
             pool = MachinePool(
                 "training-spot" if spot else "training", args, env.machine_type, env.max_nodes, spot, opts

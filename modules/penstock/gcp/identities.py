@@ -26,6 +26,8 @@ class IdentitiesArgs(TypedDict):
     """Which identities. Default: all: nodes, trainer, server, beam, notebook."""
     workloads: NotRequired[Mapping[str, tuple[str, str]]]
     """Kubernetes namespace and account that may act as an identity, by identity."""
+    database_users: NotRequired[tuple[str, ...]]
+    """Identities that sign in to databases. Default: none."""
 
 
 class Identities(pulumi.ComponentResource):
@@ -52,6 +54,7 @@ class Identities(pulumi.ComponentResource):
             granted = PROJECT_ROLES[role] + (
                 ("roles/dataflow.developer",) if role in DATAFLOW_LAUNCHERS and "beam" in accounts else ()
             )
+            granted += ("roles/cloudsql.instanceUser",) if role in args.get("database_users", ()) else ()
             for permission in granted:
                 gcp.projects.IAMMember(
                     f"{name}-{role}-{permission.rpartition('.')[2].lower()}",

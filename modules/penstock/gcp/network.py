@@ -20,6 +20,8 @@ class NetworkArgs(TypedDict):
     """Addresses of pods. Default: 10.44.0.0/14 (262,144)."""
     services_cidr: NotRequired[str]
     """Addresses of Kubernetes services. Default: 10.48.0.0/20."""
+    proxies_cidr: NotRequired[str]
+    """Addresses of an internal load balancer's proxies. Default: none, there is no such load balancer."""
 
 
 class Network(pulumi.ComponentResource):
@@ -53,6 +55,17 @@ class Network(pulumi.ComponentResource):
                 "metadata": "EXCLUDE_ALL_METADATA",
             },
         )
+        if "proxies_cidr" in args:
+            compute.Subnetwork(
+                f"{name}-proxies",
+                child,
+                name=f"{name}-proxies",
+                network=vpc.self_link,
+                region=region,
+                ip_cidr_range=args["proxies_cidr"],
+                purpose="REGIONAL_MANAGED_PROXY",
+                role="ACTIVE",
+            )
         router = compute.Router(f"{name}-router", child, name=f"{name}-router", network=vpc.self_link, region=region)
         compute.RouterNat(
             f"{name}-nat",

@@ -7,7 +7,7 @@ from typing import Any
 import pulumi
 
 from penstock import platform
-from penstock.gcp import prices
+from penstock.gcp import gateway, prices
 from penstock.gcp.artifact_store import ArtifactStore
 from penstock.gcp.budget_guard import BudgetGuard, BudgetGuardArgs
 from penstock.gcp.cloud_run_endpoint import CloudRunEndpoint
@@ -17,7 +17,7 @@ from penstock.gcp.environment import Budget, Environment
 from penstock.gcp.gke import Gke, stage
 from penstock.gcp.identities import Identities
 from penstock.gcp.image_registry import ImageRegistry
-from penstock.gcp.network import Network
+from penstock.gcp.network import Network, NetworkArgs
 from penstock.gcp.notebook import Notebook, NotebookArgs
 from penstock.gcp.promotion import PromotedModel
 from penstock.gcp.study_database import StudyDatabase, StudyDatabaseArgs
@@ -56,9 +56,19 @@ class GcpPlatform:
     def storage(self, name: str, keep: Sequence[str], opts: pulumi.ResourceOptions) -> pulumi.Output[str]:
         """Network, identities and bucket, and whatever else the environment has; pods and servers mount the bucket."""
         env, own = self._environment, self._name
-        network = Network(own, {"region": env.region}, opts)
+        place: NetworkArgs = {"region": env.region}
+        if env.endpoint == "gke":
+            place["proxies_cidr"] = gateway.PROXIES
+        network = Network(own, place, opts)
         identities = Identities(
-            own, {"project": env.project, "roles": self._roles(), "workloads": self._workloads()}, opts
+            own,
+            {
+                "project": env.project,
+                "roles": self._roles(),
+                "workloads": self._workloads(),
+                "database_users": ("trainer",) if env.study_database else (),
+            },
+            opts,
         )
         emails = identities.emails
         store = ArtifactStore(
@@ -163,7 +173,9 @@ class GcpPlatform:
         if env.study_database:
             database: Any = {"region": env.region, "network": network.network, "user": emails["trainer"]}
             guard: Any = {"protect": env.protect, "approved": env.approve_replacement}
-            StudyDatabase(own, StudyDatabaseArgs(**database, labels=self._labels, **guard), opts)
+            studies = StudyDatabase(own, StudyDatabaseArgs(**database, labels=self._labels, **guard), opts)
+            if self._gke is not None:
+                self._gke.reach_database(studies, opts)
         if env.notebook:
             account = emails["notebook"]
             Notebook(own, NotebookArgs(**place, zone=env.places[0], service_account_email=account), opts)

@@ -6,7 +6,7 @@ from importlib.resources import files
 from typing import Any
 
 from penstock.gcp import accelerators
-from penstock.gcp.environment import Environment
+from penstock.gcp.environment import SERVER_MACHINE, Environment, server_nodes
 from penstock.pricing import Price, Row, estimate, overridden
 
 SPOT = 0.09
@@ -55,6 +55,9 @@ def rows(environment: Environment, run_hours: float, prices: Mapping[str, Price]
                 "Cloud Run GiB while answering", prices["cloud-run-gib"], *_replicas(environment, CLOUD_RUN_REPLICA[1])
             ),
         ]
+    else:
+        nodes = (server_nodes(replicas) for replicas in (environment.min_replicas, environment.max_replicas))
+        found.append(Row(f"server node {SERVER_MACHINE}", machine(SERVER_MACHINE, prices), *nodes))
     if environment.study_database:
         found.append(Row("Cloud SQL db-f1-micro", prices["db-f1-micro"], 1, 1))
     if environment.notebook:

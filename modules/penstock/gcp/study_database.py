@@ -1,6 +1,7 @@
 """A PostgreSQL for studies that many processes share; no public address, no password."""
 
 from collections.abc import Collection, Mapping
+from urllib.parse import quote
 
 import pulumi
 import pulumi_gcp as gcp
@@ -32,7 +33,9 @@ class StudyDatabase(pulumi.ComponentResource):
     """Cloud SQL with a private address, encrypted connections, daily backups and Google's sign-in."""
 
     url: pulumi.Output[str]
-    """SQLAlchemy's URL; the sign-in is the caller's own identity."""
+    """`postgresql://USER@ADDRESS/studies?sslmode=require`: no password, the sign-in is the caller's own identity."""
+    address: pulumi.Output[str]
+    """Its private address."""
 
     def __init__(self, name: str, args: StudyDatabaseArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("penstock:gcp:StudyDatabase", name, None, opts)
@@ -72,13 +75,15 @@ class StudyDatabase(pulumi.ComponentResource):
             f"{name}-user",
             instance=instance.name,
             type="CLOUD_IAM_SERVICE_ACCOUNT",
+            # Whom Google signs in may do nothing in a database until somebody says so.
+            database_roles=["cloudsqlsuperuser"],
             name=pulumi.Output.from_input(args["user"]).apply(lambda email: email.removesuffix(".gserviceaccount.com")),
             opts=child,
         )
-        self.url = pulumi.Output.concat(
-            "postgresql+psycopg://", user.name, "@", instance.private_ip_address, "/", database.name, "?sslmode=require"
-        )
-        self.register_outputs({"url": self.url})
+        self.address = instance.private_ip_address
+        who = user.name.apply(lambda known: quote(known, safe=""))
+        self.url = pulumi.Output.concat("postgresql://", who, "@", self.address, "/", database.name, "?sslmode=require")
+        self.register_outputs({"url": self.url, "address": self.address})
 
 
 def _settings(args: StudyDatabaseArgs, protect: bool) -> "gcp.sql.DatabaseInstanceSettingsArgsDict":

@@ -7,10 +7,12 @@ import pulumi
 
 from penstock.gcp.pool import COMPUTE_CLASS
 from penstock.kubernetes import manifest, workspace
-from penstock.kubernetes.pods import USER
+from penstock.kubernetes.pods import LABEL, USER
 from penstock.platform import Program
 
 NAMESPACE = "penstock"
+TUNING = ("chief", "trial")
+"""Roles that work on a study."""
 FUSE = "gcsfuse.csi.storage.gke.io"
 FUSE_POD = {"gke-gcsfuse/volumes": "true"}
 """Annotation of pods that mount a bucket."""
@@ -130,6 +132,25 @@ def allow_google() -> dict[str, Any]:
     }
 
 
+def allow_database(address: pulumi.Input[str]) -> dict[str, Any]:
+    """The trainer's pods may reach the studies' database."""
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": "allow-database"},
+        "spec": {
+            "podSelector": {"matchExpressions": [{"key": f"{LABEL}/role", "operator": "In", "values": list(TUNING)}]},
+            "policyTypes": ["Egress"],
+            "egress": [
+                {
+                    "to": [{"ipBlock": {"cidr": pulumi.Output.concat(address, "/32")}}],
+                    "ports": [{"protocol": "TCP", "port": 5432}],
+                }
+            ],
+        },
+    }
+
+
 def compute_class(name: str, pools: Sequence[pulumi.Input[str]]) -> dict[str, Any]:
     """A ladder: machines of the first pool, and where Google has none, of the next."""
     return {
@@ -173,6 +194,13 @@ def guarded(email: pulumi.Input[str], number: pulumi.Input[str]) -> dict[str, di
 def on_ladder(name: str) -> dict[str, str]:
     """The node selector of pods that take their machines from a ladder; GKE adds the toleration."""
     return {COMPUTE_CLASS: name}
+
+
+def served(deployment: dict[str, Any], labels: Mapping[str, str]) -> dict[str, Any]:
+    """The `spec` of a Deployment whose pods mount the bucket and bear the labels that bills are split by."""
+    template = deployment["template"]
+    own = {**template["metadata"]["labels"], **labels}
+    return {**deployment, "template": {**template, "metadata": {"annotations": FUSE_POD, "labels": own}}}
 
 
 def with_bucket(job_set: dict[str, Any], run: str, labels: Mapping[str, str]) -> dict[str, Any]:

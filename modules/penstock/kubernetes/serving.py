@@ -59,7 +59,8 @@ def objects(name: str, service: Service, command: Sequence[str], args: ServingAr
     return found
 
 
-def _selector(name: str, args: ServingArgs) -> dict[str, str]:
+def selector(name: str, args: ServingArgs) -> dict[str, str]:
+    """The labels by which the pods of a service are found."""
     return {f"{LABEL}/workload": name, "app.kubernetes.io/instance": args.stack}
 
 
@@ -93,7 +94,7 @@ def _deployment(name: str, service: Service, command: Sequence[str], args: Servi
         "maxSkew": 1,
         "topologyKey": "kubernetes.io/hostname",
         "whenUnsatisfiable": "ScheduleAnyway",
-        "labelSelector": {"matchLabels": _selector(name, args)},
+        "labelSelector": {"matchLabels": selector(name, args)},
     }
     template = {
         **pod(spec),
@@ -111,7 +112,7 @@ def _deployment(name: str, service: Service, command: Sequence[str], args: Servi
         "spec": {
             # Where something scales it, the number is not ours to set back at each `up`.
             **({} if scaled else {"replicas": service.min_replicas}),
-            "selector": {"matchLabels": _selector(name, args)},
+            "selector": {"matchLabels": selector(name, args)},
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
             "progressDeadlineSeconds": args.timeout_seconds,
             "template": {"metadata": {"labels": own}, "spec": template},
@@ -128,7 +129,7 @@ def _service(name: str, service: Service, args: ServingArgs) -> dict[str, Any]:
         "metadata": {**_metadata(name, "server", args), **patient},
         "spec": {
             "type": "ClusterIP",
-            "selector": _selector(name, args),
+            "selector": selector(name, args),
             "ports": [{"name": "http", "port": service.port, "targetPort": service.port, "protocol": "TCP"}],
         },
     }
@@ -140,7 +141,7 @@ def _edges(name: str, service: Service, args: ServingArgs) -> dict[str, Any]:
         "kind": "NetworkPolicy",
         "metadata": _metadata(name, "policy", args),
         "spec": {
-            "podSelector": {"matchLabels": _selector(name, args)},
+            "podSelector": {"matchLabels": selector(name, args)},
             "policyTypes": ["Ingress"],
             # Every pod of the cluster, nobody outside: gateways and monitoring are pods too.
             "ingress": [
@@ -155,7 +156,7 @@ def _budget(name: str, args: ServingArgs) -> dict[str, Any]:
         "apiVersion": "policy/v1",
         "kind": "PodDisruptionBudget",
         "metadata": _metadata(name, "budget", args),
-        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": _selector(name, args)}},
+        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": selector(name, args)}},
     }
 
 

@@ -107,6 +107,7 @@ def outputs(token: str, id_: str, inputs: Mapping[str, Any], known: Mapping[str,
         "gcp:artifactregistry/repository:Repository": {
             "registryUri": f"{inputs.get('location')}-docker.pkg.dev/{project}/{name}"
         },
+        "gcp:compute/address:Address": {"address": inputs.get("address") or "10.40.0.9"},
         "gcp:compute/globalAddress:GlobalAddress": {"address": inputs.get("address") or "10.60.0.0"},
         "gcp:organizations/project:Project": {"number": "123456789012"},
     }

@@ -22,6 +22,7 @@ REST: dict[str, tuple[str, str, str, dict[str, str]]] = {
         {"availableCpu": "availableCpu", "location": ""},
     ),
     "gcp:cloudrunv2/service:Service": ("run", "v2", "GoogleCloudRunV2Service", {"envs": "env", "traffics": "traffic"}),
+    "gcp:compute/address:Address": ("compute", "v1", "Address", {}),
     "gcp:compute/firewall:Firewall": ("compute", "v1", "Firewall", {"allows": "allowed", "denies": "denied"}),
     "gcp:compute/globalAddress:GlobalAddress": ("compute", "v1", "Address", {}),
     "gcp:compute/network:Network": ("compute", "v1", "Network", {"routingMode": "routingConfig.routingMode"}),

@@ -1,0 +1,102 @@
+"""The endpoint and the studies' database on the environment's cluster, as they are planned and deployed."""
+
+import json
+
+import control_plane
+import pytest
+
+TRIAL = {"endpoint": "gke", "min_replicas": 2, "max_replicas": 7, "internet": False, "notebook": False}
+
+
+def objects(stack, kind):
+    """The inputs of what a deployment registered of a kind, by name."""
+    found = {}
+    for each in stack.state():
+        if each["type"].endswith(f":{kind}"):
+            found[each["urn"].rpartition("::")[2]] = each["inputs"]
+    return found
+
+
+@pytest.fixture(scope="module")
+def deployed(make_environment, policed):
+    """dev with its endpoint on GKE and a study database; the policy pack judges every resource."""
+    dev = make_environment("dev", **TRIAL, study_database=True, endpoint_host="late.example.com")
+    control_plane.auth_plugin(dev.folder / "plugins")
+    with control_plane.serving(dev.cloud, dev.folder) as plane:
+        around = {"PENSTOCK_STANDIN_KUBERNETES": plane.address, "SSL_CERT_FILE": str(plane.certificate)}
+        dev.up(*policed, **around)
+        yield dev
+        dev.run("destroy", "--yes", "--stack", "dev", **around)
+        assert dev.cloud.existing() == {}
+
+
+def test_the_server_mounts_the_sealed_model_and_refuses_any_other(deployed):
+    (served,) = objects(deployed, "Deployment").values()
+    template = served["spec"]["template"]
+    assert template["metadata"]["annotations"] == {"gke-gcsfuse/volumes": "true"}, "else the bucket is not mounted"
+    assert {"environment", "owner", "model", "run"} <= set(template["metadata"]["labels"])
+    (container,) = template["spec"]["containers"]
+    model = deployed.outputs()["model_digest"]
+    assert container["args"][container["args"].index("--expect-digest") + 1] == model
+    assert container["args"][1].startswith("/artifacts/flow-train-model-")
+    mounts = {each["mountPath"]: each.get("readOnly") for each in container["volumeMounts"]}
+    assert mounts["/artifacts"] is True
+    volumes = {each["name"]: each for each in template["spec"]["volumes"]}
+    assert volumes["artifacts"]["persistentVolumeClaim"] == {"claimName": "artifacts", "readOnly": True}
+    assert template["spec"]["nodeSelector"] == {"cloud.google.com/compute-class": "penstock-serving"}
+    pool = objects(deployed, "NodePool")["serving-pool"]
+    assert pool["autoscaling"]["totalMaxNodeCount"] == 3
+    assert not pool["nodeConfig"]["spot"]
+
+
+def test_an_internal_load_balancer_leads_to_it_and_nothing_from_outside(deployed):
+    (gateway,) = objects(deployed, "Gateway").values()
+    assert gateway["spec"]["gatewayClassName"] == "gke-l7-rilb"
+    (address,) = objects(deployed, "Address").values()
+    assert address["addressType"] == "INTERNAL"
+    assert gateway["spec"]["addresses"] == [{"type": "NamedAddress", "value": address["name"]}]
+    (route,) = objects(deployed, "HTTPRoute").values()
+    (service,) = objects(deployed, "Service").values()
+    (behind,) = route["spec"]["rules"][0]["backendRefs"]
+    assert behind == {"name": service["metadata"]["name"], "port": service["spec"]["ports"][0]["port"]}
+    assert route["spec"]["parentRefs"] == [{"name": gateway["metadata"]["name"]}]
+    proxies = objects(deployed, "Subnetwork")["penstock-dev-proxies"]
+    assert (proxies["purpose"], proxies["role"]) == ("REGIONAL_MANAGED_PROXY", "ACTIVE")
+    policy = objects(deployed, "NetworkPolicy")["flow-serve-server-proxies"]
+    allowed = [peer["ipBlock"]["cidr"] for peer in policy["spec"]["ingress"][0]["from"]]
+    assert proxies["ipCidrRange"] in allowed
+    assert "0.0.0.0/0" not in allowed
+    (check,) = objects(deployed, "HealthCheckPolicy").values()
+    assert check["spec"]["default"]["config"]["httpHealthCheck"]["requestPath"] == "/readyz"
+    assert deployed.outputs()["endpoint"].startswith("http://late.example.com/v1/models/")
+
+
+def test_tuning_shares_the_database_by_its_own_identity_and_no_password_is_anywhere(deployed):
+    (tuning,) = (each for name, each in objects(deployed, "JobSet").items() if name == "flow-tune-study")
+    for job in tuning["spec"]["replicatedJobs"]:
+        (container,) = job["template"]["spec"]["template"]["spec"]["containers"]
+        url = container["args"][container["args"].index("--storage") + 1]
+        assert url == "postgresql://penstock-dev-trainer%40stand-in.iam@10.60.0.3/studies?sslmode=require"
+        environment = {each["name"]: each.get("value") for each in container["env"]}
+        assert environment["PENSTOCK_DATABASE_SIGN_IN"] == "google"
+        assert not [name for name in environment if "PASS" in name]
+    (user,) = objects(deployed, "User").values()
+    assert user["type"] == "CLOUD_IAM_SERVICE_ACCOUNT"
+    assert "password" not in user
+    policy = objects(deployed, "NetworkPolicy")["penstock-dev-database"]
+    (egress,) = policy["spec"]["egress"]
+    assert egress["to"] == [{"ipBlock": {"cidr": "10.60.0.3/32"}}]
+    roles = {each["role"] for each in objects(deployed, "IAMMember").values()}
+    assert "roles/cloudsql.instanceUser" in roles
+    (instance,) = objects(deployed, "DatabaseInstance").values()
+    assert instance["settings"]["ipConfiguration"]["ipv4Enabled"] is False
+
+
+def test_with_a_certificate_it_is_https(make_environment):
+    trial = make_environment("dev", **TRIAL, endpoint_host="late.example.com", endpoint_certificate="late")
+    said = trial.run("preview", "--json", "--stack", "dev")
+    steps = json.loads(said[said.index("{") :])["steps"]
+    (gateway,) = (each["newState"]["inputs"] for each in steps if each["urn"].endswith("::flow-serve-server-gateway"))
+    (listener,) = gateway["spec"]["listeners"]
+    assert (listener["protocol"], listener["port"]) == ("HTTPS", 443)
+    assert listener["tls"]["options"] == {"networking.gke.io/pre-shared-certs": "late"}
