@@ -56,3 +56,15 @@ def test_nothing_of_them_stays_when_they_are_ended_or_their_holder_is_killed(tmp
     control_groups.sweep()
     assert control_groups.left() == []
     assert folder.exists() == (end == "kill")
+
+
+def test_what_the_machine_lacks_for_them_is_told(monkeypatch, tmp_path):
+    with monkeypatch.context() as unprivileged:
+        unprivileged.setattr("os.geteuid", lambda: 1000)
+        assert "need root" in kubelets.missing()
+    with monkeypatch.context() as second:
+        second.setattr(control_groups, "HIERARCHIES", tmp_path)
+        assert "need control groups of version 1; there is no cpu" in control_groups.missing()
+    with monkeypatch.context() as bare:
+        bare.setenv("PATH", str(tmp_path))
+        assert "need unshare, nsenter, ip" in kubelets.missing()
