@@ -8,6 +8,7 @@ from settings import Settings, SettingsError
 
 from penstock import PenstockError, Pipeline, PipelineArgs
 from penstock.naming import model_name
+from penstock.pricing import told
 
 OUTPUTS = (
     *("endpoint", "console", "tensorboard", "model_digest", "dataset_digest", "study_digest"),
@@ -20,7 +21,11 @@ def build(s: Settings) -> None:
     """One pipeline on the stack's platform, and the stack's outputs."""
     platform = chosen(s)
     pulumi.export("model_name", model_name(s.problem))
-    pulumi.export("estimated_cost", platform.estimated_cost())
+    cost = platform.estimated_cost()
+    pulumi.export("estimated_cost", cost)
+    if "rows" in cost:
+        # An output that stays the same is not shown; a price is, before every deployment.
+        pulumi.log.info(told(cost))
     if s.promoted:
         from promotion import serve
 

@@ -53,6 +53,16 @@ def estimate(rows: Sequence[Row]) -> dict[str, Any]:
     }
 
 
+def told(estimated: Mapping[str, Any]) -> str:
+    """An estimate for people: idle, at the peak and for one run, each with its range, and the rows behind them."""
+    totals = {"idle": "usd_per_hour_idle", "peak": "usd_per_hour_peak", "a run": "usd_per_run"}
+    ranges = [f"{name} {estimated[key][0]:.2f} to {estimated[key][1]:.2f}" for name, key in totals.items()]
+    missing = [f"not counted, no price recorded: {each}" for each in estimated["without_a_price"]]
+    recorded = f"prices recorded {', '.join(estimated['prices_recorded'])}"
+    head = f"price in USD, an hour {ranges[0]}, {ranges[1]}; {ranges[2]}; {recorded}"
+    return "\n".join([head, *(f"  {row}" for row in (*estimated["rows"], *missing))])
+
+
 def overridden(prices: Mapping[str, Price], own: Mapping[str, float]) -> dict[str, Price]:
     """The prices with one's own in their place, which are then exact."""
     changed = {

@@ -30,6 +30,8 @@ class Google:
         self.failing = ""
         """The method that is out of order."""
         self.calls: list[str] = []
+        self.asked: list[dict[str, str]] = []
+        """The parameters of each call."""
         self.refused: list[str] = []
 
     def seal(self, bucket: str, folder: str, files: dict[str, bytes], manifest: dict[str, Any]) -> None:
@@ -42,6 +44,7 @@ class Google:
         """What a service says."""
         self.calls.append(call.method)
         given = call.parameters
+        self.asked.append(given)
         if call.method == self.failing:
             return 503, b"out of order"
         if call.method == "storage.objects.insert":

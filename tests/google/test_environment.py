@@ -1,7 +1,9 @@
 """Settings of an environment: thousands of files, right and wrong; never a traceback, never something open to all."""
 
+import datetime
 import json
 import re
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -120,6 +122,20 @@ def test_a_machine_without_a_recorded_price_is_named_and_not_counted_as_free():
     environment = read({**BASE, "accelerator": {"type": "nvidia-b200", "count": 8}}).gcp
     assert environment is not None
     assert prices.cost(environment)["without_a_price"] == ["Spot nvidia-b200 on a4-highgpu-8g"]
+
+
+def test_every_recorded_price_has_a_date_and_a_source():
+    recorded = prices.table()
+    assert len(recorded) > 20
+    for name, price in recorded.items():
+        assert datetime.date.fromisoformat(price.recorded) <= datetime.date(2026, 11, 23), name
+        assert re.match(r"cloud\.google\.com/\S+pricing ", price.source), name
+        assert price.unit == "hour", name
+        assert price.usd > 0, name
+        assert 0 < price.low <= 1, name
+    # A column too few or too many is a row that says something else than it seems to.
+    text = (files("penstock.gcp") / "prices.csv").read_text(encoding="utf-8")
+    assert {line.count(",") for line in text.splitlines()} == {5}
 
 
 def test_ones_own_price_takes_the_place_of_the_recorded_one():

@@ -17,7 +17,7 @@ STACK = """
 
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs/gitops.md").read_text()
-(DOCUMENTED,) = re.findall(r"^```python\n(.*?)^```", PAGE, flags=re.MULTILINE | re.DOTALL)
+(ACCESS, DOCUMENTED) = re.findall(r"^```python\n(.*?)^```", PAGE, flags=re.MULTILINE | re.DOTALL)
 
 
 def test_the_program_of_the_document_makes_its_stack(stack, policed):
@@ -25,6 +25,11 @@ def test_the_program_of_the_document_makes_its_stack(stack, policed):
     plan = trial.steps(*policed)
     assert plan["kubernetes:pulumi.com/v1:Stack dev-stack"] == "create"
     assert not any("Role " in each for each in plan), "it has no rights in this cluster"
+
+
+def test_the_program_of_the_document_lets_the_workflows_in_and_breaks_no_rule(stack, policed):
+    plan = stack(ACCESS).steps(*policed)
+    assert plan["gcp:iam/workloadIdentityPoolProvider:WorkloadIdentityPoolProvider acme-provider"] == "create"
 
 
 def test_an_operated_stack_and_its_rights_are_made_and_break_no_rule(stack, policed):

@@ -8,6 +8,7 @@ import pytest
 from standin import schema
 
 from penstock.gcp import compute
+from penstock.gcp.deploying import GRANTED
 
 PROGRAM = """
     import pulumi
@@ -21,7 +22,8 @@ PROGRAM = """
             "labels": LABELS, "compute_class": "training"}
 
     gcp.Network("net", {"region": "us-central1"})
-    gcp.Identities("ids", {"project": "acme-dev", "workloads": {"trainer": ("penstock", "trainer")}})
+    gcp.Identities("ids", {"project": "acme-dev", "workloads": {"trainer": ("penstock", "trainer")},
+                           "database_users": ("trainer",)})
     gcp.Cluster("gke", {"project": "acme-dev", "location": "us-central1-a", **NET, "node_service_account": ACCOUNT,
                         "labels": LABELS})
     gcp.MachinePool("spot", POOL, "e2-standard-4", 8, True)
@@ -51,10 +53,14 @@ PROGRAM = """
     page = gcp.Dashboard("page", {"service": "serve", "notify": ["a@b.example"], "labels": LABELS})
     gcp.BudgetGuard("budget", {"project": "acme-dev", "billing_account": "000000-000000-000000", "usd_per_month": 100,
                                "location": "us-central1", "channels": page.channels, "labels": LABELS})
+    gcp.GitHubAccess("acme", {"project": "acme-dev", "repository": "acme/penstock", "repository_id": "123456",
+                              "deploys": ["dev", "prod"], "state": "acme-pulumi-state"})
     pulumi.export("options", beam.options)
     pulumi.export("url", served.url)
 """
 LABEL_FIELDS = ("labels", "resourceLabels", "userLabels")
+FILTERED = "gcp:billing/budget:Budget"
+"""What it calls labels says what is counted."""
 
 
 @pytest.fixture(scope="module")
@@ -76,15 +82,37 @@ def test_every_module_deploys_alone_breaking_no_rule_and_a_second_time_changes_n
     assert not deployed.cloud.calls("update")
 
 
+def labelled(token, schemas):
+    """Where a resource may bear labels of Google's, by the SDK's own properties: at its top, or one block below."""
+    known = schema.of(token, schemas)
+    if known is None or token == FILTERED:
+        return []
+    found = [(field,) for field in LABEL_FIELDS if field in known["properties"]]
+    for name, spec in known["properties"].items():
+        block = known["types"].get(spec.get("of", ""))
+        if spec["type"] == "object" and block:
+            own = ("resourceLabels", "userLabels") if found else LABEL_FIELDS
+            found += [(name, field) for field in own if field in block["properties"]]
+    return found
+
+
 def test_what_can_bear_labels_bears_them(deployed, schemas):
+    """Not by the policies' table: each resource that the modules make, judged by what the SDK says of it."""
+    bearing = set()
     for id_, each in deployed.cloud.existing().items():
-        known = schema.of(each["type"], schemas)
-        fields = [field for field in LABEL_FIELDS if known and field in known["properties"]]
-        own = [each["inputs"].get(field) or {} for field in fields]
-        if fields and "NotificationChannel" not in each["type"]:
-            if "NodePool" in each["type"]:
-                own = [each["inputs"]["nodeConfig"]["resourceLabels"]]
-            assert any({"environment", "owner", "model", "run"} <= set(labels) for labels in own), id_
+        places = labelled(each["type"], schemas)
+        if not places:
+            continue
+        bearing.add(each["type"])
+        for place in places:
+            own = each["inputs"]
+            for field in place:
+                own = own.get(field) or {}
+            if {"environment", "owner", "model", "run"} <= set(own):
+                break
+        else:
+            pytest.fail(f"{id_} may bear labels in {places}, and does not")
+    assert len(bearing) >= 12
 
 
 def test_no_machine_has_a_public_address_and_nobody_may_call_unasked(deployed):
@@ -109,6 +137,38 @@ def test_what_holds_data_is_protected_by_default(deployed):
     assert cluster["deletionProtection"]
     assert database["deletionProtection"]
     assert not any(bucket["forceDestroy"] for bucket in inputs(deployed, "Bucket").values())
+
+
+def test_workflows_of_one_repository_get_in_and_each_by_its_own_environment(deployed):
+    existing = deployed.cloud.existing().values()
+    (provider,) = (each["inputs"] for each in existing if each["type"].endswith(":WorkloadIdentityPoolProvider"))
+    assert provider["attributeCondition"] == (
+        "assertion.repository == 'acme/penstock' && assertion.repository_id == '123456'"
+    )
+    assert provider["attributeMapping"]["attribute.environment"] == "assertion.environment"
+    entries = [each["inputs"] for each in existing if "principalSet" in str(each["inputs"].get("member"))]
+    assert {each["member"].rpartition("/attribute.")[2] for each in entries} == {
+        "environment/dev",
+        "environment/prod",
+        "environment/preview-dev",
+    }
+    assert {each["role"] for each in entries} == {"roles/iam.workloadIdentityUser"}
+
+
+def test_who_deploys_may_grant_the_modules_roles_and_no_other_and_who_looks_changes_nothing(deployed):
+    existing = deployed.cloud.existing().values()
+    roles = {r["inputs"]["roleId"]: r["inputs"]["permissions"] for r in existing if r["type"].endswith("IAMCustomRole")}
+    changing = (".create", ".delete", ".update", ".setIamPolicy", ".write", ".use", ".actAs")
+    assert not [each for each in roles["acme_viewer"] if each.endswith(changing)]
+    assert "resourcemanager.projects.setIamPolicy" not in roles["acme_deployer"]
+    assert not [each for permissions in roles.values() for each in permissions if "*" in each]
+    grants = [each["inputs"] for each in existing if each["type"] == "gcp:projects/iAMMember:IAMMember"]
+    (grant,) = (each for each in grants if "condition" in each)
+    said = grant["condition"]["expression"]
+    assert "modifiedGrantsByRole" in said
+    made = {each["role"] for each in grants if each["role"].startswith("roles/")}
+    assert made == set(GRANTED), "what the modules grant is what may be granted"
+    assert all(f"'{role}'" in said for role in (*made, "projects/acme-dev/roles/penstock_prod_guard"))
 
 
 def test_accelerators_stand_on_the_machines_that_have_them(deployed):

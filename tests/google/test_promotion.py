@@ -62,6 +62,11 @@ def test_prod_serves_the_model_of_staging_by_its_digest_and_the_next_one_by_anot
     assert arguments[arguments.index("--expect-digest") + 1] == digest
     assert prod.outputs()["model_digest"] == digest
     cost = prod.outputs()["estimated_cost"]
+    said = prod.run("preview", "--stack", "prod", STORAGE_EMULATOR_HOST=google.url)
+    assert "unchanged" in said
+    idle = " to ".join(f"{bound:.2f}" for bound in cost["usd_per_hour_idle"])
+    assert f"price in USD, an hour idle {idle}, peak" in said, "every preview tells it, changed or not"
+    assert "Cloud Run vCPU while answering: 4 idle, 100 peak" in said, "with the rows behind it"
     assert 0 < cost["usd_per_hour_idle"][0] <= cost["usd_per_hour_idle"][1] < cost["usd_per_hour_peak"][1]
 
     other = canonical_digest({**MANIFEST, "counts": {"rows": 1}})

@@ -75,6 +75,36 @@ def test_what_kubernetes_left_is_listed_with_the_way_to_remove_it(google):
     assert sweep.receipt(sweep.left("acme-dev", "us-central1", ("us-central1-a",), "penstock-dev")) == "nothing left"
 
 
+LEFT = {
+    "compute.firewalls.list": ("firewall rule", "k8s-fw-1", "gcloud compute firewall-rules delete k8s-fw-1 --quiet"),
+    "compute.networkEndpointGroups.list": (
+        "network endpoint group",
+        "k8s1-neg",
+        "gcloud compute network-endpoint-groups delete k8s1-neg --zone=us-central1-a",
+    ),
+    "compute.disks.list": ("disk", "pvc-1", "gcloud compute disks delete pvc-1 --zone=us-central1-a"),
+    "compute.instances.list": ("machine", "gke-1", "gcloud compute instances delete gke-1 --zone=us-central1-a"),
+    "compute.forwardingRules.list": (
+        "load balancer",
+        "k8s-lb",
+        "gcloud compute forwarding-rules delete k8s-lb --region=us-central1",
+    ),
+}
+
+
+@pytest.mark.parametrize("method", LEFT)
+def test_each_thing_left_behind_is_found_though_the_cluster_is_gone(google, method):
+    kind, name, removal = LEFT[method]
+    google.listed[method] = [{"name": name}]
+    (found,) = sweep.left("acme-dev", "us-central1", ("us-central1-a",), "penstock-dev")
+    assert (found.kind, found.name, found.removal) == (kind, name, removal)
+    assert removal in sweep.receipt([found])
+    # Nothing but Compute Engine is asked, and each question for this environment's things alone.
+    assert {call.partition(".")[0] for call in google.calls} == {"compute"}
+    assert set(google.calls) == set(LEFT)
+    assert all("penstock-dev" in asked["filter"] for asked in google.asked)
+
+
 def test_a_plan_is_refused_before_anything_is_deployed(google):
     env = environment()
     offers(google, env, 0.0, ["e2-standard-4"])

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from penstock.gcp.dashboard import Dashboard, DashboardArgs
     from penstock.gcp.dataflow import DataflowPreprocessing, DataflowPreprocessingArgs
     from penstock.gcp.environment import Accelerator, Budget, Environment
+    from penstock.gcp.git_hub import GitHubAccess, GitHubAccessArgs
     from penstock.gcp.identities import Identities, IdentitiesArgs
     from penstock.gcp.image_registry import ImageRegistry, ImageRegistryArgs
     from penstock.gcp.network import Network, NetworkArgs
@@ -38,6 +39,8 @@ __all__ = [
     "DataflowPreprocessing",
     "DataflowPreprocessingArgs",
     "Environment",
+    "GitHubAccess",
+    "GitHubAccessArgs",
     "Identities",
     "IdentitiesArgs",
     "ImageRegistry",
@@ -69,6 +72,8 @@ _HOMES = {
     "DataflowPreprocessing": "penstock.gcp.dataflow",
     "DataflowPreprocessingArgs": "penstock.gcp.dataflow",
     "Environment": "penstock.gcp.environment",
+    "GitHubAccess": "penstock.gcp.git_hub",
+    "GitHubAccessArgs": "penstock.gcp.git_hub",
     "Identities": "penstock.gcp.identities",
     "IdentitiesArgs": "penstock.gcp.identities",
     "ImageRegistry": "penstock.gcp.image_registry",

@@ -47,6 +47,13 @@ REST: dict[str, tuple[str, str, str, dict[str, str]]] = {
         "NodePool",
         {"nodeConfig": "config", "guestAccelerators": "accelerators", "nodeLocations": "locations"},
     ),
+    "gcp:iam/workloadIdentityPool:WorkloadIdentityPool": ("iam", "v1", "WorkloadIdentityPool", {}),
+    "gcp:iam/workloadIdentityPoolProvider:WorkloadIdentityPoolProvider": (
+        "iam",
+        "v1",
+        "WorkloadIdentityPoolProvider",
+        {},
+    ),
     "gcp:monitoring/alertPolicy:AlertPolicy": ("monitoring", "v3", "AlertPolicy", {}),
     "gcp:pubsub/topic:Topic": ("pubsub", "v1", "Topic", {}),
     "gcp:serviceaccount/account:Account": ("iam", "v1", "ServiceAccount", {}),
