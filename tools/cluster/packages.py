@@ -40,6 +40,12 @@ def missing() -> str:
     """Why the packages cannot be had here; empty where they can."""
     if platform.machine() != "x86_64":
         return f"the packages of its nodes are for x86_64; this is {platform.machine()}"
+    try:
+        system = platform.freedesktop_os_release()
+    except OSError:
+        system = {}
+    if (system.get("ID"), system.get("VERSION_ID")) != ("debian", "12"):
+        return f"its nodes are made of Debian 12's packages; this is {system.get('PRETTY_NAME', 'another system')}"
     absent = [tool for tool in ("apt-get", "dpkg-deb") if not shutil.which(tool)]
     return f"its nodes are made of Debian's packages, and there is no {' and no '.join(absent)}" if absent else ""
 
