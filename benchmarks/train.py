@@ -187,7 +187,7 @@ def guide(dataset: Path, _epochs: int) -> float:
     """The loop of TensorFlow's guide: a closure is a step on the next batch of the worker's own iterator."""
     import tensorflow as tf
 
-    trainer = _trainer(dataset)
+    trainer = _trainer(dataset, copied=False)
     network, cluster = trainer.network, trainer.cluster
     strategy, coordinator = cluster.strategy, cluster.coordinator  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -239,7 +239,7 @@ def keras_fit(dataset: Path, epochs: int) -> float:
     return network.examples.rows("training") * (epochs - 1) / sum(seconds[1:])
 
 
-def _trainer(dataset: Path) -> Any:
+def _trainer(dataset: Path, *, copied: bool = True) -> Any:
     from penstock_trainer import clusters
     from penstock_trainer.dataset import Dataset
     from penstock_trainer.loop import Trainer
@@ -248,6 +248,8 @@ def _trainer(dataset: Path) -> Any:
 
     problem, member = load_problem("flights"), Member.of_this_process()
     cluster = clusters.connect("parameter-server" if member.cluster else "local", member)
+    if not copied:
+        cluster.copies.largest = 0  # pyright: ignore[reportAttributeAccessIssue]
     return Trainer(problem, Dataset.open(dataset, problem), cluster, {}, 1)
 
 

@@ -10,11 +10,12 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Protocol
 
 import tensorflow as tf
 
+from penstock_trainer.copies import Copies
 from penstock_trainer.errors import InputError
 from penstock_trainer.membership import STRATEGIES, Member
 from penstock_trainer.notices import Notices
@@ -36,9 +37,17 @@ LOST = (
 class Cluster(Protocol):
     """Makes variables where they belong and runs functions over blocks."""
 
-    strategy: tf.distribute.Strategy  # networks are made in its scope
+    strategy: tf.distribute.Strategy
     width: int  # how many blocks are worked on at the same time
     leads: bool  # whether this process evaluates, writes checkpoints and seals
+
+    def variables(self) -> AbstractContextManager[Any]:
+        """Networks are made in it."""
+        ...
+
+    def borrowed(self, *, changed: bool) -> AbstractContextManager[Any]:
+        """The part of a function of a block that uses the network's variables, and whether it changes them."""
+        ...
 
     def counter(self, dtype: tf.DType) -> tf.Variable:
         """A variable of zero that whoever runs a function over a block may add to."""
@@ -67,6 +76,14 @@ class Local:
         """In this process alone: a step's sums are the same in all."""
         return tf.Variable(tf.zeros([], dtype), trainable=False)
 
+    def variables(self) -> AbstractContextManager[Any]:
+        """Where the strategy has them."""
+        return self.strategy.scope()
+
+    def borrowed(self, *, changed: bool) -> AbstractContextManager[Any]:  # noqa: ARG002 (the interface's)
+        """They are here."""
+        return nullcontext()
+
     def each(self, function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> list[str]:
         """One after another."""
         for one in arguments:
@@ -81,7 +98,8 @@ class Local:
 class ParameterServers:
     """The chief's view of a cluster of parameter servers and workers.
 
-    Variables go to the parameter servers, round robin; those above `BYTES_PER_SHARD` in shards.
+    Variables above `BYTES_PER_SHARD` go to the parameter servers in shards, which each step reads rows of and changes
+    there; of the others each worker has copies, which it takes from them and gives back with each block.
     """
 
     leads = True
@@ -97,6 +115,15 @@ class ParameterServers:
             ),
         )
         self.coordinator = tf.distribute.coordinator.ClusterCoordinator(self.strategy)
+        self.copies = Copies(self.strategy, BYTES_PER_SHARD)
+
+    def variables(self) -> AbstractContextManager[None]:
+        """Small ones in this process, copied to workers; large ones on the parameter servers alone."""
+        return self.copies.made()
+
+    def borrowed(self, *, changed: bool) -> AbstractContextManager[None]:
+        """The worker's copies."""
+        return self.copies.borrowed(changed=changed)
 
     def counter(self, dtype: tf.DType) -> tf.Variable:
         """On a parameter server."""
@@ -106,8 +133,10 @@ class ParameterServers:
     def each(self, function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> list[str]:
         """By whichever worker is free."""
         with self._watched():
+            self.copies.put()
             done = [self.coordinator.schedule(function, args=each) for each in arguments]
             self.coordinator.join()
+            self.copies.take()
         # The answer stays where it is (its worker may be gone by now); only its place is looked at.
         return [_worker(value) for value in done]
 
@@ -115,6 +144,7 @@ class ParameterServers:
         """By whichever worker is free; what a worker took with it is computed again."""
         answers: dict[int, Any] = {}
         waiting = dict(enumerate(arguments))
+        self.copies.put()
         for attempt in range(FETCH_ATTEMPTS):
             with self._watched():
                 done = {place: self.coordinator.schedule(function, args=each) for place, each in waiting.items()}
@@ -212,11 +242,15 @@ def connect(strategy: str, member: Member) -> Cluster:
 def serve(member: Member, notices: Notices) -> None:
     """Be a parameter server or worker that a chief drives, until ended by a signal."""
     os.environ["GRPC_FAIL_FAST"] = "use_caller"
+    # Where members share processors, threads that wait busily for the next message take them from those that work.
+    config = tf.compat.v1.ConfigProto()
+    config.experimental.disable_thread_spinning = True
     server = tf.distribute.Server(
         tf.train.ClusterSpec(dict(member.cluster)),
         job_name=member.role,
         task_index=member.index,
         protocol="grpc",
+        config=config,
         start=True,
     )
     notices.listen()

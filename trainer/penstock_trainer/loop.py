@@ -49,13 +49,13 @@ class Trainer:
         self.head = problem.label.head
         self.progress = Progress()
         tf.keras.utils.set_random_seed(seed)
-        with cluster.strategy.scope():
+        with cluster.variables():
             self.network = Network(problem, dataset.statistics, dataset.examples, hyperparameters)
         self._begun, self._trained, self._bad = (cluster.counter(tf.int64) for _ in range(3))
         self._loss = cluster.counter(tf.float64)
         path, number = tf.TensorSpec([], tf.string), tf.TensorSpec([], tf.int32)
         self._train = tf.function(self._train_block, input_signature=[path, tf.TensorSpec([2], tf.int32), number])
-        self._predict = tf.function(self.network.predict_block, input_signature=[path])
+        self._predict = tf.function(self._predict_block, input_signature=[path])
         self._blocks_a_round = cluster.width
 
     def epochs(self, count: int, after_round: Callable[[], None] = lambda: None) -> Iterator[Epoch]:
@@ -113,12 +113,20 @@ class Trainer:
 
     def _train_block(self, path: tf.Tensor, seed: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
         """One block on whichever process it is given to; what it did goes into the counters."""
-        rows, loss, bad = self.network.train_block(path, seed, self._begun)
+        cells = self.network.shuffled(path, seed)
+        rows = tf.shape(cells)[0]
+        self._begun.assign_add(tf.cast(rows, tf.int64))
+        with self.cluster.borrowed(changed=True):
+            loss, bad = self.network.train(cells)
         self._trained.assign_add(tf.cast(rows, tf.int64))
         self._loss.assign_add(tf.cast(loss, tf.float64))
         if bad >= 0:
             self._bad.assign(tf.cast(place, tf.int64) * (1 << 32) + tf.cast(bad, tf.int64) + 1)
         return rows
+
+    def _predict_block(self, path: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        with self.cluster.borrowed(changed=False):
+            return self.network.predict_block(path)
 
     def predictions(self, split: str) -> tuple[np.ndarray, np.ndarray]:
         """(labels, predictions) of all rows of a split, in the order of its blocks."""

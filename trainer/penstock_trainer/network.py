@@ -127,28 +127,22 @@ class Network(tf.Module):
         # A rectifier makes 0 of what is no number, so that the loss alone would hide it; the gradients do not.
         return total + 0.0 * tf.linalg.global_norm(gradients)
 
-    def train_block(
-        self, path: tf.Tensor, seed: tf.Tensor, begun: tf.Variable
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """One pass over a block in random order, `batch_size` rows a step; its rows are added to `begun`, int64, first.
+    def train(self, cells: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """One pass over rows, [rows, width], `batch_size` of them a step.
 
-        Returns (rows, sum of their losses, the first row of the batch where that was no number and it stopped,
-        or -1).
+        Returns (sum of their losses, the first row of the batch where that was no number and it stopped, or -1).
         """
-        cells = self.shuffled(path, seed)
-        rows = tf.shape(cells)[0]
-        begun.assign_add(tf.cast(rows, tf.int64))
         total, bad = tf.constant(0.0), tf.constant(-1)
         # Steps that overlap would mix up their collective operations; one replica alone is faster when they do.
         overlapping = 1 if self.strategy.num_replicas_in_sync > 1 else 10
-        for start in tf.range(0, rows, self.batch_size):
+        for start in tf.range(0, tf.shape(cells)[0], self.batch_size):
             tf.autograph.experimental.set_loop_options(parallel_iterations=overlapping)
             loss = self.strategy.run(self.train_step, args=(cells[start : start + self.batch_size],))
             total += self.strategy.experimental_local_results(loss)[0]
             if not tf.math.is_finite(total):
                 bad = start
                 break
-        return rows, total, bad
+        return total, bad
 
     def shuffled(self, path: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """A block's rows in the order that `seed`, int32 of shape [2], gives them; [rows, width]."""
