@@ -6,7 +6,7 @@ import pytest
 
 from penstock import Job, Program, Role
 from penstock.kubernetes import Machine, verdict
-from penstock.kubernetes.api import ApiError
+from penstock.kubernetes.api import MERGE, ApiError
 from penstock.kubernetes.job_set import JobSetArgs, job_set
 from tests.cluster.conftest import JOB_SETS, PODS, end, eventually, image, replicas
 
@@ -121,6 +121,28 @@ def test_an_evicted_pod_has_not_failed(api, workspace, start):
     eventually(replaced, "worker 0 elsewhere")
     assert state(live) is None
     assert live()["status"]["restarts"] == 0
+
+
+@pytest.mark.parametrize("role", ["ps", "chief"])
+def test_when_the_node_of_a_parameter_server_or_the_chief_is_lost_all_start_again_and_nothing_is_counted(
+    api, workspace, start, role
+):
+    live = start({name: Role(["train"], replicas=each.replicas) for name, each in TRAINING.items()})
+    before = {pod["metadata"]["uid"] for each in TRAINING for pod in replicas(api, workspace, each)}
+    lost = replicas(api, workspace, role)[0]["metadata"]["name"]
+    # So the garbage collector of pods leaves one whose node is gone.
+    condition = {"type": "DisruptionTarget", "status": "True", "reason": "DeletionByPodGC"}
+    status = {"status": {"phase": "Failed", "conditions": [condition]}}
+    api.request("PATCH", f"{PODS.format(workspace)}/{lost}/status", body=status, content_type=MERGE)
+
+    def all_new():
+        pods = [pod for each in TRAINING for pod in replicas(api, workspace, each)]
+        ready = {pod["metadata"]["uid"] for pod in pods if pod["status"].get("phase") == "Running"}
+        return len(ready) == 6 and not ready & before
+
+    eventually(all_new, "all pods are new")
+    assert state(live) is None
+    assert live()["status"].get("restartsCountTowardsMax", 0) == 0
 
 
 def test_a_role_that_asks_for_accelerators_gets_the_nodes_that_have_them(api, workspace, start):

@@ -2,7 +2,7 @@
 
 The success role ends it. A worker that fails is started again in its place; when a parameter server or the chief fails,
 all roles start again and the chief goes on from the last checkpoint. A pod that was evicted, or whose node went away,
-has not failed.
+has not failed: it is replaced in the same way, and no restart is counted.
 """
 
 import hashlib
@@ -21,6 +21,8 @@ RESULT = "/dev/termination-log"
 """The result becomes the last words of the container: part of the pod's status, to be read without any permission."""
 INPUT_AT_FAULT = 2
 """The trainer's exit code for input that is wrong: no retry would help."""
+TAKEN_AWAY = "DisruptionTarget"
+"""The condition of a pod that has not failed: it was evicted, or its node went away."""
 GRACE_SECONDS = 10
 DIGITS = 8
 LONGEST_NAME = 63
@@ -79,9 +81,13 @@ class _Set:
 
     def spec(self) -> dict[str, Any]:
         alone = [role for role in self.roles if self._is_alone(role)]
-        # The rule of a role's own pods has decided that another attempt would end the same way.
+        # The rule of a role's own pods has decided: one that others need was taken away, or another attempt would end
+        # the same way.
+        decided = {"onJobFailureReasons": ["PodFailurePolicy"]}
+        moved = {"onJobFailureMessagePatterns": [f"has condition {TAKEN_AWAY}"], **decided}
         rules: list[dict[str, Any]] = [
-            {"name": "input", "action": "FailJobSet", "onJobFailureReasons": ["PodFailurePolicy"]}
+            {"name": "moved", "action": "RestartJobSetAndIgnoreMaxRestarts", **moved},
+            {"name": "input", "action": "FailJobSet", **decided},
         ]
         if alone:
             rules.append({"name": "spent", "action": "FailJobSet", "targetReplicatedJobs": alone})
@@ -113,7 +119,7 @@ class _Set:
             "completions": details.replicas,
             "parallelism": details.replicas,
             **(alone if self._is_alone(role) else {"backoffLimit": 0}),
-            "podFailurePolicy": {"rules": _failure_rules(self.job.program.value)},
+            "podFailurePolicy": {"rules": _failure_rules(self.job.program.value, self._is_alone(role))},
             "template": {"metadata": {"labels": labels(self.args.stack, self.name, role)}, "spec": template},
         }
         return {"name": role, "replicas": 1, "template": {"spec": spec}}
@@ -135,10 +141,11 @@ class _Set:
         )
 
 
-def _failure_rules(container: str) -> list[dict[str, Any]]:
+def _failure_rules(container: str, alone: bool) -> list[dict[str, Any]]:
     at_fault = {"containerName": container, "operator": "In", "values": [INPUT_AT_FAULT]}
     return [
-        {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+        # Those who wait for one whose machine is gone are told by nobody, and would wait for ever.
+        {"action": "Ignore" if alone else "FailJob", "onPodConditions": [{"type": TAKEN_AWAY, "status": "True"}]},
         {"action": "FailJob", "onExitCodes": at_fault},
     ]
 

@@ -146,7 +146,12 @@ def test_a_node_loses_its_power_and_what_was_on_it_goes_on_elsewhere(training, p
         eventually(lambda: plane.kubectl(*asked) == "Unknown", "the node is missed")
         # What a cloud does when the machine is gone; until then nobody knows that its pods have ended.
         plane.kubectl("delete", "node", node)
-        eventually(lambda: running.pods("ps", 0) and running.epochs(), "all go on on the other node", 300)
-        assert all(pod["spec"]["nodeName"] != node for role in ("chief", "ps", "worker") for pod in running.pods(role))
+
+        def elsewhere():
+            pods = [pod for role in ("chief", "ps", "worker") for pod in running.pods(role)]
+            return len(pods) == 5 and all(pod["spec"]["nodeName"] != node for pod in pods) and running.epochs()
+
+        eventually(elsewhere, "all go on on the other node", 300)
+        assert not running.epochs()[0].startswith("epoch 1 of"), "it went on from its checkpoint"
         plane.kubelets.start_node(index)
         plane.kubelets.wait(index)

@@ -2,10 +2,14 @@
 
 import time
 
+from tests.pods.conftest import ROLES, SMALL
+
+TINY = {"cpus": 0.1, "memory_gib": 0.02}
+
 
 def test_a_server_that_never_answers_fails_up_and_the_one_before_it_goes_on(served, api):
     path = f"/apis/apps/v1/namespaces/{served.namespace}/deployments/flow-serve-server"
-    served.configure(cluster={"machines": {"server": {"cpus": 0.1, "memory_gib": 0.02}}, "timeout_minutes": 1.5})
+    served.configure(cluster={"machines": {**dict.fromkeys(ROLES, SMALL), "server": TINY}, "timeout_minutes": 1.5})
     begin = time.monotonic()
     output = served.run("up", expected=1)
     assert time.monotonic() - begin < 150
