@@ -48,6 +48,8 @@ CLUSTERS: tuple[Check, ...] = (
     ("pods", INFRASTRUCTURE, ("pytest", "-q", "tests/pods", "--ignore", "tests/pods/costly")),
     ("cluster", INFRASTRUCTURE, ("pytest", "-q", "tests/cluster")),
 )
+PATIENCE_SECONDS = 15 * 60.0
+"""How long the clusters' programs, 25 minutes to build on two cores, may take when all else is done."""
 
 
 def main() -> int:
@@ -61,7 +63,10 @@ def main() -> int:
     with _built_meanwhile(bool(clusters)) as built, ThreadPoolExecutor(2) as pool:
         found = list(pool.map(lambda check: _run(check, environment, aloud=False), _wanted(SIDE_BY_SIDE)))
         found += [_run(check, environment, aloud=True) for check in _wanted(ALONE)]
-        if built():
+        outcome = built()
+        if outcome is None:
+            absent |= dict.fromkeys(absent, f"not built {PATIENCE_SECONDS / 60:.0f} minutes after the other checks")
+        elif outcome == 0:
             found += pool.map(lambda check: _run(check, environment, aloud=False), clusters)
         else:
             found += [(f"{name} (not built)", False) for name, *_ in clusters]
@@ -74,15 +79,25 @@ def main() -> int:
 
 
 @contextmanager
-def _built_meanwhile(needed: bool) -> Iterator[Callable[[], bool]]:
-    """Builds what clusters are made of where nobody else wants the processors; what it yields waits for the outcome."""
+def _built_meanwhile(needed: bool) -> Iterator[Callable[[], int | None]]:
+    """Builds what clusters are made of where nobody else wants the processors.
+
+    What it yields waits for the build's exit code, or gives up with None.
+    """
     if not needed:
-        yield lambda: True
+        yield lambda: 0
         return
+
+    def outcome() -> int | None:
+        try:
+            return building.wait(PATIENCE_SECONDS)
+        except subprocess.TimeoutExpired:
+            return None
+
     command = ["nice", "-n", "19", str(INFRASTRUCTURE / "python"), "-m", "cluster", "build"]
     with subprocess.Popen(command, cwd=PROJECT, env={**os.environ, "PYTHONPATH": "tools"}) as building:
         try:
-            yield lambda: building.wait() == 0
+            yield outcome
         finally:
             building.terminate()
 
