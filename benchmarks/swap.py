@@ -72,7 +72,7 @@ def main() -> None:
 
 def measure(project: Project, rate: float, repeats: int) -> None:
     """Two models, then swaps of both kinds under load, then a start from zero."""
-    small = {"trials": 1, "parameter_servers": 0}
+    small = {"trials": 1, "strategy": "local"}
     project.configure(**small, traffic="1")
     project.run("up", timeout=1200)
     text = project.problem.read_text()
