@@ -176,6 +176,10 @@ def run_train(options: argparse.Namespace) -> None:
     """Stage `train`: this process's part in it."""
     member = Member.of_this_process()
     if member.serves:
+        if (
+            member.role == "ps"
+        ):  # oneDNN's allocator doubles what it holds whenever it is full; a server computes nothing
+            os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
         from penstock_trainer import clusters
 
         clusters.check(options.strategy, member.cluster)

@@ -12,6 +12,8 @@ from penstock_trainer.featurizer import Featurizer
 from penstock_trainer.network import Network
 from penstock_trainer.problem import Category, Image, Problem, Text
 
+LARGEST_VARIABLES = 128 << 20
+"""Bytes: LiteRT's converter takes about 25 times as much memory as it is given."""
 UNSUPPORTED = re.compile(r"\btf\.([A-Z]\w*)")
 
 
@@ -23,8 +25,12 @@ def compile_slim(problem: Problem, network: Network, folder: Path) -> None:
     """Write the slim form of a model whose signature takes the columns of `problem`.
 
     Raises:
-        CannotCompile: LiteRT lacks an operation of the model, or text is read by something else than a look-up.
+        CannotCompile: LiteRT lacks an operation of the model, text is read by something else than a look-up, or the
+            variables are larger than `LARGEST_VARIABLES`.
     """
+    size = sum(weight.shape.num_elements() * weight.dtype.size for weight in network.keras_model.weights)
+    if size > LARGEST_VARIABLES:
+        raise CannotCompile(f"the variables' {size >> 20} MiB are more than the {LARGEST_VARIABLES >> 20} it may have")
     columns = graph.signature_columns(problem)
     categories = [name for name, column in columns.items() if isinstance(column, Category)]
     numbers = [name for name in columns if name not in categories]

@@ -12,6 +12,7 @@ from penstock_trainer.errors import InputError
 from penstock_trainer.examples import Examples
 from penstock_trainer.featurizer import Featurizer
 from penstock_trainer.models import inputs_for
+from penstock_trainer.optimizer import LazyAdam
 from penstock_trainer.problem import Image, Problem
 from penstock_trainer.ranges import Hyperparameters, resolve
 from penstock_trainer.statistics import NumberStatistics, Statistics
@@ -47,7 +48,7 @@ class Network(tf.Module):
                 f"{problem.label.name!r} ({self.head}) needs {outputs}: parameters['outputs']"
             )
         self.keras_model = keras.Model(inputs, logits)
-        self.optimizer = keras.optimizers.legacy.Adam(parameters.get("learning_rate", 1e-3))
+        self.optimizer = LazyAdam(parameters.get("learning_rate", 1e-3))
         # On parameter servers the optimizer's slots must exist before a worker first applies a gradient.
         self.optimizer._create_all_weights(self.keras_model.trainable_variables)  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -120,7 +121,11 @@ class Network(tf.Module):
         if replicas > 1:
             # Dense: gathering rows of different numbers from each replica breaks within a loop of steps.
             dense = [tf.convert_to_tensor(gradient) for gradient in gradients]
-            *gradients, total = context.all_reduce(tf.distribute.ReduceOp.SUM, [*dense, total])
+            *dense, total = context.all_reduce(tf.distribute.ReduceOp.SUM, [*dense, total])
+            gradients = [
+                _rows_in_use(summed) if isinstance(gradient, tf.IndexedSlices) else summed
+                for gradient, summed in zip(gradients, dense, strict=True)
+            ]
         self.optimizer.apply_gradients(
             zip(gradients, variables, strict=True), experimental_aggregate_gradients=replicas == 1
         )
@@ -195,3 +200,9 @@ def _dense_if_small(gradient: Any) -> Any:
     if isinstance(gradient, tf.IndexedSlices) and gradient.shape.num_elements() <= SMALL_TABLE:
         return tf.convert_to_tensor(gradient)
     return gradient
+
+
+def _rows_in_use(gradient: tf.Tensor) -> tf.IndexedSlices:
+    """Of a large table's gradient the rows that are not 0, as one process has them."""
+    rows = tf.where(tf.reduce_any(gradient != 0, axis=1))[:, 0]
+    return tf.IndexedSlices(tf.gather(gradient, rows), rows, tf.shape(gradient, tf.int64))

@@ -1,6 +1,17 @@
 """A label of three classes, by two numbers and a category, for `test_multiclass.py`."""
 
-from penstock_trainer import Category, Label, Number, Problem, Scaled, TimeSplit, Timestamp, Vocabulary, wide_and_deep
+from penstock_trainer import (
+    Category,
+    Hashed,
+    Label,
+    Number,
+    Problem,
+    Scaled,
+    TimeSplit,
+    Timestamp,
+    Vocabulary,
+    wide_and_deep,
+)
 
 CLASSES = ("adelie", "gentoo", "chinstrap")
 
@@ -15,7 +26,12 @@ problem = Problem(
     },
     label=Label("kind", of=lambda columns: columns["species"], head="multiclass", classes=CLASSES),
     split=TimeSplit("seen", validation="2024-07-01", test="2024-09-01"),
-    features=[Scaled("bill"), Scaled("mass"), Vocabulary("island", dimension=2)],
+    features=[
+        Scaled("bill"),
+        Scaled("mass"),
+        Vocabulary("island", dimension=2),
+        Hashed("island", buckets=20_000),  # a table of which a step uses few rows
+    ],
     model=wide_and_deep,
     hyperparameters={"hidden": "16", "dropout": 0.0, "learning_rate": 0.01, "batch_size": 64},
     slices=("island",),
