@@ -48,6 +48,7 @@ class ClusterSettings(BaseModel):
     scale_on: ScaleOn = ScaleOn.CPU
     requests_per_second: Annotated[int, Field(ge=1)] = 100
     prometheus: str = ""
+    wake_query: str = ""
     timeout_minutes: Annotated[float, Field(gt=0)] = 24 * 60
     start_minutes: Annotated[float, Field(gt=0)] = 2
 

@@ -26,15 +26,22 @@ class Authority:
         builder = self._builder(self._name, self._key).add_extension(constraints, critical=True)
         self._write("ca", self._key, builder.sign(self._key, hashes.SHA256()))
 
-    def sign(self, name: str, user: str, groups: tuple[str, ...] = (), addresses: tuple[str, ...] = ()) -> None:
-        """A certificate by which `user` is known, and which serves `addresses` where any are given."""
+    def sign(
+        self,
+        name: str,
+        user: str,
+        groups: tuple[str, ...] = (),
+        addresses: tuple[str, ...] = (),
+        services: tuple[str, ...] = (),
+    ) -> None:
+        """A certificate by which `user` is known, and which serves `addresses` where any are given, and `services`."""
         key = ec.generate_private_key(ec.SECP256R1())
         attributes = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in groups]
         subject = x509.Name([*attributes, x509.NameAttribute(NameOID.COMMON_NAME, user)])
         usage = [ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]
         builder = self._builder(subject, key).add_extension(x509.ExtendedKeyUsage(usage), critical=False)
         if addresses:
-            names: list[x509.GeneralName] = [x509.DNSName(known) for known in SERVER_NAMES]
+            names: list[x509.GeneralName] = [x509.DNSName(known) for known in (*SERVER_NAMES, *services)]
             names += [x509.IPAddress(ipaddress.ip_address(address)) for address in addresses]
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
         self._write(name, key, builder.sign(self._key, hashes.SHA256()))

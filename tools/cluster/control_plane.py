@@ -22,7 +22,10 @@ USERS = {
     "kube-scheduler": ("system:kube-scheduler", ()),
     "kwok": ("kwok", ("system:masters",)),
 }
-PORTS: tuple[str, ...] = ("etcd", "peer", "server", "kube-controller-manager", "kube-scheduler", "webhooks", "health")
+PORTS: tuple[str, ...] = (
+    *("etcd", "peer", "server", "kube-controller-manager", "kube-scheduler"),
+    *("webhooks", "health", "kueue-webhooks", "kueue-health"),
+)
 RANGES = {"allocate-node-cidrs": "true", "cluster-cidr": "10.244.0.0/14", "node-cidr-mask-size": 24}
 WATCHING = {"allocate-node-cidrs": "false", "node-monitor-period": "1s", "node-monitor-grace-period": "10s"}
 LOST_SECONDS = 5
@@ -107,6 +110,7 @@ class ControlPlane:
         self.authority.sign("kube-apiserver", "kube-apiserver", addresses=(HOST, network.GATEWAY))
         self.authority.sign("kubelet-client", "kubelet-client", ("system:masters",))
         self.authority.sign("service-accounts", "service-accounts")
+        self.authority.sign("front-proxy", "front-proxy")
         for name, (user, groups) in USERS.items():
             self.authority.sign(name, user, groups)
             self.authority.kubeconfig(name, self.server)
@@ -142,9 +146,19 @@ class ControlPlane:
             {"client-ca-file": at("ca.crt"), "authorization-mode": "Node,RBAC", "allow-privileged": "true"},
             {"service-account-issuer": "https://kubernetes.default.svc.cluster.local"},
             {f"service-account-{flag}": at("service-accounts.key") for flag in ("key-file", "signing-key-file")},
+            self._aggregation(),
             self._way_to_nodes() if self.kubelets else {},
         )
         self.processes.wait("kube-apiserver", self._server_is_ready)
+
+    def _aggregation(self) -> dict[str, Any]:
+        """The flags by which an API server of another's is told who asks."""
+        at = self.authority.path
+        headers = {"username-headers": "X-Remote-User", "group-headers": "X-Remote-Group"}
+        headers |= {"extra-headers-prefix": "X-Remote-Extra-", "allowed-names": "front-proxy"}
+        asking = {"proxy-client-cert-file": at("front-proxy.crt"), "proxy-client-key-file": at("front-proxy.key")}
+        named = {f"requestheader-{flag}": value for flag, value in headers.items()}
+        return {"requestheader-client-ca-file": at("ca.crt"), **named, **asking}
 
     def _way_to_nodes(self) -> dict[str, Any]:
         """The flags by which it reaches kubelets, on the network that is theirs alone."""

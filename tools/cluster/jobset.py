@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 NAMESPACE = "jobset-system"
 USER = f"system:serviceaccount:{NAMESPACE}:controller-manager"
 GROUPS = ("system:serviceaccounts", f"system:serviceaccounts:{NAMESPACE}")
+ALL: frozenset[str] = frozenset()
+"""Of webhooks: whatever the kinds."""
 
 
 def install(plane: "ControlPlane", binaries: Path) -> None:
@@ -30,45 +32,64 @@ def install(plane: "ControlPlane", binaries: Path) -> None:
     plane.kubectl("wait", "--for=condition=Established", "crd/jobsets.jobset.x-k8s.io", "--timeout=30s")
     plane.authority.sign("jobset", USER, GROUPS)
     environment = {"KUBECONFIG": str(plane.authority.kubeconfig("jobset", plane.server))}
-    configuration = _configuration(plane)
-    plane.processes.start("jobset", binaries / "jobset-controller", {"config": configuration}, environment=environment)
-    plane.processes.wait("jobset", lambda: _answers(f"http://{HOST}:{plane.ports['health']}/readyz"))
-    # From here on the API server asks them about every JobSet, so they have to be there.
-    bare = plane.kubectl("kustomize", str(components / "webhook"))
+    configured = {"config": _configuration(plane)}
+    plane.processes.start("jobset", binaries / "jobset-controller", configured, environment=environment)
+    plane.processes.wait("jobset", lambda: answers(f"http://{HOST}:{plane.ports['health']}/readyz"))
+    # From here on the API server asks it about every JobSet, so it has to be there.
+    webhooks(plane, components / "webhook", "jobset", plane.ports["webhooks"])
+
+
+def webhooks(plane: "ControlPlane", manifests: Path, name: str, port: int, kinds: frozenset[str] = ALL) -> None:
+    """Has the API server ask a controller that listens on a port about every object of the kinds it knows."""
+    bare = plane.kubectl("kustomize", str(manifests))
     listed = plane.kubectl("create", "--dry-run=client", "--validate=false", "-o", "json", "-f", "-", text=bare)
     authority = base64.b64encode(plane.authority.path("ca.crt").read_bytes()).decode()
-    plane.apply(
-        [_by_address(each, plane.ports["webhooks"], authority) for each in _objects(listed) if "webhooks" in each]
-    )
+    found = [each for each in _objects(listed) if "webhooks" in each]
+    for each in found:
+        each["metadata"] = {"name": f"{name}-{each['metadata']['name']}"}
+        each["webhooks"] = [webhook for webhook in each["webhooks"] if kinds == ALL or _plurals(webhook) <= kinds]
+        for webhook in each["webhooks"]:
+            path = webhook["clientConfig"]["service"]["path"]
+            webhook["clientConfig"] = {"url": f"https://{HOST}:{port}{path}", "caBundle": authority}
+    plane.apply(found)
 
 
 def _configuration(plane: "ControlPlane") -> Path:
-    certificates = plane.folder / "jobset"
-    certificates.mkdir(mode=0o700)
-    plane.authority.sign("jobset-webhooks", "jobset-webhooks", addresses=(HOST,))
-    for suffix in ("crt", "key"):
-        shutil.copy(plane.authority.path(f"jobset-webhooks.{suffix}"), certificates / f"tls.{suffix}")
+    ports = plane.ports["webhooks"], plane.ports["health"]
+    return configuration(plane, "jobset", {"apiVersion": "config.jobset.x-k8s.io/v1alpha1"}, *ports)
+
+
+def configuration(plane: "ControlPlane", name: str, own: dict[str, Any], webhook_port: int, health_port: int) -> Path:
+    """The file by which a controller of the family that JobSet and Kueue are of is configured; `tls.crt` is beside."""
+    certificates = folder(plane, name)
     content = {
-        "apiVersion": "config.jobset.x-k8s.io/v1alpha1",
         "kind": "Configuration",
         "leaderElection": {"leaderElect": False},
         "internalCertManagement": {"enable": False},
-        "webhook": {"host": HOST, "port": plane.ports["webhooks"], "certDir": str(certificates)},
-        "health": {"healthProbeBindAddress": f"{HOST}:{plane.ports['health']}"},
+        "webhook": {"host": HOST, "port": webhook_port, "certDir": str(certificates)},
+        "health": {"healthProbeBindAddress": f"{HOST}:{health_port}"},
         "metrics": {"bindAddress": "0"},
         "clientConnection": {"qps": 500, "burst": 1000},
+        **own,
     }
     file = certificates / "configuration.json"
     file.write_text(json.dumps(content, indent=1))
     return file
 
 
-def _by_address(found: dict[str, Any], port: int, authority: str) -> dict[str, Any]:
-    found["metadata"] = {"name": f"jobset-{found['metadata']['name']}"}
-    for webhook in found["webhooks"]:
-        path = webhook["clientConfig"]["service"]["path"]
-        webhook["clientConfig"] = {"url": f"https://{HOST}:{port}{path}", "caBundle": authority}
-    return found
+def folder(plane: "ControlPlane", name: str, services: tuple[str, ...] = ()) -> Path:
+    """A folder with the certificate that a controller serves by, named as its kind wants it."""
+    certificates = plane.folder / name
+    certificates.mkdir(mode=0o700)
+    plane.authority.sign(f"{name}-served", f"{name}-served", addresses=(HOST,), services=services)
+    for suffix in ("crt", "key"):
+        shutil.copy(plane.authority.path(f"{name}-served.{suffix}"), certificates / f"tls.{suffix}")
+    shutil.copy(plane.authority.path("ca.crt"), certificates)
+    return certificates
+
+
+def _plurals(webhook: dict[str, Any]) -> set[str]:
+    return {plural for rule in webhook["rules"] for plural in rule["resources"]}
 
 
 def _objects(text: str) -> list[dict[str, Any]]:
@@ -81,7 +102,8 @@ def _objects(text: str) -> list[dict[str, Any]]:
     return found
 
 
-def _answers(url: str) -> bool:
+def answers(url: str) -> bool:
+    """Whether a URL answers 200."""
     try:
         with urllib.request.urlopen(url, timeout=2) as answer:
             return answer.status == 200

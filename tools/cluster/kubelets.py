@@ -125,6 +125,17 @@ class Kubelets:
         """The beginning of a command that runs on a node."""
         return ["nsenter", f"--target={self._first(index)}", "--mount", "--net", "--pid", "--uts"]
 
+    def beside(self) -> list[str]:
+        """The beginning of a command that runs on the nodes' network, as their gateway."""
+        return [str(shutil.which("nsenter")), f"--net=/proc/{self._plane.processes.pids()['network']}/ns/net"]
+
+    def start_beside(self, name: str, command: list[str], user: str, groups: tuple[str, ...]) -> None:
+        """Starts a program there, with a kubeconfig by which it is `user`."""
+        self._plane.authority.sign(name, user, groups)
+        environment = {"KUBECONFIG": str(self._plane.authority.kubeconfig(name, self._server))}
+        nsenter, *arguments = [*self.beside(), *command]
+        self._plane.processes.start(name, Path(nsenter), arguments=arguments, environment=environment)
+
     def _connect(self) -> None:
         authority, processes = self._plane.authority, self._plane.processes
         proxy = self._plane.folder / PROXY

@@ -3,6 +3,7 @@
 import hashlib
 import platform
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import go_build
@@ -50,24 +51,29 @@ def missing() -> str:
     return f"its nodes are made of Debian's packages, and there is no {' and no '.join(absent)}" if absent else ""
 
 
-def _unpack(folder: Path) -> None:
-    say("fetching containerd, runc and the network plugins of Debian 12 for the test cluster's nodes, once: 36 MB")
+def unpack(packages: Mapping[str, str], folder: Path) -> None:
+    """Fetches packages, SHA-256 by `name=version`, and unpacks them into a folder."""
     archives = folder / "archives"
     archives.mkdir()
-    command = ["apt-get", "download", *PACKAGES]
+    command = ["apt-get", "download", *packages]
     # apt gives the download up to a user of its own, who may not write everywhere.
     unboxed = ["-o", "APT::Sandbox::User=root"]
     try:
         run([*command, *unboxed], "fetching Debian's packages", cwd=archives)
     except ToolError:
         run(["apt-get", "update"], "reading Debian's lists of packages")
-        run([*command, *unboxed], "fetching the packages of Debian 12 that a node is made of", cwd=archives)
+        run([*command, *unboxed], "fetching packages of Debian 12", cwd=archives)
     for archive in sorted(archives.iterdir()):
         found = hashlib.sha256(archive.read_bytes()).hexdigest()
-        if found not in PACKAGES.values():
+        if found not in packages.values():
             raise ToolError(f"{archive.name} has SHA-256 {found}, which is not among those expected")
         run(["dpkg-deb", "--extract", archive, folder], f"unpacking {archive.name}")
     shutil.rmtree(archives)
+
+
+def _unpack(folder: Path) -> None:
+    say("fetching containerd, runc and the network plugins of Debian 12 for the test cluster's nodes, once: 36 MB")
+    unpack(PACKAGES, folder)
     for name in TABLES:
         (folder / "usr/sbin" / name).unlink(missing_ok=True)
         (folder / "usr/sbin" / name).symlink_to("xtables-legacy-multi")

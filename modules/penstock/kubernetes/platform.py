@@ -44,13 +44,14 @@ class ClusterArgs:
     autoscaled: bool = False
     """Nodes are made on demand: an accelerator that no node has yet is no fault."""
     queue: str = ""
-    """A Kueue LocalQueue that jobs wait in."""
+    """A Kueue ClusterQueue whose quota jobs wait for; the namespace gets a LocalQueue of that name."""
     exclusive_topology: str = ""
     """Node label of which each role takes one value for itself."""
     quota: Mapping[str, str] = field(default_factory=lambda: dict(workspace.QUOTA))
     scale_on: ScaleOn = ScaleOn.CPU
     requests_per_second: int = 100
     prometheus: str = ""
+    wake_query: str = ""
     timeout_minutes: float = 24 * 60
     """For how long `up` waits for one job, and at most for a server to be ready."""
     start_minutes: float = 2
@@ -70,9 +71,9 @@ class KubernetesPlatform:
             platform.Program.TRAINER: args.trainer_image,
             platform.Program.SERVER: args.serving_image,
         }
-        kinds = [preflight.JOB_SET]
-        kinds += [("kueue.x-k8s.io/v1beta1", "LocalQueue")] if args.queue else []
-        kinds += [("keda.sh/v1alpha1", "ScaledObject")] if args.scale_on is ScaleOn.KEDA else []
+        kinds: list[tuple[str, str]] = [preflight.JOB_SET]
+        kinds += [preflight.QUEUE] if args.queue else []
+        kinds += [preflight.SCALED] if args.scale_on is ScaleOn.KEDA else []
         needs = preflight.Needs(
             stack=stack,
             namespace=args.namespace,
@@ -100,6 +101,7 @@ class KubernetesPlatform:
             self._args.storage_gib,
             self._args.access_mode,
             self._args.quota,
+            self._args.queue,
         )
         kept = pulumi.ResourceOptions(retain_on_delete=bool(keep), provider=self._adopting)
         made = manifest.resource(f"{name}-namespace", workspace.namespace(args), self._options(opts, kept))
@@ -154,13 +156,20 @@ class KubernetesPlatform:
             stack=self._stack,
             image=self._images[service.program],
             claim="artifacts",
+            namespace=self._args.namespace,
             machine=self._args.machines.get("server", Machine()),
             scale_on=self._args.scale_on,
             requests_per_second=self._args.requests_per_second,
             prometheus=self._args.prometheus,
+            wake_query=self._args.wake_query,
             timeout_seconds=round(min(60 * self._args.timeout_minutes, 2 * serving.START_SECONDS)),
         )
         parts = serving.objects(name, service, [], args)
+        if service.min_replicas == 0:
+            pulumi.log.warn(
+                "at zero replicas nobody here holds a request: it is refused until a replica is ready, unless the "
+                "gateway in front holds it"
+            )
         template = pulumi.Output.all(*service.command).apply(
             lambda command: serving.objects(name, service, command, args)["deployment"]["spec"]
         )

@@ -7,12 +7,12 @@ from penstock.kubernetes.api import Api, ClusterError
 from penstock.kubernetes.pods import Machine
 
 JOB_SET = ("jobset.x-k8s.io/v1alpha2", "JobSet")
-INSTALL = {
+QUEUE = ("kueue.x-k8s.io/v1beta1", "LocalQueue")
+SCALED = ("keda.sh/v1alpha1", "ScaledObject")
+INSTALL: Mapping[tuple[str, str], str] = {
     JOB_SET: "https://github.com/kubernetes-sigs/jobset/releases/download/v0.12.0/manifests.yaml",
-    ("kueue.x-k8s.io/v1beta1", "LocalQueue"): (
-        "https://github.com/kubernetes-sigs/kueue/releases/download/v0.14.0/manifests.yaml"
-    ),
-    ("keda.sh/v1alpha1", "ScaledObject"): "https://github.com/kedacore/keda/releases/download/v2.16.1/keda-2.16.1.yaml",
+    QUEUE: "https://github.com/kubernetes-sigs/kueue/releases/download/v0.14.0/manifests.yaml",
+    SCALED: "https://github.com/kedacore/keda/releases/download/v2.16.1/keda-2.16.1.yaml",
 }
 """Kinds that a cluster does not bring along, and what `kubectl apply --server-side -f` installs them."""
 WRITTEN: tuple[tuple[str, str], ...] = (
@@ -26,6 +26,11 @@ WRITTEN: tuple[tuple[str, str], ...] = (
     ("policy", "poddisruptionbudgets"),
     ("jobset.x-k8s.io", "jobsets"),
 )
+ALSO: Mapping[tuple[str, str], tuple[str, str]] = {
+    QUEUE: ("kueue.x-k8s.io", "localqueues"),
+    SCALED: ("keda.sh", "scaledobjects"),
+}
+"""What is written besides, where a kind is asked for."""
 VERBS = ("create", "get", "patch", "delete")
 
 
@@ -43,6 +48,7 @@ class Needs:
     storage_class: str = ""
     data_claim: str = ""
     queue: str = ""
+    """A Kueue ClusterQueue."""
 
 
 def check(api: Api, needs: Needs) -> None:
@@ -89,7 +95,9 @@ def _namespace(api: Api, needs: Needs) -> list[str]:
 
 def _permissions(api: Api, needs: Needs) -> list[str]:
     asked = [("", "namespaces", verb, "") for verb in VERBS]
-    asked += [(group, plural, verb, needs.namespace) for group, plural in WRITTEN for verb in VERBS]
+    written = [*WRITTEN, *(ALSO[kind] for kind in needs.kinds if kind in ALSO)]
+    asked += [(group, plural, verb, needs.namespace) for group, plural in written for verb in VERBS]
+    asked += [("kueue.x-k8s.io", "workloads", "list", needs.namespace)] if needs.queue else []
     asked += [("", "pods", "list", needs.namespace), ("", "events", "list", needs.namespace)]
     missing: dict[str, list[str]] = {}
     # An administrator, the most frequent case, is one question.
@@ -163,6 +171,11 @@ def _own_objects(api: Api, needs: Needs) -> list[str]:
     inside = f"/namespaces/{needs.namespace}"
     if needs.data_claim and api.get(f"/api/v1{inside}/persistentvolumeclaims/{needs.data_claim}") is None:
         wrong.append(f"  namespace {needs.namespace} has no claim {needs.data_claim!r}, which `data_claim` names")
-    if needs.queue and api.get(f"/apis/kueue.x-k8s.io/v1beta1{inside}/localqueues/{needs.queue}") is None:
-        wrong.append(f"  namespace {needs.namespace} has no LocalQueue {needs.queue!r}, which `queue` names")
+    queues = "/apis/kueue.x-k8s.io/v1beta1/clusterqueues"
+    if needs.queue and _may(api, "list", "kueue.x-k8s.io", "clusterqueues", ""):
+        offered = sorted(str(each["metadata"]["name"]) for each in (api.get(queues) or {"items": []})["items"])
+        if needs.queue not in offered:
+            wrong.append(
+                f"  it has no ClusterQueue {needs.queue!r}, which `queue` names; it has: {', '.join(offered) or 'none'}"
+            )
     return wrong

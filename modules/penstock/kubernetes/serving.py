@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from penstock.errors import PenstockError
 from penstock.kubernetes.pods import LABEL, Machine, PodSpec, labels, pod
 from penstock.platform import Program, Resources, Service
 
@@ -12,6 +13,11 @@ DRAIN_SECONDS = 30
 LEAVE_SECONDS = 5
 """For so long a pod that is to end goes on answering: until then there may be callers that have not heard of it."""
 START_SECONDS = 180
+ASKING = "predict|infer|grpc"
+"""Routes that are asked by clients; probes and Prometheus itself ask others, for ever."""
+LONGEST_WINDOW = 3600
+"""For so many seconds at most an HPA may look back."""
+POLL_SECONDS = 5
 
 
 class ScaleOn(str, Enum):
@@ -22,7 +28,7 @@ class ScaleOn(str, Enum):
     REQUESTS = "requests"
     """Requests a second; needs an adapter that offers the rate of the pods' `penstock_requests_total`."""
     KEDA = "keda"
-    """Requests a second, by KEDA from Prometheus: also down to zero."""
+    """Requests a second, by KEDA from Prometheus: also down to zero, where `wake_query` says when to come back."""
 
 
 @dataclass(frozen=True)
@@ -32,19 +38,25 @@ class ServingArgs:
     stack: str
     image: str
     claim: str
+    namespace: str = ""
+    """By which Prometheus tells its pods from another stack's."""
     machine: Machine = field(default_factory=Machine)
     resources: Resources = field(default_factory=Resources)
     scale_on: ScaleOn = ScaleOn.CPU
     requests_per_second: int = 100
     """What one replica is to answer."""
     prometheus: str = ""
-    """URL of the Prometheus that KEDA asks."""
+    """URL of the Prometheus that KEDA asks, which must scrape the pods and label their series `namespace` and `pod`."""
+    wake_query: str = ""
+    """For zero replicas: a query that is above 0 while somebody in front of them has requests for them."""
     timeout_seconds: int = 2 * START_SECONDS
     """For how long `up` waits for its pods."""
 
 
 def objects(name: str, service: Service, command: Sequence[str], args: ServingArgs) -> dict[str, dict[str, Any]]:
-    """The manifests by what they are for."""
+    """The manifests by what they are for; a range that nothing could follow is a PenstockError."""
+    if wrong := _unscalable(service, args):
+        raise PenstockError(wrong)
     found = {
         "deployment": _deployment(name, service, command, args),
         "service": _service(name, service, args),
@@ -62,6 +74,24 @@ def objects(name: str, service: Service, command: Sequence[str], args: ServingAr
 def selector(name: str, args: ServingArgs) -> dict[str, str]:
     """The labels by which the pods of a service are found."""
     return {f"{LABEL}/workload": name, "app.kubernetes.io/instance": args.stack}
+
+
+def _unscalable(service: Service, args: ServingArgs) -> str:
+    if args.scale_on is ScaleOn.KEDA and not args.prometheus:
+        return "scale_on is 'keda', which asks a Prometheus; name its URL with the setting `prometheus`"
+    if service.min_replicas > 0:
+        return ""
+    if args.scale_on is not ScaleOn.KEDA:
+        return (
+            f"min_replicas is 0, and scale_on {args.scale_on.value!r} keeps one replica at least; set min_replicas to "
+            "1, or scale_on to 'keda'"
+        )
+    if not args.wake_query:
+        return (
+            "min_replicas is 0, and without replicas nobody here counts requests, so none would ever start; set it to "
+            "1, or name with `wake_query` a query that is above 0 while the gateway in front holds or refuses requests"
+        )
+    return ""
 
 
 def _metadata(name: str, role: str, args: ServingArgs) -> dict[str, Any]:
@@ -115,9 +145,15 @@ def _deployment(name: str, service: Service, command: Sequence[str], args: Servi
             "selector": {"matchLabels": selector(name, args)},
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
             "progressDeadlineSeconds": args.timeout_seconds,
-            "template": {"metadata": {"labels": own}, "spec": template},
+            "template": {"metadata": {"labels": own, "annotations": _scraped(service)}, "spec": template},
         },
     }
+
+
+def _scraped(service: Service) -> dict[str, str]:
+    """By which Prometheus, as its own chart configures it, finds the pods."""
+    asked = {"scrape": "true", "port": str(service.port), "path": "/metrics"}
+    return {f"prometheus.io/{key}": value for key, value in asked.items()}
 
 
 def _service(name: str, service: Service, args: ServingArgs) -> dict[str, Any]:
@@ -181,7 +217,13 @@ def _autoscaler(name: str, service: Service, args: ServingArgs) -> dict[str, Any
 
 
 def _scaled_object(name: str, service: Service, args: ServingArgs) -> dict[str, Any]:
-    workload = f'penstock_requests_total{{{LABEL.replace(".", "_")}_workload="{name}"}}'
+    own = {"namespace": f'="{args.namespace}"', "pod": f'=~"{name}-[a-z0-9]+-[a-z0-9]+"', "route": f'=~"{ASKING}"'}
+    series = ",".join(f"{label}{wanted}" for label, wanted in own.items())
+    triggers = [_trigger(f"sum(rate(penstock_requests_total{{{series}}}[1m]))", args.requests_per_second, args)]
+    if service.min_replicas == 0:
+        triggers.append(_trigger(f"clamp_max(sum({args.wake_query}), 1)", 1, args))
+    idle = round(service.idle_seconds)
+    slowly = {"scaleDown": {"stabilizationWindowSeconds": min(idle, LONGEST_WINDOW)}}
     return {
         "apiVersion": "keda.sh/v1alpha1",
         "kind": "ScaledObject",
@@ -190,15 +232,14 @@ def _scaled_object(name: str, service: Service, args: ServingArgs) -> dict[str, 
             "scaleTargetRef": {"name": name},
             "minReplicaCount": service.min_replicas,
             "maxReplicaCount": service.max_replicas,
-            "triggers": [
-                {
-                    "type": "prometheus",
-                    "metadata": {
-                        "serverAddress": args.prometheus,
-                        "query": f"sum(rate({workload}[1m]))",
-                        "threshold": str(args.requests_per_second),
-                    },
-                }
-            ],
+            "pollingInterval": POLL_SECONDS,
+            "cooldownPeriod": idle,
+            "advanced": {"horizontalPodAutoscalerConfig": {"behavior": slowly}},
+            "triggers": triggers,
         },
     }
+
+
+def _trigger(query: str, threshold: int, args: ServingArgs) -> dict[str, Any]:
+    asked = {"serverAddress": args.prometheus, "query": query, "threshold": str(threshold)}
+    return {"type": "prometheus", "metadata": asked}

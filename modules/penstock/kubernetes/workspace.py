@@ -27,6 +27,8 @@ class WorkspaceArgs:
     storage_gib: int = 50
     access_mode: str = "ReadWriteMany"
     quota: Mapping[str, str] = field(default_factory=lambda: dict(QUOTA))
+    queue: str = ""
+    """Name of a Kueue ClusterQueue; empty: no job waits for a quota."""
 
 
 def namespace(args: WorkspaceArgs) -> dict[str, Any]:
@@ -47,6 +49,7 @@ def objects(args: WorkspaceArgs) -> dict[str, dict[str, Any]]:
             "metadata": _metadata("penstock", args),
             "spec": {"hard": dict(args.quota)},
         },
+        **({"queue": _queue(args)} if args.queue else {}),
         **{f"account-{program.value}": _account(program, args) for program in Program},
     }
 
@@ -76,6 +79,15 @@ def _policy(name: str, args: WorkspaceArgs, spec: Mapping[str, Any]) -> dict[str
         "kind": "NetworkPolicy",
         "metadata": _metadata(name, args),
         "spec": {"podSelector": {}, **spec},
+    }
+
+
+def _queue(args: WorkspaceArgs) -> dict[str, Any]:
+    return {
+        "apiVersion": "kueue.x-k8s.io/v1beta1",
+        "kind": "LocalQueue",
+        "metadata": _metadata(args.queue, args),
+        "spec": {"clusterQueue": args.queue},
     }
 
 

@@ -6,6 +6,7 @@ import pytest
 from cluster_settings import ClusterSettings
 
 from penstock import Job, Program, Role, Service
+from penstock.errors import PenstockError
 from penstock.kubernetes import Machine, ScaleOn
 from penstock.kubernetes.job_set import JobSetArgs, disruption_budget, edges, job_set
 from penstock.kubernetes.serving import ServingArgs
@@ -153,10 +154,30 @@ def test_a_fixed_number_of_servers_is_ours_and_a_range_is_the_autoscalers():
     assert "budget" in ranged
 
 
-def test_to_zero_is_kedas():
-    scaling = served(0, 5, scale_on=ScaleOn.KEDA, prometheus="http://prometheus:9090")["scaling"]
-    assert scaling["kind"] == "ScaledObject"
-    assert scaling["spec"]["minReplicaCount"] == 0
+KEDA = {"scale_on": ScaleOn.KEDA, "prometheus": "http://prometheus:9090", "namespace": "penstock-prod"}
+
+
+def test_to_zero_is_kedas_and_what_clients_ask_of_this_stacks_pods_alone_is_counted():
+    spec = served(0, 5, wake_query="gateway_waiting", **KEDA)["scaling"]["spec"]
+    assert spec["minReplicaCount"] == 0
+    assert spec["cooldownPeriod"] == 300
+    rate, wake = (trigger["metadata"] for trigger in spec["triggers"])
+    assert 'namespace="penstock-prod"' in rate["query"]
+    assert 'route=~"predict|infer|grpc"' in rate["query"]
+    assert wake["query"] == "clamp_max(sum(gateway_waiting), 1)"
+
+
+@pytest.mark.parametrize(
+    ("lowest", "settings", "told"),
+    [
+        (1, {"scale_on": ScaleOn.KEDA}, "name its URL with the setting `prometheus`"),
+        (0, {"scale_on": ScaleOn.CPU}, "scale_on 'cpu' keeps one replica at least"),
+        (0, KEDA, "without replicas nobody here counts requests"),
+    ],
+)
+def test_a_range_that_nothing_could_follow_is_refused(lowest, settings, told):
+    with pytest.raises(PenstockError, match=told):
+        served(lowest, 5, **settings)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,134 @@
+"""KEDA and the real HPA give an endpoint the replicas its clients need, by what a real Prometheus counts."""
+
+import json
+import sys
+import time
+
+import pytest
+from cluster import keda, prometheus
+
+from tests.cluster.conftest import PODS, eventually
+
+GATEWAY = """
+import http.server, json, pathlib, sys, threading, time, urllib.request
+url, row = sys.argv[1:]
+told, said = pathlib.Path("/tmp/told"), pathlib.Path("/tmp/said")
+counted = {"answered": 0, "failed": [], "held": [], "waiting": 0}
+def ask():
+    with urllib.request.urlopen(url + ":predict", row.encode(), timeout=20) as answer:
+        answer.read()
+def once():
+    try:
+        ask()
+        counted["answered"] += 1
+    except Exception as exc:
+        counted["failed"].append(repr(exc))
+def hold():
+    begin, counted["waiting"] = time.monotonic(), 1
+    while True:
+        try:
+            ask()
+            break
+        except Exception:
+            time.sleep(0.1)
+    counted["waiting"] = 0
+    counted["held"].append(time.monotonic() - begin)
+    told.write_text("2")
+class Metrics(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(f"gateway_waiting {counted['waiting']}\\n".encode())
+told.write_text("0")
+threading.Thread(target=http.server.ThreadingHTTPServer(("", 9102), Metrics).serve_forever).start()
+while True:
+    order = told.read_text().strip()
+    if order == "hold":
+        hold()
+        continue
+    rate = float(order or 0)
+    if rate:
+        threading.Thread(target=once).start()
+    time.sleep(1 / rate if rate else 0.1)
+    said.write_text(json.dumps(counted))
+"""
+"""In front of the endpoint: asks at the rate it is told, counts what fails, and holds a request where it is told to."""
+
+
+class Gateway:
+    """The pod that does so, in a namespace that is not the endpoint's."""
+
+    def __init__(self, plane, api, project):
+        self._plane, self._path = plane, f"{PODS.format('default')}/gateway"
+        samples = json.loads((project.model() / "samples.json").read_text())
+        arguments = [project.outputs()["endpoint"], json.dumps({"instances": samples["instances"][:1]})]
+        container = {"name": "gateway", "image": project.images["trainer"]}
+        container["command"] = ["python", "-c", GATEWAY, *arguments]
+        scraped = {"prometheus.io/scrape": "true", "prometheus.io/port": "9102"}
+        spec = {"terminationGracePeriodSeconds": 0, "automountServiceAccountToken": False, "containers": [container]}
+        metadata = {"name": "gateway", "annotations": scraped}
+        eventually(lambda: api.get("/api/v1/namespaces/default/serviceaccounts/default"), "an account for the gateway")
+        body = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+        api.request("POST", PODS.format("default"), body=body)
+        eventually(lambda: api.get(self._path)["status"].get("phase") == "Running", "the gateway runs", 120)
+
+    def tell(self, order):
+        self._run(f"echo {order} > /tmp/told")
+
+    def counted(self):
+        return json.loads(self._run("cat /tmp/said"))
+
+    def _run(self, script):
+        return self._plane.kubectl("exec", "gateway", "--namespace", "default", "--", "sh", "-c", script)
+
+
+@pytest.fixture
+def scaled(plane, api, served):
+    """The endpoint with a range from zero, and the gateway in front of it."""
+    prometheus.install(plane)
+    begin = time.monotonic()
+    keda.install(plane)
+    print(f"KEDA answers after {time.monotonic() - begin:.0f} s", file=sys.stderr)
+    gateway = Gateway(plane, api, served)
+    asked = {"scale_on": "keda", "prometheus": prometheus.URL, "requests_per_second": 10}
+    served.configure(
+        min_replicas=0, max_replicas=3, idle_seconds=20, cluster={**asked, "wake_query": "gateway_waiting"}
+    )
+    assert "nobody here holds a request" in served.run("up")
+    yield gateway
+    served.configure()
+    served.run("up")
+    api.request("DELETE", f"{PODS.format('default')}/gateway")
+
+
+def test_replicas_follow_the_load_up_and_down_to_zero_and_back_and_no_request_fails(scaled, served, api):
+    path = f"/apis/apps/v1/namespaces/{served.namespace}/deployments/flow-serve-server"
+
+    def becomes(count, what):
+        """Waits until so many replicas are there and ready, and no pod besides: one that ends answers to the last."""
+        begin = time.monotonic()
+
+        def reached():
+            status = api.get(path)["status"]
+            pods = api.items(PODS.format(served.namespace), {"labelSelector": "penstock.dev/role=server"})
+            return status.get("replicas", 0) == status.get("readyReplicas", 0) == len(pods) == count
+
+        eventually(reached, what, 300)
+        print(f"{what}: {time.monotonic() - begin:.0f} s", file=sys.stderr)
+
+    becomes(0, "nobody asks: to 0 replicas")
+    scaled.tell("hold")
+    becomes(1, "a request is held: from 0 to 1 replica")
+    held = eventually(lambda: scaled.counted()["held"], "the request that was held is answered")
+    print(f"it was answered after {held[0]:.0f} s", file=sys.stderr)
+    assert held[0] > 1, "it was asked at zero"
+    scaled.tell(40)
+    becomes(3, "40 requests a second, 10 each: from 1 to 3 replicas")
+    scaled.tell(1)
+    becomes(1, "1 request a second: from 3 to 1 replica")
+    scaled.tell(0)
+    becomes(0, "no requests: from 1 to 0 replicas")
+    counted = scaled.counted()
+    print(f"{counted['answered']} requests answered", file=sys.stderr)
+    assert counted["failed"] == []
+    assert counted["answered"] > 300
