@@ -157,12 +157,12 @@ def _scraped(service: Service) -> dict[str, str]:
 
 
 def _service(name: str, service: Service, args: ServingArgs) -> dict[str, Any]:
-    # To a Service that nothing answers for yet, waiting would be in vain.
-    patient = {"annotations": {"pulumi.com/skipAwait": "true"}} if service.min_replicas == 0 else {}
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": {**_metadata(name, "server", args), **patient},
+        # The Deployment is waited for already. Where replicas go to zero, or come from there, there may be none
+        # just now, and what would bring them can come later in the same `up`.
+        "metadata": {**_metadata(name, "server", args), "annotations": {"pulumi.com/skipAwait": "true"}},
         "spec": {
             "type": "ClusterIP",
             "selector": selector(name, args),
@@ -234,7 +234,8 @@ def _scaled_object(name: str, service: Service, args: ServingArgs) -> dict[str, 
             "maxReplicaCount": service.max_replicas,
             "pollingInterval": POLL_SECONDS,
             "cooldownPeriod": idle,
-            "advanced": {"horizontalPodAutoscalerConfig": {"behavior": slowly}},
+            # When it goes while there are none, nobody else would bring them back.
+            "advanced": {"restoreToOriginalReplicaCount": True, "horizontalPodAutoscalerConfig": {"behavior": slowly}},
             "triggers": triggers,
         },
     }

@@ -9,6 +9,7 @@ from cluster import keda, prometheus
 
 from tests.cluster.conftest import PODS, eventually
 
+SERVER = "/apis/apps/v1/namespaces/{}/deployments/flow-serve-server"
 GATEWAY = """
 import http.server, json, pathlib, sys, threading, time, urllib.request
 url, row = sys.argv[1:]
@@ -98,11 +99,12 @@ def scaled(plane, api, served):
     yield gateway
     served.configure()
     served.run("up")
+    eventually(lambda: api.get(SERVER.format(served.namespace))["status"].get("readyReplicas") == 1, "one server again")
     api.request("DELETE", f"{PODS.format('default')}/gateway")
 
 
 def test_replicas_follow_the_load_up_and_down_to_zero_and_back_and_no_request_fails(scaled, served, api):
-    path = f"/apis/apps/v1/namespaces/{served.namespace}/deployments/flow-serve-server"
+    path = SERVER.format(served.namespace)
 
     def becomes(count, what):
         """Waits until so many replicas are there and ready, and no pod besides: one that ends answers to the last."""
