@@ -96,7 +96,7 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The three distributions as they would be published, by their folder's name."""
     folder = tmp_path_factory.mktemp("wheels")
     for name in DISTRIBUTIONS:
-        _uv("build", "--wheel", "--out-dir", folder, CHECKOUT / name)
+        run_uv("build", "--wheel", "--out-dir", folder, CHECKOUT / name)
     return {name: next(folder.glob(f"{module}-*.whl")) for name, module in DISTRIBUTIONS.items()}
 
 
@@ -104,10 +104,10 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def foreign(wheels: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A fresh environment with `penstock` from its wheel, resolved by its own metadata."""
     folder = tmp_path_factory.mktemp("foreign") / ".venv"
-    _uv("venv", "--python", sys.executable, folder)
+    run_uv("venv", "--python", sys.executable, folder)
     # The versions are the lock's, so that the tests do not change with the day.
     lock = CHECKOUT / "modules/requirements.txt"
-    _uv("pip", "install", "--python", folder / "bin/python", "--constraint", lock, wheels["modules"])
+    run_uv("pip", "install", "--python", folder / "bin/python", "--constraint", lock, wheels["modules"])
     return folder
 
 
@@ -128,13 +128,13 @@ def environments(
     made = {"modules": foreign}
     for name, own in {"trainer": ["trainer", repository], "serving": ["trainer", "serving"]}.items():
         folder = made[name] = tmp_path_factory.mktemp(name) / ".venv"
-        _uv("venv", "--python", sys.executable, folder)
+        run_uv("venv", "--python", sys.executable, folder)
         packages = next(folder.glob("lib/python*/site-packages"))
         others = next((CHECKOUT / name / ".venv").glob("lib/python*/site-packages"))
         # A path file within a path file's folder does nothing: the checkout's own packages stay out.
         (packages / "others.pth").write_text(f"{others}\n")
         installed = [wheels.get(each, each) if isinstance(each, str) else each for each in own]
-        _uv("pip", "install", "--python", folder / "bin/python", "--no-deps", *installed)
+        run_uv("pip", "install", "--python", folder / "bin/python", "--no-deps", *installed)
     return made
 
 
@@ -158,6 +158,7 @@ def example(tmp_path: Path, environments: dict[str, Path], request: pytest.Fixtu
     program.destroy()
 
 
-def _uv(*arguments: object) -> None:
+def run_uv(*arguments: object) -> None:
+    """Runs uv, which must succeed."""
     done = subprocess.run([uv.find(), *map(str, arguments), "--quiet"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

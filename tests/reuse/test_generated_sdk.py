@@ -1,0 +1,58 @@
+"""The SDKs that Pulumi's own generator makes of the schema, and a program that has one of them."""
+
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import package_sdk
+import pytest
+
+from tests.reuse.conftest import CHECKOUT, Program, run_uv
+from tests.reuse.test_own_repository import ROW, asked
+
+COMPONENTS = {
+    token.rpartition(":")[2] for token in json.loads((CHECKOUT / "modules/schema.json").read_text())["resources"]
+}
+
+
+@pytest.fixture(scope="module", params=package_sdk.LANGUAGES)
+def generated(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp(request.param)
+    package_sdk.write(request.param, folder)
+    return request.param, folder
+
+
+def test_each_language_s_sdk_has_a_file_for_every_component(generated):
+    language, folder = generated
+    suffix = {"go": ".go", "python": ".py"}[language]
+    assert {name.lower() + suffix for name in COMPONENTS} <= {file.name.lower() for file in folder.rglob(f"*{suffix}")}
+
+
+@pytest.fixture
+def consumer(tmp_path, environments, foreign):
+    package_sdk.write("python", tmp_path / "sdk")
+    own = tmp_path / "own"
+    run_uv("venv", "--python", sys.executable, own)
+    lock = CHECKOUT / "modules/requirements.txt"
+    run_uv("pip", "install", "--python", own / "bin/python", "--constraint", lock, tmp_path / "sdk")
+    # Dynamic resources run in the deploying program's Python: there, not in the program, is `penstock` needed.
+    others = next(foreign.glob("lib/python*/site-packages"))
+    (next(own.glob("lib/python*/site-packages")) / "others.pth").write_text(f"{others}\n")
+    folder = tmp_path / "generated"
+    shutil.copytree(Path(__file__).parent / "generated", folder)
+    program = Program(folder, {**environments, "modules": own})
+    program.environment["PATH"] = os.pathsep.join([str(foreign / "bin"), program.environment["PATH"]])
+    yield program
+    program.destroy()
+
+
+def test_a_program_with_a_generated_sdk_serves_a_model_through_the_real_engine(consumer, carried):
+    model = carried.artifact("flow-train-model")
+    consumer.configure(model=model, port=consumer.port, platform={"local": {"serving": "serving/.venv"}})
+    consumer.up()
+    outputs = consumer.outputs()
+    assert outputs["url"] == f"{outputs['base']}/v1/models/late"
+    assert asked(outputs["url"], ROW)[1] == model["digest"]
+    assert "unchanged" in consumer.up()
