@@ -33,7 +33,7 @@ def test_labels_that_are_all_equal_are_refused_before_anything_is_trained(tmp_pa
     problem.write_text(
         PROBLEM.read_text()
         .replace('"dropout": 0.0', '"dropout": FloatRange(0.0, 0.5)')
-        .replace("import Category", "import FloatRange, Category")
+        .replace("    Category,\n", "    Category,\n    FloatRange,\n", 1)
     )
     common = ("--problem", problem, "--artifacts", tmp_path)
     raw = write(tmp_path / "birds.csv", ROWS, species=["gentoo"] * ROWS)
