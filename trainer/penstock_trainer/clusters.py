@@ -6,6 +6,7 @@ a block in this process, each replica on its share of every batch, so that they 
 unit of work: scheduled once an epoch, done again if its worker is lost.
 """
 
+import ctypes
 import os
 import signal
 import threading
@@ -115,6 +116,9 @@ class ParameterServers:
             ),
         )
         self.coordinator = tf.distribute.coordinator.ClusterCoordinator(self.strategy)
+        # Never collected: as Python ends, its destructor would wait for ever for a lock that its own thread, which has
+        # been stopped by then, keeps while a worker is missing.
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self.coordinator))
         self.copies = Copies(self.strategy, BYTES_PER_SHARD)
 
     def variables(self) -> AbstractContextManager[None]:
