@@ -115,7 +115,7 @@ def test_a_service_is_ready_when_it_is_made_unchanged_after_and_gone_with_its_fi
     assert not running.changed(outs, running.props())
     running.provider.delete("s", outs)
     assert not identity(outs).alive()
-    assert ports.is_free("127.0.0.1", running.port)
+    assert not server.Address("127.0.0.1", running.port, "/").ready(timeout_seconds=1)
     assert [path.name for path in running.folder.iterdir()] == ["log"]
 
 
