@@ -79,6 +79,8 @@ class Settings(BaseModel):
     """The file of the endpoint's PEM certificate chain; None: no TLS."""
     private_key: Name | None = None
     """The file of its PEM key."""
+    grpc_port: Annotated[int, Field(ge=1024, le=65_535)] | None = None
+    """Where TensorFlow Serving's gRPC `Predict` is answered too; None: nowhere."""
     monitoring: MonitoringSettings | None = None
     """How what the endpoint receives is watched; None: the server's own way."""
     keep: tuple[Literal["raw", "dataset", "study", "models"], ...] = ()
@@ -119,7 +121,7 @@ class Settings(BaseModel):
         """The endpoint's own settings."""
         rollout = self.rollout.model_dump(mode="json") if self.rollout else None
         monitoring = self.monitoring.model_dump() if self.monitoring else {}
-        names = ("port", "traffic", "min_replicas", "max_replicas", "idle_seconds", *ACCESS)
+        names = ("port", "traffic", "min_replicas", "max_replicas", "idle_seconds", "grpc_port", *ACCESS)
         return {name: getattr(self, name) for name in names} | {"rollout": rollout, "monitoring": monitoring}
 
     @property
@@ -173,6 +175,10 @@ class Settings(BaseModel):
                 f"setting {access[0]!r} is for the platform 'local', whose server reads this machine's files; "
                 "elsewhere the ingress in front of it takes care of TLS and of who may ask"
             )
+        if self.platform != "local" and self.grpc_port:
+            raise SettingsError("setting 'grpc_port' is for the platform 'local' so far")
+        if self.grpc_port == self.port:
+            raise SettingsError(f"settings 'port' and 'grpc_port' are both {self.port}: each takes a port of its own")
         if (self.certificate is None) != (self.private_key is None):
             given, missing = access[-1], "certificate" if self.certificate is None else "private_key"
             raise SettingsError(f"setting {given!r} is given without {missing!r}: TLS takes both")

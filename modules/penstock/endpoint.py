@@ -39,6 +39,8 @@ class EndpointArgs(TypedDict):
     """Path of the PEM certificate chain for TLS. Default: plain text."""
     private_key: NotRequired[str | None]
     """Path of the certificate's PEM key."""
+    grpc_port: NotRequired[int | None]
+    """Port of TensorFlow Serving's gRPC `Predict`, on this machine. Default: it is not answered."""
     monitoring: NotRequired[MonitoringArgs]
     """How what arrives is watched. Default: the server's own way, and nobody is told."""
 
@@ -74,6 +76,7 @@ class Endpoint(pulumi.ComponentResource):
             token_file=args.get("token_file"),
             certificate=args.get("certificate"),
             private_key=args.get("private_key"),
+            grpc_port=args.get("grpc_port"),
         )
         self.url = platform.service(f"{name}-server", service, child)
         self.model_url = pulumi.Output.concat(self.url, "/v1/models/", args["model_name"])

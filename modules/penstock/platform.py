@@ -8,6 +8,8 @@ from typing import Any, Protocol
 import pulumi
 from typing_extensions import TypedDict
 
+from penstock.errors import PenstockError
+
 
 class Program(str, Enum):
     """The two programs that a platform can run; each has an environment (or image) of its own."""
@@ -112,6 +114,14 @@ class Service:
     """Path of the PEM certificate chain for TLS, with `private_key`; None: plain text."""
     private_key: str | None = None
     """Path of its PEM key."""
+    grpc_port: int | None = None
+    """Where TensorFlow Serving's gRPC `Predict` is answered too; None: nowhere."""
+
+    def refuse_local(self) -> None:
+        """For a platform where these would be silently left out: PenstockError if any is asked for."""
+        for name in ("traffic", "rollout", "token_file", "certificate", "grpc_port"):
+            if getattr(self, name) is not None:
+                raise PenstockError(f"{name} is for the platform 'local' so far; leave it out on this one")
 
 
 class Platform(Protocol):

@@ -32,6 +32,7 @@ from penstock_serving.openapi import openapi
 from penstock_serving.routing import Routes
 from penstock_serving.schema import OUTPUT
 from penstock_serving.served import ServedModel
+from penstock_serving.totals import Snapshot
 from penstock_serving.versions import Versions
 
 METHODS = {"GET": ("GET", "HEAD"), "POST": ("POST",)}
@@ -59,6 +60,8 @@ class Application:
         """Predict requests answered."""
         self.traffic: dict[str, Any] = {}
         """What is known beyond this process: the rollout, the replicas, what was refused."""
+        self.totals: Callable[[], Awaitable[Snapshot]] | None = None
+        """Gives the metrics of all processes that answer for the model; None where this is the only one."""
         self.shortcut = f"/v1/models/{versions.name}:predict".encode()
         """A POST of a small body to this path may be given to `predict`."""
         self._routes = self._of_versions()
@@ -239,7 +242,8 @@ class Application:
         return response
 
     async def _metrics(self, _scope: Scope, _receive: Receive) -> Response:
-        return Response(self.versions.metrics.render(), content_type="text/plain; version=0.0.4; charset=utf-8")
+        rendered = self.versions.metrics.render(await self.totals() if self.totals else None)
+        return Response(rendered, content_type="text/plain; version=0.0.4; charset=utf-8")
 
     def _unknown(self, path: str) -> NotFoundError:
         """What to say about a path that leads nowhere."""

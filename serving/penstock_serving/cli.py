@@ -6,13 +6,13 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from penstock_serving.access import Access, access_of, add_access
 from penstock_serving.app import Application
 from penstock_serving.backends.choosing import BACKENDS, choose_backend
+from penstock_serving.handover import require_grpc
 from penstock_serving.logs import set_up_logs
 from penstock_serving.metrics import Metrics
 from penstock_serving.seal import SealedModel
@@ -99,8 +99,8 @@ def load_version(
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    if arguments.grpc_port is not None and find_spec("grpc") is None:
-        raise InputError("--grpc-port takes the package grpcio, which is not here: install penstock-serving[grpc]")
+    if arguments.grpc_port is not None:
+        require_grpc()
     access = access_of(arguments)
     monitoring = monitoring_of(arguments, os.environ)
     served = load_version(
@@ -130,7 +130,8 @@ def _grpc_server(application: Application, arguments: argparse.Namespace, access
 
     # A port that cannot be had is told now, not once a model has been loaded.
     bind(arguments.host, arguments.grpc_port, "--grpc-port").socket.close()
-    return GrpcServer(application, arguments.host, arguments.grpc_port, access)
+    host = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
+    return GrpcServer(application, f"{host}:{arguments.grpc_port}", access)
 
 
 def end(failure: Exception | None, available: bool) -> int:

@@ -37,12 +37,18 @@ logger = logging.getLogger("penstock_serving")
 
 
 class GrpcServer:
-    """Listens on a port of its own, in the event loop of the REST server."""
+    """Listens at an address of its own, in the event loop of the REST server."""
 
-    def __init__(self, application: Application, host: str, port: int, access: Access) -> None:
-        """Nothing is bound yet."""
-        self._application, self._access = application, access
-        self._address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    def __init__(
+        self, application: Application, address: str, access: Access, connection_seconds: float | None = None
+    ) -> None:
+        """Nothing is bound yet. `address`: as gRPC writes it.
+
+        `connection_seconds`: after so long, a tenth more or less, a client is asked to connect anew, as gRPC's clients
+        do without failing a call.
+        """
+        self._application, self._access, self._address = application, access, address
+        self._connection_seconds = connection_seconds
         self._server: Any = None
 
     async def start(self) -> None:
@@ -52,6 +58,8 @@ class GrpcServer:
             InputError: the port is taken, or the address is not this machine's.
         """
         limits = [("grpc.max_receive_message_length", BODY_LIMIT), ("grpc.max_send_message_length", -1)]
+        if self._connection_seconds is not None:
+            limits.append(("grpc.max_connection_age_ms", int(1000 * self._connection_seconds)))
         self._server = grpc.aio.server(options=limits)
         method = grpc.unary_unary_rpc_method_handler(self._predict)
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {"Predict": method}),))

@@ -1,19 +1,24 @@
-"""An endpoint's listening socket, and how it passes from one supervisor to the next. Standard library only."""
+"""An endpoint's listening sockets, and how they pass from one supervisor to the next. Standard library only."""
 
 import shutil
 import socket
 import tempfile
+from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
+
+from penstock_trainer.errors import InputError
 
 BACKLOG = 2048
 PATIENCE_SECONDS = 10.0
+MOST_LISTENERS = 2
 
 
 class Handover:
-    """Where a successor is given the listening socket itself: what waits in it is accepted by whoever comes first."""
+    """Where a successor is given the listening sockets themselves: what waits in them goes to whoever comes first."""
 
-    def __init__(self, listener: socket.socket) -> None:
-        self._listener = listener
+    def __init__(self, listeners: Sequence[socket.socket]) -> None:
+        self._listeners = listeners
         # Not beside the endpoint's files: the path of such a socket may have about 100 characters.
         self._folder = Path(tempfile.mkdtemp(prefix="penstock-"))
         self.path = str(self._folder / "handover")
@@ -26,10 +31,10 @@ class Handover:
         return self._asked.fileno()
 
     def give(self) -> None:
-        """Give the socket to the successor that asks."""
+        """Give the sockets to the successor that asks."""
         connection, _ = self._asked.accept()
         with connection:
-            socket.send_fds(connection, [b"."], [self._listener.fileno()])
+            socket.send_fds(connection, [b"."], [each.fileno() for each in self._listeners])
 
     def close(self) -> None:
         """Leave no file."""
@@ -37,21 +42,40 @@ class Handover:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def listen(host: str, port: int, predecessor: str | None) -> socket.socket:
-    """The endpoint's listening socket: that of the predecessor that hands over at this path, or a new one.
+def inherit(predecessor: str) -> list[socket.socket]:
+    """The listening sockets of the supervisor that hands over at this path.
 
     Raises:
-        OSError: the port is taken, the address is not this machine's, or the predecessor is gone.
+        OSError: it is gone.
     """
-    if predecessor is not None:
-        with socket.socket(socket.AF_UNIX) as asked:
-            asked.settimeout(PATIENCE_SECONDS)
-            asked.connect(predecessor)
-            _, (descriptor,), _, _ = socket.recv_fds(asked, 1, 1)
-            return socket.socket(fileno=descriptor)
-    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    made = socket.socket(family, socket.SOCK_STREAM)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    made.bind(address)
-    made.listen(BACKLOG)
+    with socket.socket(socket.AF_UNIX) as asked:
+        asked.settimeout(PATIENCE_SECONDS)
+        asked.connect(predecessor)
+        _, descriptors, _, _ = socket.recv_fds(asked, 1, MOST_LISTENERS)
+        return [socket.socket(fileno=descriptor) for descriptor in descriptors]
+
+
+def listen(host: str, port: int, inherited: Sequence[socket.socket], argument: str) -> socket.socket:
+    """A listening socket at this port, which `argument` states: an inherited one if there is one, else a new one.
+
+    Raises:
+        InputError: the port is taken, or the address is not this machine's.
+    """
+    for each in inherited:
+        if each.getsockname()[1] == port:
+            return each
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        made = socket.socket(family, socket.SOCK_STREAM)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind(address)
+        made.listen(BACKLOG)
+    except OSError as exc:
+        raise InputError(f"cannot listen on {host}:{port}: {exc.strerror}; choose another {argument}") from exc
     return made
+
+
+def require_grpc() -> None:
+    """Raise InputError where gRPC cannot be answered."""
+    if find_spec("grpc") is None:
+        raise InputError("--grpc-port takes the package grpcio, which is not here: install penstock-serving[grpc]")

@@ -3,7 +3,8 @@
 The supervisor says `{"serve": ...}` first (name and versions, how to direct requests), then `{"direct": ...}`
 (weights, shadow), `{"traffic": ...}` (what to tell people), `{"leave": N}` (send N connections elsewhere) and
 `{"drain": SECONDS}`. The worker says `{"ready": ...}` or `{"failed": message, "version": number}`, then
-`{"report": ...}` twice a second. The end of one is the end of the line for the other.
+`{"report": ...}` twice a second, and `{"scrape": ...}` with its metrics where it is asked for those of all, which the
+supervisor answers by `{"totals": ...}`. The end of one is the end of the line for the other.
 """
 
 import json

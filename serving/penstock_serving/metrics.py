@@ -1,5 +1,6 @@
 """What Prometheus reads at `/metrics`."""
 
+import json
 from bisect import bisect_left
 from collections import Counter as Counts
 from collections.abc import Callable, Iterator, Mapping
@@ -18,9 +19,16 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from penstock_serving.totals import Snapshot
+
 SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 LABELS = ("model", "version")
+SUMMED = (
+    *("penstock_queue_rows", "penstock_observed_rows", "penstock_unobserved_rows"),
+    *("process_resident_memory_bytes", "process_virtual_memory_bytes", "process_open_fds"),
+)
+"""Gauges that add up over processes; of any other the largest counts."""
 
 
 class Durations:
@@ -94,9 +102,39 @@ class Metrics:
         """One request answered."""
         self.requests.by_code[route, code] += 1
 
-    def render(self) -> bytes:
-        """Everything in Prometheus' text format."""
-        return generate_latest(self._registry)
+    def snapshot(self) -> Snapshot:
+        """Everything as it is now, by what becomes of it when several processes are told as one."""
+        found: Snapshot = {"counts": {}, "sums": {}, "largest": {}}
+        for family in self._registry.collect():
+            kind = "sums" if family.name in SUMMED else "largest" if family.type in ("gauge", "info") else "counts"
+            for sample in family.samples:
+                if not sample.name.endswith("_created"):  # when the first process began is no count
+                    found[kind][json.dumps([family.name, sample.name, sample.labels])] = sample.value
+        return found
+
+    def render(self, totals: Snapshot | None = None) -> bytes:
+        """Everything in Prometheus' text format; of `totals`, where these are given, instead of this process alone."""
+        return generate_latest(self._registry if totals is None else _Told(self._registry, totals))
+
+
+class _Told(Collector):
+    """What a registry describes, with the values of a snapshot."""
+
+    def __init__(self, registry: CollectorRegistry, totals: Snapshot) -> None:
+        self._registry, self._totals = registry, totals
+
+    def collect(self) -> Iterator[Metric]:
+        """The metrics."""
+        told: dict[str, list[tuple[str, dict[str, str], float]]] = {}
+        for values in self._totals.values():
+            for key, value in values.items():
+                family, name, labels = json.loads(key)
+                told.setdefault(family, []).append((name, labels, value))
+        for described in self._registry.collect():
+            metric = Metric(described.name, described.documentation, described.type)
+            for sample in told.get(described.name, []):
+                metric.add_sample(*sample)
+            yield metric
 
 
 class VersionMetrics:

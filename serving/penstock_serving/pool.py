@@ -20,7 +20,7 @@ class WorkerProcess:
 
     def __init__(
         self,
-        listener: socket.socket,
+        listeners: Sequence[socket.socket],
         arguments: Sequence[str],
         plan: Plan,
         routes: Routes,
@@ -28,6 +28,7 @@ class WorkerProcess:
         *,
         quietly: bool,
     ) -> None:
+        """`listeners`: for REST, then for gRPC if that is answered too."""
         self.generation = generation
         self.versions = {number: plan.versions[number] for number in routes.versions}
         self.state = "loading"
@@ -37,10 +38,11 @@ class WorkerProcess:
         ours, its = socket.socketpair()
         self.link = Link(ours)
         with its:
-            fds = (listener.fileno(), its.fileno())
+            rest, *grpc = (listener.fileno() for listener in listeners)
+            told = [rest, its.fileno(), *(word for number in grpc for word in ("--grpc-listener", number))]
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "penstock_serving.worker", *map(str, fds), *arguments],
-                pass_fds=fds,
+                [sys.executable, "-m", "penstock_serving.worker", *map(str, told), *arguments],
+                pass_fds=(rest, its.fileno(), *grpc),
                 stdin=subprocess.DEVNULL,
                 # A session of its own: for its autogroup, and so that a signal to the supervisor's group is not its.
                 start_new_session=True,

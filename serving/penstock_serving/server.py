@@ -133,7 +133,7 @@ class Server(uvicorn.Server):
         self._application.versions.give_up()
         await self._stop_listening(sockets or [])
         quiet = time.monotonic() + self.quiet_seconds
-        while self.server_state.connections and time.monotonic() < quiet:
+        while self._has_clients() and time.monotonic() < quiet:
             await asyncio.sleep(0.01)
         if self._beside is not None:
             await self._beside.stop(DRAIN_SECONDS)
@@ -171,6 +171,9 @@ class Server(uvicorn.Server):
             with spare:
                 waiting = list(_accept_all(spare))
             await asyncio.gather(*map(self._connect, waiting))
+
+    def _has_clients(self) -> bool:
+        return bool(self.server_state.connections)
 
     async def _connect(self, connection: socket.socket) -> None:
         """Answer on a connection that was accepted; one that does not speak TLS where it should is closed."""

@@ -1,12 +1,13 @@
 """Keeps an endpoint's socket and as many workers as the load asks for: none, one or several.
 
-    python -m penstock_serving.supervisor --plan FILE --folder DIR --host 127.0.0.1 --port PORT [--succeed SOCKET] ...
+    python -m penstock_serving.supervisor --plan FILE --folder DIR --host 127.0.0.1 --port PORT [--grpc-port PORT] ...
 
 Other arguments are the workers': what arrives is watched by them (`python -m penstock_serving.worker --help`).
-It holds the listening socket and never accepts: workers do, each for itself, so it costs a request nothing. While
+It holds the listening sockets and never accepts: workers do, each for itself, so it costs a request nothing. While
 there is no worker, connections wait with the kernel, and the first one starts a worker. SIGHUP: read the plan again; a
 plan whose models do not load is refused, and what was served before goes on. SIGTERM: drain and end. One supervisor at
-a time decides on the rollout, by a lock on the folder; a successor is handed the socket itself: what waits is not lost.
+a time decides on the rollout, by a lock on the folder; a successor (`--succeed`) is handed the sockets themselves: what
+waits is not lost.
 
 Standard library only, and no more of it than it needs: it is small, and starts at once.
 """
@@ -25,12 +26,13 @@ from pathlib import Path
 from typing import Any
 
 from penstock_serving.access import access_of, add_access
-from penstock_serving.handover import Handover, listen
+from penstock_serving.handover import Handover, inherit, listen, require_grpc
 from penstock_serving.plan import Plan, PlanError
 from penstock_serving.pool import WorkerProcess
 from penstock_serving.rollout import Progress
 from penstock_serving.routing import Routes
 from penstock_serving.scaling import Scaler
+from penstock_serving.totals import Totals
 from penstock_serving.watching import Watch
 from penstock_trainer.errors import InputError
 
@@ -44,9 +46,11 @@ INPUT_AT_FAULT = 2
 class Supervisor:
     """One endpoint on this machine."""
 
-    def __init__(self, plan_file: Path, folder: Path, listener: socket.socket, arguments: Sequence[str]) -> None:
-        """`arguments` are the workers'."""
-        self._plan_file, self._folder, self._listener, self._arguments = plan_file, folder, listener, arguments
+    def __init__(
+        self, plan_file: Path, folder: Path, listeners: Sequence[socket.socket], arguments: Sequence[str]
+    ) -> None:
+        """`listeners`: for REST, then for gRPC if that is answered too; `arguments` are the workers'."""
+        self._plan_file, self._folder, self._listeners, self._arguments = plan_file, folder, listeners, arguments
         self._workers: list[WorkerProcess] = []
         self._trial: WorkerProcess | None = None
         self._plan: Plan | None = None
@@ -57,13 +61,14 @@ class Supervisor:
         self._count = 1
         self._scaler = Scaler()
         self._watch = Watch()
+        self._totals = Totals()
         self._failures, self._pause_until = 0, 0.0
         self._reread, self._stopping, self._succeeded = True, False, False
         self._lock = (folder / "lock").open("w")
         self._deciding = False
         self._said: dict[str, str] = {}
         self._selector = selectors.DefaultSelector()
-        self._handover = Handover(listener)
+        self._handover = Handover(listeners)
         self._selector.register(self._handover, selectors.EVENT_READ)
         self._waits = False
 
@@ -94,16 +99,17 @@ class Supervisor:
         """Until something happens, but no longer than a tick."""
         serving = [worker for worker in self._workers if worker.state != "draining"]
         waits = self._plan is not None and not serving
-        if waits and not self._waits:
-            self._selector.register(self._listener, selectors.EVENT_READ)
-        elif self._waits and not waits:
-            self._selector.unregister(self._listener)
+        for listener in self._listeners if waits != self._waits else ():
+            if waits:
+                self._selector.register(listener, selectors.EVENT_READ)
+            else:
+                self._selector.unregister(listener)
         self._waits = waits
         for key, _ in self._selector.select(TICK_SECONDS):
             if key.fileobj is self._handover:
                 self._handover.give()
                 self._succeeded = True
-            elif key.fileobj is self._listener:
+            elif key.fileobj in self._listeners:
                 self._count = max(1, self._count)
 
     def _decide_alone(self) -> None:
@@ -177,8 +183,12 @@ class Supervisor:
 
     def _heard(self, worker: WorkerProcess, message: dict[str, Any]) -> None:
         if "report" in message:
+            self._totals.add(worker.process.pid, message["report"].pop("metrics"))
             self._watch.add(worker.process.pid, message["report"])
             worker.report = message["report"]
+        elif "scrape" in message:
+            self._totals.add(worker.process.pid, message["scrape"])
+            worker.link.send({"totals": self._totals.as_json()})
         elif "failed" in message:
             worker.failure = {"version": message["version"], "error": message["failed"]}
         elif "ready" in message and worker.state == "loading":
@@ -208,6 +218,7 @@ class Supervisor:
         worker.link.close()
         self._said.pop(str(worker.process.pid), None)
         self._watch.forget(worker.process.pid)
+        self._totals.forget(worker.process.pid)
         if worker.state == "draining":
             return
         if worker is self._trial and self._tried is not None:
@@ -251,7 +262,7 @@ class Supervisor:
 
     def _start(self, plan: Plan, routes: Routes, generation: int) -> WorkerProcess:
         quietly = any(worker.state == "ready" for worker in self._workers)
-        worker = WorkerProcess(self._listener, self._arguments, plan, routes, generation, quietly=quietly)
+        worker = WorkerProcess(self._listeners, self._arguments, plan, routes, generation, quietly=quietly)
         self._workers.append(worker)
         self._selector.register(worker.link, selectors.EVENT_READ)
         return worker
@@ -283,7 +294,7 @@ class Supervisor:
         return self._folder / f"status.{os.getpid()}.json"
 
     def _end(self) -> None:
-        """End every worker, let go of the socket and the lock, leave no file."""
+        """End every worker, let go of the sockets and the lock, leave no file."""
         for worker in self._workers:
             if worker.state == "ready" and self._succeeded:
                 worker.drain()
@@ -292,7 +303,7 @@ class Supervisor:
         deadline = time.monotonic() + END_SECONDS
         while self._workers and time.monotonic() < deadline:
             time.sleep(0.02)
-            self._workers = [worker for worker in self._workers if not worker.gone()]
+            self._hear()
         for worker in self._workers:
             worker.process.kill()
             worker.process.wait()
@@ -320,20 +331,34 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, required=True, help="where the rollout's state is kept")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--grpc-port", type=int, help="answer TensorFlow Serving's gRPC Predict here too (default: no)")
     parser.add_argument("--succeed", metavar="SOCKET", help="take over from the supervisor that hands over there")
     arguments, others = parser.parse_known_args()
     workers = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     add_access(workers)
     try:
         access_of(workers.parse_known_args(others)[0])
-        listener = listen(arguments.host, arguments.port, arguments.succeed)
+        listeners = _listeners(arguments)
     except InputError as exc:
         print(f"error: {exc}", file=sys.stderr)
         return INPUT_AT_FAULT
+    return Supervisor(arguments.plan, arguments.folder, listeners, others).run()
+
+
+def _listeners(arguments: argparse.Namespace) -> list[socket.socket]:
+    """The sockets, inherited or new; what is inherited and not asked for is let go."""
+    try:
+        inherited = inherit(arguments.succeed) if arguments.succeed else []
     except OSError as exc:
-        print(f"error: cannot listen on {arguments.host}:{arguments.port}: {exc.strerror}", file=sys.stderr)
-        return INPUT_AT_FAULT
-    return Supervisor(arguments.plan, arguments.folder, listener, others).run()
+        raise InputError(f"cannot take over at {arguments.succeed}: {exc.strerror}") from exc
+    listeners = [listen(arguments.host, arguments.port, inherited, "--port")]
+    if arguments.grpc_port is not None:
+        require_grpc()
+        listeners.append(listen(arguments.host, arguments.grpc_port, inherited, "--grpc-port"))
+    for each in inherited:
+        if each not in listeners:
+            each.close()
+    return listeners
 
 
 if __name__ == "__main__":

@@ -8,14 +8,15 @@ import argparse
 import asyncio
 import logging
 import os
+import secrets
 import select
 import socket
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from penstock_serving import server
 from penstock_serving.access import Access, access_of, add_access
@@ -24,13 +25,20 @@ from penstock_serving.cli import end, load_version
 from penstock_serving.link import Link
 from penstock_serving.logs import set_up_logs
 from penstock_serving.metrics import Metrics
+from penstock_serving.pipe import Pipes
 from penstock_serving.routing import Routes
 from penstock_serving.served import ServedModel
 from penstock_serving.skew.arguments import add_monitoring, monitoring_of
+from penstock_serving.totals import Snapshot
 from penstock_serving.versions import Versions
 from penstock_trainer.errors import InputError
 
+if TYPE_CHECKING:
+    from penstock_serving.grpc_server import GrpcServer
+
 REPORT_SECONDS = 0.5
+GRPC_CONNECTION_SECONDS = 4.0
+"""So long a client of gRPC stays with one worker: less than a worker that leaves has for its clients."""
 AUTOGROUP = Path("/proc/self/autogroup")
 YIELDING, YIELDING_SECONDS = (19, 10, 5), 10.0
 """A worker that loads while others answer has these priorities, each for so long."""
@@ -42,13 +50,24 @@ class Worker(server.Server):
     """Listens on a socket that others listen on too, and does what the supervisor says."""
 
     def __init__(
-        self, versions: Versions, access: Access, listener: socket.socket, link: Link, yielding: "_Yielding"
+        self,
+        versions: Versions,
+        access: Access,
+        listeners: Sequence[socket.socket],
+        link: Link,
+        yielding: "_Yielding",
     ) -> None:
+        """`listeners`: for REST, then for gRPC if that is answered too."""
         application = Application(versions, access.tokens)
-        super().__init__(application, succeeds=True, tls=access.tls)
+        application.totals = self._totals
+        self._name = f"penstock-{os.getpid()}-{secrets.token_hex(8)}"
+        self._pipes = Pipes(self._name)
+        beside = self._grpc_server(application, access) if listeners[1:] else None
+        super().__init__(application, succeeds=True, tls=access.tls, beside=beside)
         self._yielding = yielding
-        self._listener = listener
+        self._listeners = dict(zip(listeners, (self._connect_rest, self._pipes.join), strict=False))
         self._link = link
+        self._asking: list[asyncio.Future[Snapshot]] = []
         self._connecting: set[asyncio.Future[Any]] = set()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -62,23 +81,45 @@ class Worker(server.Server):
 
     async def _start_listening(self, sockets: list[socket.socket] | None) -> None:  # noqa: ARG002 (the supervisor's)
         await super()._start_listening([])
-        self._listener.setblocking(False)
-        asyncio.get_running_loop().add_reader(self._listener.fileno(), self._accept)
+        for listener, connect in self._listeners.items():
+            listener.setblocking(False)
+            asyncio.get_running_loop().add_reader(listener.fileno(), self._accept, listener, connect)
 
     async def _stop_listening(self, listeners: list[socket.socket]) -> None:  # noqa: ARG002 (the supervisor's)
-        """What waits to be accepted is another worker's: the socket stays open with the supervisor."""
-        asyncio.get_running_loop().remove_reader(self._listener.fileno())
-        self._listener.close()
+        """What waits to be accepted is another worker's: the sockets stay open with the supervisor."""
+        for listener in self._listeners:
+            asyncio.get_running_loop().remove_reader(listener.fileno())
+            listener.close()
+        while self._pipes.settling():
+            await asyncio.sleep(0.01)
 
-    def _accept(self) -> None:
+    def _has_clients(self) -> bool:
+        return super()._has_clients() or len(self._pipes) > 0
+
+    def _accept(self, listener: socket.socket, connect: Callable[[socket.socket], None]) -> None:
         """One connection a turn of the loop, so that a burst of them is shared among the workers."""
         with suppress(BlockingIOError, InterruptedError, ConnectionAbortedError):
-            connection, _ = self._listener.accept()
+            connection, _ = listener.accept()
             connection.setblocking(False)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connecting = asyncio.get_running_loop().create_task(self._connect(connection))
-            self._connecting.add(connecting)
-            connecting.add_done_callback(self._connecting.discard)
+            connect(connection)
+
+    def _connect_rest(self, connection: socket.socket) -> None:
+        connecting = asyncio.get_running_loop().create_task(self._connect(connection))
+        self._connecting.add(connecting)
+        connecting.add_done_callback(self._connecting.discard)
+
+    def _grpc_server(self, application: Application, access: Access) -> "GrpcServer":
+        from penstock_serving.grpc_server import GrpcServer
+
+        return GrpcServer(application, f"unix-abstract:{self._name}", access, GRPC_CONNECTION_SECONDS)
+
+    async def _totals(self) -> Snapshot:
+        """The metrics of all workers, of this one as they are now."""
+        asked: asyncio.Future[Snapshot] = asyncio.get_running_loop().create_future()
+        self._asking.append(asked)
+        self._link.send({"scrape": self._application.versions.metrics.snapshot()})
+        return await asked
 
     def _told(self) -> None:
         try:
@@ -86,11 +127,14 @@ class Worker(server.Server):
         except EOFError:
             asyncio.get_running_loop().remove_reader(self._link.fileno())
             logger.warning("the supervisor is gone")
+            self._told_totals(self._application.versions.metrics.snapshot())
             self.should_exit = True
             return
         for message in messages:
             if "direct" in message:
                 self._direct(message["direct"])
+            elif "totals" in message:
+                self._told_totals(message["totals"])
             elif "traffic" in message:
                 self._application.traffic = message["traffic"]
             elif "leave" in message:
@@ -99,29 +143,45 @@ class Worker(server.Server):
                 self.quiet_seconds = message["drain"]
                 self.should_exit = True
 
+    def _told_totals(self, totals: Snapshot) -> None:
+        for asked in self._asking:
+            if not asked.done():  # its client is gone
+                asked.set_result(totals)
+        self._asking.clear()
+
     def _direct(self, told: Mapping[str, Any]) -> None:
         self._application.direct(Routes(told["weights"], told["shadow"]), told["deciding"])
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Drain, and say what was done last."""
+        await super().shutdown(sockets)
+        self._link.send({"report": self._reported()})
+
     def _report(self) -> None:
+        self._link.send({"report": self._reported()})
+        asyncio.get_running_loop().call_later(REPORT_SECONDS, self._report)
+
+    def _reported(self) -> dict[str, Any]:
         application, versions = self._application, self._application.versions
         report: dict[str, Any] = {
             "in_flight": application.in_flight,
             "predicted": application.predicted,
             "connections": len(self.server_state.connections),
+            "metrics": versions.metrics.snapshot(),
         }
         if versions.tallies is not None:
             report["tallies"] = {version: tally.as_json() for version, tally in versions.tallies.items()}
             report["skew"] = {each.version: each.skew.excess for each in versions if each.skew}
         if versions.shadow is not None:
             report["shadow"] = versions.shadow.comparison.as_json()
-        self._link.send({"report": report})
-        asyncio.get_running_loop().call_later(REPORT_SECONDS, self._report)
+        return report
 
 
 def main() -> int:
     """Serve until told to stop. The exit code: 0 drained, 2 a model is refused, 1 a failure of ours."""
     parser = argparse.ArgumentParser(prog="python -m penstock_serving.worker", description=__doc__)
     parser.add_argument("listener", type=int, help="file descriptor of the listening socket")
+    parser.add_argument("--grpc-listener", type=int, help="that of one for gRPC")
     parser.add_argument("link", type=int, help="file descriptor of the link to the supervisor")
     add_access(parser)
     add_monitoring(parser)
@@ -145,7 +205,9 @@ def main() -> int:
         told.send({"failed": str(exc), "version": number})
         return end(exc, available=True)
     versions = Versions(served, Routes(first["weights"], first["shadow"]))
-    worker = Worker(versions, access, socket.socket(fileno=arguments.listener), told, yielding)
+    given = (arguments.listener, arguments.grpc_listener)
+    listeners = [socket.socket(fileno=number) for number in given if number is not None]
+    worker = Worker(versions, access, listeners, told, yielding)
     worker.run(sockets=[])
     if worker.failure is not None:
         version = next((each.version for each in versions if not each.available), "")

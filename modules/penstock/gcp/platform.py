@@ -114,6 +114,7 @@ class GcpPlatform:
 
     def service(self, name: str, service: platform.Service, opts: pulumi.ResourceOptions) -> pulumi.Output[str]:
         """The server, on Cloud Run or on the cluster, within the environment's range of replicas."""
+        service.refuse_local()
         env, foundation = self._environment, self._standing()
         if self._gke is not None and env.endpoint == "gke":
             return self._gke.service(name, service, opts)

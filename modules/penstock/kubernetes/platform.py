@@ -152,6 +152,7 @@ class KubernetesPlatform:
 
     def service(self, name: str, service: platform.Service, opts: pulumi.ResourceOptions) -> pulumi.Output[str]:
         """A Deployment behind a Service; the URL is one of the cluster's own names."""
+        service.refuse_local()
         args = serving.ServingArgs(
             stack=self._stack,
             image=self._images[service.program],

@@ -97,6 +97,7 @@ class LocalPlatform:
                 *self._program(service.program).command(".supervisor"),
                 *("--observations", str(observations)),
                 *service.monitoring,
+                *(("--grpc-port", str(service.grpc_port)) if service.grpc_port else ()),
                 *(word for argument, path in access.items() for word in (argument, str(path))),
             ],
             # Their content is no one's to keep: that it changed is known by when it did.
