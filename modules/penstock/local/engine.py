@@ -19,6 +19,7 @@ from penstock.local.identity import ProcessIdentity
 
 _death_watch_started = threading.Lock()
 _on_death: list[Callable[[], None]] = []
+_answering_death = threading.Lock()
 _cancelled = threading.Event()
 _cancelling = threading.Lock()
 _on_cancel: list[Callable[[], None]] = []
@@ -41,6 +42,13 @@ def on_death(action: Callable[[], None]) -> Callable[[], None]:
     """Has `action` run should the engine die; the answer takes it back."""
     _on_death.append(action)
     return lambda: _on_death.remove(action)
+
+
+@contextmanager
+def death_answered_after() -> Generator[None]:
+    """Where the engine dies within the block, that is answered at its end: with what the block has given `on_death`."""
+    with _answering_death:
+        yield
 
 
 @contextmanager
@@ -86,12 +94,13 @@ def end_with_engine() -> None:
 def _watch(engine: ProcessIdentity, between: list[ProcessIdentity]) -> None:
     while engine.alive():
         time.sleep(0.5)
-    for action in list(_on_death):
-        action()
-    for process in between:
-        if process.alive():
-            os.kill(process.pid, signal.SIGKILL)
-    os._exit(1)
+    with _answering_death:
+        for action in list(_on_death):
+            action()
+        for process in between:
+            if process.alive():
+                os.kill(process.pid, signal.SIGKILL)
+        os._exit(1)
 
 
 class Relay:

@@ -37,19 +37,17 @@ class LocalPageProvider(ResourceProvider):
     def create(self, props: dict[str, Any]) -> CreateResult:
         """Starts it and waits until it answers."""
         # Left by a run that was killed before it could write its state.
-        leftover = server.recorded(Path(props["record"]))
-        if leftover is not None:
-            leftover.end(GRACE_SECONDS)
+        _end(props)
         return CreateResult(props["name"], _start(props))
 
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
         """Ends the one that runs, then starts another: nobody's request is lost that could not be made again."""
-        _identity(_olds).end(GRACE_SECONDS)
+        _end(_olds)
         return UpdateResult(_start(_news))
 
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
         """Ends it; its port is free afterwards."""
-        _identity(_props).end(GRACE_SECONDS)
+        _end(_props)
         Path(_props["record"]).unlink(missing_ok=True)
 
 
@@ -93,6 +91,13 @@ def _endpoint(props: dict[str, Any]) -> server.Endpoint:
         cwd=Path(props["cwd"]),
         environment={},
     )
+
+
+def _end(props: dict[str, Any]) -> None:
+    """Ends the one that runs, whether the state tells of it or not."""
+    running = server.recorded(Path(props["record"]))
+    if running is not None:
+        running.end(GRACE_SECONDS)
 
 
 def _identity(outs: dict[str, Any]) -> ProcessIdentity:

@@ -26,7 +26,7 @@ class Replica:
         self._cwd = cwd
         self._relay = relay
         self._process: subprocess.Popen[bytes] | None = None
-        self._pump: threading.Thread | None = None
+        self._pumps: list[threading.Thread] = []
 
     def start(self, environment: Mapping[str, str]) -> ProcessIdentity | None:
         """Starts the process; its identity is None when it is gone already."""
@@ -39,13 +39,15 @@ class Replica:
                 env={**environment, **self.spec["environment"]},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE if self._relay else log,
-                stderr=log,
+                stderr=subprocess.PIPE if self._relay else log,
                 # A session of its own: signals reach the replica with all it started, and nobody else.
                 start_new_session=True,
             )
-        if self._relay and self._process.stdout:
-            self._pump = threading.Thread(target=self._copy, args=(self._process.stdout, self._relay), daemon=True)
-            self._pump.start()
+        streams = ((self._process.stdout, self._relay), (self._process.stderr, None))
+        copied = [stream for stream in streams if stream[0] is not None]
+        self._pumps = [threading.Thread(target=self._copy, args=stream, daemon=True) for stream in copied]
+        for pump in self._pumps:
+            pump.start()
         return ProcessIdentity.of(self._process.pid)
 
     def poll(self) -> int | None:
@@ -55,8 +57,8 @@ class Replica:
         code = self._process.poll()
         if code is not None:
             self._signal(signal.SIGKILL)
-            if self._pump:
-                self._pump.join(timeout=2)
+            for pump in self._pumps:
+                pump.join(timeout=2)
             self.exit_code = code
         return self.exit_code
 
@@ -99,9 +101,10 @@ class Replica:
             except (ProcessLookupError, PermissionError):
                 return
 
-    def _copy(self, stream: IO[bytes], relay: Callable[[str], None]) -> None:
-        with stream, Path(self.spec["log"]).open("ab") as log:
+    def _copy(self, stream: IO[bytes], relay: Callable[[str], None] | None) -> None:
+        # A line at a time, as a whole: two streams go to one log.
+        with stream, Path(self.spec["log"]).open("ab", buffering=0) as log:
             for line in stream:
-                log.write(line)
-                log.flush()
-                relay(line.decode(errors="replace").rstrip())
+                log.write(line if line.endswith(b"\n") else line + b"\n")
+                if relay:
+                    relay(line.decode(errors="replace").rstrip())

@@ -119,7 +119,7 @@ def launch(
         )
     for file in (endpoint.log, endpoint.record):
         file.parent.mkdir(parents=True, exist_ok=True)
-    with endpoint.log.open("ab") as output:
+    with endpoint.log.open("ab") as output, engine.death_answered_after():
         begins = output.tell()
         process = subprocess.Popen(
             [*command, "--host", address.host, "--port", str(address.port)],
@@ -131,11 +131,12 @@ def launch(
             # A session of its own: neither Ctrl-C nor the end of the run reaches the server.
             start_new_session=True,
         )
-    identity = ProcessIdentity.of(process.pid)
-    if identity is None:
-        raise ServiceFailed(_last_words(endpoint.log, begins, f"the server ended at once with code {process.wait()}"))
-    write_json(endpoint.record, [identity.pid, identity.started])
-    forget = engine.on_death(lambda: identity.end(grace_seconds=5))
+        identity = ProcessIdentity.of(process.pid)
+        if identity is None:
+            words = f"the server ended at once with code {process.wait()}"
+            raise ServiceFailed(_last_words(endpoint.log, begins, words))
+        write_json(endpoint.record, [identity.pid, identity.started])
+        forget = engine.on_death(lambda: identity.end(grace_seconds=5))
 
     def ended() -> str | None:
         code = process.poll()
@@ -145,13 +146,16 @@ def launch(
         with engine.interruptible(process.terminate):
             wait(identity, ended)
     except BaseException:
+        forget()
         identity.end(grace_seconds=5)
         if replaced is None:
             endpoint.record.unlink()
         else:
             write_json(endpoint.record, [replaced.pid, replaced.started])
         raise
-    finally:
+    if replaced is not None:
+        # One that took over goes on, whatever becomes of the run. The first of its kind does not: the engine may be
+        # killed before it has written that there is one.
         forget()
     return identity
 

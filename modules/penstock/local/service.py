@@ -48,11 +48,11 @@ class LocalServiceProvider(ResourceProvider):
 
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
         """Has the server follow a changed plan; for anything else starts a new one, then lets the old one finish."""
-        old, endpoint = _identity(_olds), _endpoint(_olds)
+        old, endpoint = _running(_olds), _endpoint(_olds)
         if not endpoint.answers(old):
             old.end(DRAIN_SECONDS)
             return UpdateResult(_start(_news, replaced=None))
-        if all(_olds.get(key) == _news.get(key) for key in RESTARTS):
+        if old == _identity(_olds) and all(_olds.get(key) == _news.get(key) for key in RESTARTS):
             return UpdateResult(_direct(_news, old))
         outs = _start(_news, replaced=old if _olds["port"] == _news["port"] else None)
         old.end(DRAIN_SECONDS)
@@ -60,7 +60,7 @@ class LocalServiceProvider(ResourceProvider):
 
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
         """Ends the server; its port is free afterwards."""
-        _identity(_props).end(DRAIN_SECONDS)
+        _running(_props).end(DRAIN_SECONDS)
         Path(_props["record"]).unlink(missing_ok=True)
         shutil.rmtree(_props["folder"], ignore_errors=True)
 
@@ -108,6 +108,11 @@ def _endpoint(props: dict[str, Any]) -> server.Endpoint:
         cwd=Path(props["cwd"]),
         environment=props.get("environment") or {},
     )
+
+
+def _running(outs: dict[str, Any]) -> ProcessIdentity:
+    """The server that is there: a run that was killed may have started another than the state tells of."""
+    return server.recorded(Path(outs["record"])) or _identity(outs)
 
 
 def _identity(outs: dict[str, Any]) -> ProcessIdentity:

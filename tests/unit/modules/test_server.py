@@ -14,7 +14,7 @@ import pytest
 from cluster.certificates import Authority
 
 from penstock.errors import ServiceFailed
-from penstock.local import ports, server, service
+from penstock.local import engine, ports, server, service
 from penstock.local.identity import ProcessIdentity
 
 # They are meant to outlive whoever started them.
@@ -193,6 +193,32 @@ def test_a_server_left_by_a_killed_run_is_found_by_its_record_and_ended(running)
     assert server.recorded(running.folder / "other") is None
     running.create(running.props())
     assert not identity(left).alive()
+
+
+def test_what_a_killed_run_put_in_a_servers_place_is_found_though_the_state_tells_of_the_old_one(running):
+    state = running.create(running.props())
+    successor = running.update(state, running.props(fingerprint="g"))
+    again = running.update(state, running.props(fingerprint="h"))
+    assert not identity(successor).alive()
+    assert identity(again).alive()
+    running.provider.delete("s", state)
+    assert not identity(again).alive()
+
+
+def test_the_engines_death_ends_a_first_server_whose_start_it_may_not_have_noted_and_spares_a_successor(
+    running, monkeypatch
+):
+    on_death = []
+    monkeypatch.setattr(engine, "_on_death", on_death)
+    outs = running.create(running.props())
+    successor = running.update(outs, running.props(fingerprint="g"))
+    assert len(on_death) == 1
+    on_death[0]()
+    assert identity(successor).alive()
+    first = running.create(running.props())
+    for action in on_death:
+        action()
+    assert not identity(first).alive()
 
 
 def test_ports_of_a_cluster_are_free_distinct_and_below_the_ephemeral_range():

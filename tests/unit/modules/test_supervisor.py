@@ -179,7 +179,8 @@ def test_ending_an_identity_whose_pid_was_reused_spares_the_new_process():
 
 
 def test_what_replicas_say_is_in_their_logs(job, replica):
-    spec = job(replica("chief", "print('12 rows read'); print('a warning', file=sys.stderr)"))
+    # Without a buffer, print writes a line and its end apart.
+    spec = job(replica("chief", "for i in range(200): print('12 rows read'); print('a warning', file=sys.stderr)"))
     Supervisor(spec).run()
     lines = Path(spec["replicas"][0]["log"]).read_text().splitlines()
-    assert sorted(lines) == ["12 rows read", "a warning"]
+    assert sorted(lines) == ["12 rows read"] * 200 + ["a warning"] * 200
