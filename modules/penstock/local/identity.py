@@ -21,7 +21,8 @@ class ProcessIdentity:
         """The process that has this pid now; None when there is none, or only a zombie."""
         try:
             process = psutil.Process(pid)
-            if process.status() == psutil.STATUS_ZOMBIE:
+            # A zombie whose other threads have yet to end still has its files open, a listening socket among them.
+            if process.status() == psutil.STATUS_ZOMBIE and process.num_threads() <= 1:
                 return None
             return cls(pid, _start_mark(process))
         except (psutil.NoSuchProcess, FileNotFoundError):

@@ -168,6 +168,18 @@ def test_a_pid_that_was_given_to_another_process_is_not_taken_for_the_old_one():
     assert not ProcessIdentity(now.pid, now.started - 1).alive()
 
 
+def test_a_process_is_there_until_its_last_thread_has_ended():
+    main_ends = "import ctypes, threading, time; threading.Thread(target=time.sleep, args=(600,)).start(); "
+    process = subprocess.Popen([sys.executable, "-c", main_ends + "ctypes.CDLL(None).pthread_exit(None)"])
+    seen = ProcessIdentity.of(process.pid)
+    assert seen is not None
+    eventually(lambda: psutil.Process(process.pid).status() == psutil.STATUS_ZOMBIE)
+    assert seen.alive()
+    seen.end(grace_seconds=0)
+    assert not seen.alive()
+    process.wait()
+
+
 def test_ending_an_identity_whose_pid_was_reused_spares_the_new_process():
     bystander = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     seen = ProcessIdentity.of(bystander.pid)
