@@ -37,7 +37,7 @@ from apache_beam.transforms.window import GlobalWindows
 from penstock_trainer import artifacts, files, graph, parts, pictures, runners, sources, statistics
 from penstock_trainer.errors import InputError
 from penstock_trainer.examples import INDEX, Block, Examples, write_block
-from penstock_trainer.problem import SPLITS, Category, Column, Image, Problem, Text, Timestamp, load_problem
+from penstock_trainer.problem import SPLITS, Category, Column, Image, Label, Problem, Text, Timestamp, load_problem
 
 BLOCK_ROWS = 8192
 BLOCK_CELLS = 2**22  # 16 MiB of tokens and pixels
@@ -121,7 +121,7 @@ class Prepare(beam.DoFn):
         label = label.numpy()
         for column in self.label_reads:
             label[parts.is_missing(raw[column])] = np.nan
-        self._check_classes(label, raw)
+        self._check_label(label, raw)
         columns = {n: self._prepared(c, table[n], raw.get(n)) for n, c in self.problem.inputs.items()}
         for n, v in derived.items():
             column = self.problem.derived[n]
@@ -167,17 +167,12 @@ class Prepare(beam.DoFn):
         found: Any = {name: statistics.Comoment.of(rows[name].to_numpy(), label) for name in numbers}
         self.statistics[WITH_LABEL] = statistics.merge(self.statistics.get(WITH_LABEL, {}), found)
 
-    def _check_classes(self, label: np.ndarray, raw: Mapping[str, np.ndarray]) -> None:
-        """Raise InputError where a label is none of the classes, if it has such."""
-        classes = self.problem.label.classes
-        if not classes:
-            return
-        for row in np.flatnonzero(~np.isnan(label) & ~np.isin(label, np.arange(len(classes)))):
+    def _check_label(self, label: np.ndarray, raw: Mapping[str, np.ndarray]) -> None:
+        """Raise InputError where a label is none that its head takes."""
+        declared = self.problem.label
+        for row in np.flatnonzero(~np.isnan(label) & ~_is_label(label, declared)):
             values = ", ".join(f"{name} = {raw[name][row]}" for name in self.label_reads)
-            raise InputError(
-                f"label {self.problem.label.name!r}: in a row with {values} it is none of its classes "
-                f"({', '.join(classes)}), nor a place among them, counted from 0"
-            )
+            raise InputError(f"label {declared.name!r}: in a row with {values} it is {_said(label[row], declared)}")
 
     def _splits(self, moments: pa.ChunkedArray, label: np.ndarray) -> np.ndarray:
         """int64 of shape [rows]: the place of each row's split among training, validation, test, unlabelled."""
@@ -203,6 +198,22 @@ class Prepare(beam.DoFn):
         label = rows[""].combine_chunks().to_numpy()
         found[self.problem.label.name] = statistics.NumberStatistics.of(label)
         self.statistics[split] = statistics.merge(self.statistics.get(split, {}), found)
+
+
+def _is_label(label: np.ndarray, declared: Label) -> np.ndarray:
+    """bool of shape [rows]: whether the head takes the label; what is missing aside."""
+    if declared.head == "regression":
+        return np.isfinite(label)
+    return np.isin(label, np.arange(len(declared.classes) or 2))
+
+
+def _said(label: float, declared: Label) -> str:
+    """What is wrong with a label."""
+    if declared.head == "multiclass":
+        return f"none of its classes ({', '.join(declared.classes)}), nor a place among them, counted from 0"
+    if declared.head == "binary":
+        return f"{label:g}; head 'binary' takes 0 and 1, and NaN for a row without a label"
+    return f"{label:g}; head 'regression' takes finite numbers, and NaN for a row without a label"
 
 
 def _categories(values: pa.DictionaryArray, missing: int) -> statistics.CategoryStatistics:

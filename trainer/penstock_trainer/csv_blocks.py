@@ -10,7 +10,9 @@ again, row by row, to say what is wrong where.
 import csv
 import gzip
 import io
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import BinaryIO
 
 import numpy as np
@@ -32,6 +34,7 @@ NULLS = ["", "NA", "NaN", "nan", "N/A", "null", "NULL", "None"]
 ARROW_TYPES = {Number: pa.float32(), Integer: pa.int64(), Category: pa.string(), Text: pa.string()}
 ARROW_TYPES[Timestamp] = pa.string()
 ZONED = r"(Z|[+-]\d\d:?\d\d)$"
+FRACTION, SHORT_ZONE = r"(:\d\d:\d\d)[.,]\d+", r"(:\d\d)([+-]\d\d)$"
 
 
 def pieces(path: str, header: Sequence[str] = ()) -> Iterator[Piece]:
@@ -132,10 +135,18 @@ def check_file(path: str, columns: Mapping[str, Column], header: Sequence[str] =
         raise InputError(f"{path} begins with a header line: the problem must not give `header`, or not for this file")
 
 
-def _open(path: str) -> BinaryIO:
-    if path.endswith(".gz"):
-        return gzip.open(files.source(path), "rb")  # pyright: ignore[reportReturnType]
-    return files.open_file(path)
+@contextmanager
+def _open(path: str) -> Iterator[BinaryIO]:
+    """The file's bytes, unpacked where it is compressed."""
+    if not path.endswith(".gz"):
+        with files.open_file(path) as file:
+            yield file
+        return
+    try:
+        with gzip.open(files.source(path), "rb") as file:
+            yield file  # pyright: ignore[reportReturnType]
+    except (EOFError, zlib.error, gzip.BadGzipFile) as exc:
+        raise InputError(f"{path} cannot be unpacked ({exc}): is it complete, and compressed by gzip?") from exc
 
 
 def _complete_lines(line: bytes, file: BinaryIO) -> bytes:
@@ -193,7 +204,15 @@ def _read(block: bytes, names: list[str], columns: Mapping[str, Column]) -> pa.T
 
 
 def _moments(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    """ISO 8601 text as moments; UTC where the text names no zone."""
+    """ISO 8601 text as moments, of whole seconds; UTC where the text names no zone."""
+    try:
+        return _whole_seconds(values)
+    except pa.ArrowInvalid:
+        plain = pc.replace_substring_regex(values, FRACTION, r"\1")
+        return _whole_seconds(pc.replace_substring_regex(plain, SHORT_ZONE, r"\1\2:00"))
+
+
+def _whole_seconds(values: pa.ChunkedArray) -> pa.ChunkedArray:
     zoned = pc.match_substring_regex(values, ZONED)
     nothing = pa.scalar(None, pa.string())
     local = pc.if_else(zoned, nothing, values).cast(pa.timestamp("s"))
@@ -220,6 +239,7 @@ def _sift(
     good, bad = io.StringIO(), []
     writer = csv.writer(good, lineterminator="\r\n")  # quotes a field that holds either character
     places = {name: names.index(name) for name in columns}
+    csv.field_size_limit(LONGEST_RECORD)
     reader = csv.reader(io.StringIO(block.decode("utf-8", errors="surrogateescape"), newline=""))
     first = line
     for record in reader:
@@ -233,7 +253,8 @@ def _sift(
             name, value, reason = fault
             shown = value.encode("utf-8", "backslashreplace").decode()[:200]
             bad.append(DeadLetter(path, start, name, shown, reason))
-    return good.getvalue().encode(), bad
+    # What is not UTF-8 in a column that nobody declared is as it was.
+    return good.getvalue().encode(errors="surrogateescape"), bad
 
 
 def _fault(

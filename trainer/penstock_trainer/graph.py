@@ -9,6 +9,7 @@ Preprocessing runs the first, training the last (its blocks hold numbers and cod
 Preprocessing also splits texts and decodes pictures, by the functions here that the served signature's encoder calls.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -52,7 +53,8 @@ def column_spec(name: str, column: Column) -> tf.TensorSpec:
 
 
 def derive(problem: Problem, columns: Mapping[str, tf.Tensor]) -> Tensors:
-    """The derived columns of `columns`, as the problem's `derive` makes them, checked against their declaration.
+    """The derived columns of `columns`, as the problem's `derive` makes them, checked against their declaration; a
+    number that is not finite is missing.
 
     Raises:
         InputError: `derive` reads a column there is not or an outcome, or returns other columns or types than declared.
@@ -70,7 +72,12 @@ def derive(problem: Problem, columns: Mapping[str, tf.Tensor]) -> Tensors:
             raise InputError(
                 f"derive returns {name!r} as {tensor.dtype.name}, declared {problem.derived[name].type} ({wanted.name})"
             )
-    return derived
+    return {name: tensor if tensor.dtype == tf.string else _finite(tensor) for name, tensor in derived.items()}
+
+
+def _finite(numbers: tf.Tensor) -> tf.Tensor:
+    """NaN where a number is infinite, by operations that LiteRT has."""
+    return tf.where(tf.abs(numbers) < math.inf, numbers, math.nan)
 
 
 def label(problem: Problem, columns: Mapping[str, tf.Tensor]) -> tf.Tensor:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from penstock_trainer import artifacts, beam_pipeline, files, graph, report, runners, sources
 from penstock_trainer.errors import InputError
-from penstock_trainer.problem import load_problem
+from penstock_trainer.problem import Problem, load_problem
 from penstock_trainer.stages import Stage, code_digest, write_lineage
 from penstock_trainer.statistics import read_statistics
 
@@ -72,6 +72,7 @@ def run_stage(
                 files.delete_folder(scratch)
         print(", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in counts.items()), flush=True)
         _refuse_bad_rows(counts, bad_rows_allowed, directory, stage)
+        _refuse_no_training_rows(counts, problem)
         (directory / "report.html").write_text(report.page(problem, read_statistics(directory), counts))
         write_lineage(directory, {"raw": raw})
         manifest = stage.seal(directory, counts=counts)
@@ -101,6 +102,15 @@ def raw_manifest(paths: list[str]) -> artifacts.Manifest:
         if {str(folder / name) for name in manifest.files} == set(paths):
             return manifest
     return artifacts.Manifest(kind="raw", files={path: files.digest(path) for path in paths}, inputs={}, code="")
+
+
+def _refuse_no_training_rows(counts: Mapping[str, int], problem: Problem) -> None:
+    if not counts["training"]:
+        others = ", ".join(f"{counts[name]:,} {name}" for name in ("validation", "test", "unlabelled"))
+        raise InputError(
+            f"no row is in the training split ({others}): move the split's dates in problem {problem.name!r}, or see "
+            f"why the label {problem.label.name!r} is missing"
+        )
 
 
 def _refuse_bad_rows(counts: Mapping[str, int], allowed: float, directory: Path, stage: Stage) -> None:

@@ -80,6 +80,51 @@ def test_bytes_that_are_not_utf8_are_a_dead_letter(file):
     assert [(x.line, x.column) for x in letters] == [(3, "name")]
 
 
+def test_bytes_that_are_not_utf8_in_a_column_nobody_declared_disturb_nothing_beside_a_dead_letter(file):
+    other = GOOD.encode().replace(b",x,", b",\xff,")
+    rows, letters = read(file, HEADER.encode() + other + b"bad\n" + b"\xff\n" + other)
+    assert len(rows) == 2
+    assert [(x.line, x.value) for x in letters] == [(3, "bad"), (4, r"\udcff")]
+
+
+def test_a_field_of_any_length_may_stand_beside_a_dead_letter(file):
+    long = GOOD.replace("oak", "o" * 200_000)
+    rows, letters = read(file, HEADER + long + "bad\n")
+    assert ([len(row["name"]) for row in rows], len(letters)) == ([200_000], 1)
+
+
+def test_a_type_that_changes_in_the_middle_of_a_file_makes_dead_letters_of_the_rest(file, monkeypatch):
+    monkeypatch.setattr(csv_blocks, "BLOCK_BYTES", 256)
+    rows, letters = read(file, HEADER + GOOD * 20 + GOOD.replace("1.5", "tall") * 20)
+    assert [x.line for x in letters] == list(range(22, 42))
+    assert {(x.column, x.reason) for x in letters} == {("size", "not a number")}
+    assert [row["size"] for row in rows] == [1.5] * 20
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "2013-01-01T05:00:00.250Z",
+        "2013-01-01T05:00:00.000000+00:00",
+        "2013-01-01 07:00:00,999+02",
+        "2013-01-01T07:00:00+0200",
+        "2013-01-01 05:00:00.5",
+        "2013-01-01T05:00",
+    ],
+)
+def test_moments_are_read_as_systems_write_them_and_cut_to_whole_seconds(file, written):
+    rows, letters = read(file, HEADER + GOOD + GOOD.replace("2013-01-01T05:00:00Z", f'"{written}"'))
+    assert letters == []
+    assert rows[1]["when"] == rows[0]["when"]
+
+
+def test_moments_of_all_spellings_may_stand_in_one_block_with_one_that_is_none(file):
+    spelt = ["2013-01-01T05:00:00.250Z", "2013-01-01", "2013-01-01T07:00:00+02", "2013-13-01T05:00:00.250Z"]
+    rows, letters = read(file, HEADER + "".join(GOOD.replace("2013-01-01T05:00:00Z", each) for each in spelt))
+    assert [row["when"].hour for row in rows] == [5, 0, 5]
+    assert [(x.line, x.reason) for x in letters] == [(5, "not a timestamp")]
+
+
 def test_a_value_that_is_required_and_missing_is_a_dead_letter(file):
     columns = {**COLUMNS, "name": Category(required=True)}
     rows, letters = read(file, HEADER + GOOD + "2013-01-01T05:00:00Z,NA,x,1.5,3\n", columns)
@@ -97,6 +142,22 @@ def test_a_gzipped_file_without_a_last_line_break_reads_the_same(tmp_path):
     path = tmp_path / "a.csv.gz"
     path.write_bytes(gzip.compress((HEADER + GOOD + GOOD.strip()).encode()))
     assert sum(table.num_rows for table, _ in read_all(path, COLUMNS)) == 2
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda packed: packed[:-9], lambda packed: packed[:40] + b"\0" * 40, lambda _: b"x"]
+)
+def test_a_gzipped_file_that_is_damaged_is_named(tmp_path, damage):
+    path = tmp_path / "a.csv.gz"
+    path.write_bytes(damage(gzip.compress((HEADER + GOOD * 2000).encode(), mtime=0)))
+    with pytest.raises(InputError, match=r"a\.csv\.gz cannot be unpacked"):
+        read_all(path, COLUMNS)
+
+
+def test_a_gzipped_file_without_a_byte_is_empty(tmp_path):
+    (tmp_path / "a.csv.gz").touch()
+    with pytest.raises(InputError, match="is empty"):
+        check_file(str(tmp_path / "a.csv.gz"), COLUMNS)
 
 
 def test_a_column_the_file_lacks_is_named_with_the_closest_one(file):

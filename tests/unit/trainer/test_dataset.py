@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
+import numpy as np
 import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
 import pytest
 
+from penstock_trainer import statistics
 from penstock_trainer.__main__ import main
 
 from . import _species
@@ -58,6 +61,45 @@ def test_a_column_that_the_dataset_lacks_is_named_with_what_needs_it(dataset, tm
     found = refused(capsys, "train", "--problem", wider, "--artifacts", tmp_path, "--dataset", dataset.path)
     assert f"{dataset.path} has {said}" in found
     assert "preprocess the raw files with this problem" in found
+
+
+def test_a_split_whose_dates_leave_no_training_row_is_refused_with_where_the_rows_are(tmp_path, capsys):
+    early = tmp_path / "early.py"
+    early.write_text(PROBLEM.read_text().replace('validation="2024-07-01"', 'validation="2004-07-01"'))
+    raw = write(tmp_path / "birds.csv", ROWS)
+    said = refused(capsys, "preprocess", "--problem", early, "--artifacts", tmp_path, "--raw", raw)
+    assert "no row is in the training split (" in said
+    assert "5 unlabelled): move the split's dates in problem 'species'" in said
+
+
+def test_files_without_a_row_are_refused_and_disturb_nothing_beside_others(tmp_path, capsys):
+    empty, raw = tmp_path / "empty.parquet", write(tmp_path / "birds.csv", ROWS)
+    table = pa_csv.read_csv(raw)
+    moments = table["seen"].cast("timestamp[s]")
+    pq.write_table(table.set_column(0, "seen", moments).slice(0, 0), empty)
+    common = ("--problem", PROBLEM, "--artifacts", tmp_path, "--raw", empty)
+    assert "the raw files hold no rows" in refused(capsys, "preprocess", *common)
+    assert run("preprocess", *common, "--raw", raw, folder=tmp_path).counts["rows"] == ROWS
+
+
+def test_a_derived_number_that_is_infinite_is_missing_in_the_dataset_the_model_and_its_slim_form(tmp_path):
+    problem = tmp_path / "rates.py"
+    derive = 'derive=lambda columns: {"rate": columns["mass"] / columns["bill"]},\n    derived={"rate": Number()},\n'
+    text = PROBLEM.read_text().replace("    features=[\n", f'    {derive}    features=[\n        Scaled("rate"),\n', 1)
+    problem.write_text(text)
+    bills = np.where(np.arange(ROWS) % 7 == 0, 0, 40 + np.arange(ROWS) % 11)
+    raw = write(tmp_path / "birds.csv", ROWS, bill=bills)
+    common = ("--problem", problem, "--artifacts", tmp_path)
+    dataset = run("preprocess", *common, "--raw", raw, folder=tmp_path)
+    rate = statistics.read_statistics(Path(dataset.path))["training"]["rate"]
+    assert isinstance(rate, statistics.NumberStatistics)
+    assert rate.missing == pytest.approx(dataset.counts["training"] / 7, rel=0.2)
+    assert rate.max is not None
+    assert rate.max < 1000
+    model = run("train", *common, "--dataset", dataset.path, "--epochs", 1, folder=tmp_path)
+    proven = model.metrics["export"]["rows"]
+    assert proven == model.metrics["slim"]["rows"] == dataset.counts["test"]
+    assert np.isfinite(model.metrics["test"]["log_loss"])
 
 
 def test_more_shards_than_rows_are_files_of_which_some_are_empty_and_no_row_is_lost(tmp_path):

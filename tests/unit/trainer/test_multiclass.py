@@ -99,6 +99,28 @@ def test_a_label_that_is_none_of_the_classes_is_refused_by_its_value(tmp_path, c
 
 
 @pytest.mark.parametrize(
+    ("head", "of", "said"),
+    [
+        ("binary", "tf.where(columns['mass'] > 4000, 2.0, 1.0)", "it is 2; head 'binary' takes 0 and 1"),
+        ("binary", "tf.where(columns['mass'] > 4000, 100.0, 0.0)", "it is 100; head 'binary' takes 0 and 1"),
+        ("regression", "1.0 / (columns['mass'] * 0.0)", "it is inf; head 'regression' takes finite numbers"),
+    ],
+)
+def test_a_label_that_its_head_does_not_take_is_refused_with_its_row(tmp_path, capsys, head, of, said):
+    declared = 'Label("kind", of=lambda columns: columns["species"], head="multiclass", classes=CLASSES)'
+    text = PROBLEM.read_text()
+    assert declared in text
+    file = tmp_path / "changed.py"
+    changed = f'Label("kind", of=lambda columns: {of}, head="{head}")'
+    file.write_text(text.replace(declared, changed).replace("\nfrom", "\nimport tensorflow as tf\n\nfrom", 1))
+    raw = write(tmp_path / "birds.csv", 200)
+    assert main(["preprocess", "--problem", str(file), "--artifacts", str(tmp_path), "--raw", str(raw)]) == 2
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert said in message
+    assert "in a row with mass = " in message
+
+
+@pytest.mark.parametrize(
     ("changed", "said"),
     [
         ({"head": "multiclass"}, "needs the names of its classes"),

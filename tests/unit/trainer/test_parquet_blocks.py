@@ -63,6 +63,13 @@ def test_a_nan_is_a_missing_value_as_data_frames_write_it(tmp_path):
     assert (found[0]["size"], letters) == (None, [])
 
 
+def test_a_file_without_a_row_has_no_pieces_and_is_not_refused(tmp_path):
+    path = write(tmp_path / "a.parquet", [GOOD])
+    pq.write_table(pq.read_table(path).slice(0, 0), path)
+    check_file(str(path), COLUMNS)
+    assert read(path) == ([], [])
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [
