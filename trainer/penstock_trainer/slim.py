@@ -37,18 +37,33 @@ class SlimModel:
             raise ValueError(f"its columns are {found['columns']}, the schema's {list(columns)}")
         categories: Mapping[str, Any] = found["categories"]
         self.numbers = [place for place, name in enumerate(columns) if name not in categories]
-        self._categories = [
-            (place, _codes(**categories[name]).__getitem__) for place, name in enumerate(columns) if name in categories
-        ]
+        self.words: Mapping[int, Sequence[str]] = {
+            place: categories[name]["words"] for place, name in enumerate(columns) if name in categories
+        }
+        """The known categories by their code, for each column's place."""
+        self._codes = {place: _codes(**categories[columns[place]]) for place in self.words}
         path = str(folder / GRAPH)
-        shape = len(self.numbers), len(self._categories)
+        shape = len(self.numbers), len(self._codes)
         self._batches = [_Batch(path, *shape, 1 << power) for power in range(LARGEST_BATCH.bit_length())]
 
-    def predict(self, columns: Sequence[Sequence[Any]], numbers: NDArray[np.float32] | None = None) -> list[Any]:
+    def codes(self, columns: Sequence[Sequence[Any]]) -> tuple[NDArray[np.int32], dict[int, list[str]]]:
+        """Of one sequence of str or None for each of the schema's columns: the categories' codes, [places in `words`,
+        rows], and by place the texts that no code stands for.
+        """
+        found = [[*map(codes.__getitem__, columns[place])] for place, codes in self._codes.items()]
+        unknown = {place: codes.take_unknown() for place, codes in self._codes.items() if codes.unknown}
+        return np.array(found, np.int32).reshape(len(found), len(columns[0])), unknown
+
+    def predict(
+        self,
+        columns: Sequence[Sequence[Any]],
+        numbers: NDArray[np.float32] | None = None,
+        codes: NDArray[np.int32] | None = None,
+    ) -> list[Any]:
         """One answer a row, from one sequence of values a column, in the schema's order.
 
-        Numbers are float or None, categories str or None. `numbers` are those at the places `self.numbers`, where the
-        caller has them as float32 of shape [places, rows] already.
+        Numbers are float or None, categories str or None. Where the caller has them already: `numbers` are those at the
+        places `self.numbers`, float32 of shape [places, rows], and `codes` what the method of that name gives.
 
         Raises:
             RuntimeError: the graph refuses a row.
@@ -56,14 +71,14 @@ class SlimModel:
         rows = len(columns[0])
         if numbers is None:  # None becomes NaN
             numbers = np.array([columns[place] for place in self.numbers], np.float32).reshape(len(self.numbers), rows)
-        if rows > LARGEST_BATCH:
-            answers: list[Any] = []
-            for start in range(0, rows, LARGEST_BATCH):
-                piece = slice(start, start + LARGEST_BATCH)
-                answers += self.predict([column[piece] for column in columns], numbers[:, piece])
-            return answers
-        codes = [[*map(code, columns[place])] for place, code in self._categories]
-        return self._batches[(rows - 1).bit_length()].answer(numbers, codes, rows)
+        if codes is None:
+            codes, _ = self.codes(columns)
+        answers: list[Any] = []
+        for start in range(0, rows, LARGEST_BATCH):
+            piece = slice(start, min(start + LARGEST_BATCH, rows))
+            batch = self._batches[(piece.stop - start - 1).bit_length()]
+            answers += batch.answer(numbers[:, piece], codes[:, piece], piece.stop - start)
+        return answers
 
 
 class _Batch:
@@ -83,11 +98,9 @@ class _Batch:
         interpreter.allocate_tensors()
         self._output = interpreter.get_output_details()[0]["index"]
 
-    def answer(self, numbers: NDArray[np.float32], codes: Sequence[Sequence[int]], rows: int) -> list[Any]:
-        if len(numbers):
-            self._numbers[:, :rows] = numbers
-        if codes:
-            self._codes[:, :rows] = codes
+    def answer(self, numbers: NDArray[np.float32], codes: NDArray[np.int32], rows: int) -> list[Any]:
+        self._numbers[:, :rows] = numbers
+        self._codes[:, :rows] = codes
         for index, values in self._inputs:
             self._interpreter.set_tensor(index, values)
         self._interpreter.invoke()
@@ -95,10 +108,21 @@ class _Batch:
 
 
 class _Codes(dict[str | None, int]):
-    """A category's rank by its text; all others are unknown."""
+    """A category's rank by its text; all others are unknown, and noted until they are taken."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        super().__init__(zip(words, range(len(words)), strict=True))
+        self[None] = self[""] = MISSING
+        self.unknown: list[str] = []
 
     def __missing__(self, text: str) -> int:
+        self.unknown.append(text)
         return UNKNOWN
+
+    def take_unknown(self) -> list[str]:
+        """The texts that were unknown since the last time."""
+        taken, self.unknown = self.unknown, []
+        return taken
 
 
 class _HashedCodes(_Codes):
@@ -107,10 +131,8 @@ class _HashedCodes(_Codes):
     def __missing__(self, text: str) -> int:
         from farmhash import Fingerprint64  # pyright: ignore[reportAttributeAccessIssue]
 
-        return UNKNOWN - Fingerprint64(text.encode()) % HASHES
+        return super().__missing__(text) - Fingerprint64(text.encode()) % HASHES
 
 
 def _codes(words: Sequence[str], hashed: bool) -> _Codes:
-    codes = (_HashedCodes if hashed else _Codes)(zip(words, range(len(words)), strict=True))
-    codes[None] = codes[""] = MISSING
-    return codes
+    return (_HashedCodes if hashed else _Codes)(words)

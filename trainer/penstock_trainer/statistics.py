@@ -43,8 +43,9 @@ class NumberStatistics:
     @classmethod
     def of(cls, values: np.ndarray) -> "NumberStatistics":
         """Of one batch: float32, shape [rows], NaN where missing."""
-        # The sketch takes values in order twice as fast, sorting them included.
-        present = np.sort(values[~np.isnan(values)])
+        # The sketch takes values in order twice as fast, sorting them included. NaN is put last.
+        present = np.sort(values)
+        present = present[: present.searchsorted(np.nan)]
         if not present.size:
             return cls(missing=int(values.size))
         wide = present.astype(np.float64)

@@ -1,7 +1,7 @@
 """What computes the predictions: the contract that every backend keeps."""
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +12,22 @@ Values = Sequence[Any]
 """One column's values, a row each: float (number, integer), str (category, text), bytes (image), or None."""
 
 
+class Categories(NamedTuple):
+    """Category columns as a backend has looked them up: what it has done need not be done again."""
+
+    words: Mapping[int, Sequence[str]]
+    """The known categories in the order of their codes, by the column's place."""
+    codes: NDArray[np.int32]
+    """Of shape [columns of `words`, rows]: below 0 is missing or unknown."""
+    unknown: Mapping[int, Sequence[str]]
+    """The texts that have no code, by the column's place."""
+
+
 class Columns(list[Values]):
     """Rows on their way through a model: the values of each of the schema's columns, in its order."""
 
+    categories: Categories | None = None
+    """All category columns, where the backend looks them up."""
     _numbers: NDArray[np.float32] | None = None
     _places: Sequence[int] = ()
 

@@ -1,6 +1,6 @@
 """The slim backend: look-ups in Python and one LiteRT graph, proven by the trainer to answer as the SavedModel does."""
 
-from penstock_serving.backends import Answers, Columns, RowRefusedError
+from penstock_serving.backends import Answers, Categories, Columns, RowRefusedError
 from penstock_serving.seal import SealedModel
 from penstock_trainer.errors import InputError
 from penstock_trainer.slim import FOLDER, LARGEST_BATCH, SlimModel
@@ -21,7 +21,9 @@ class SlimBackend:
 
     def predict(self, columns: Columns) -> Answers:
         """The graph's answers, one a row."""
+        codes, unknown = self._model.codes(columns)
+        columns.categories = Categories(self._model.words, codes, unknown)
         try:
-            return self._model.predict(columns, columns.numbers(self._model.numbers))
+            return self._model.predict(columns, columns.numbers(self._model.numbers), codes)
         except RuntimeError as exc:
             raise RowRefusedError(str(exc).splitlines()[0]) from exc

@@ -8,19 +8,21 @@ import threading
 import time
 import uuid
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from penstock_serving.backends import Columns
 from penstock_serving.schema import OBSERVED, STRINGS, Column, ColumnType
 from penstock_serving.skew.training import cut
 from penstock_serving.skew.windows import Window
+from penstock_trainer.examples import MISSING
 from penstock_trainer.statistics import CategoryStatistics, NumberStatistics, Statistics
 
 BLOCK_ROWS = 4096
-"""Rows that are counted at a time."""
+"""From so many rows on they are counted."""
 BLOCK_BYTES = 4 * 1024 * 1024
 """A block of rows that came as more is full too: long texts are cut when they are counted."""
 WAITING_BLOCKS = 15
@@ -34,28 +36,26 @@ logger = logging.getLogger("penstock_serving")
 
 
 class _Block:
-    """Rows on their way to being counted: numbers and predictions as they are, categories as counts."""
+    """Answered rows on their way to being counted: what the backend made of them as it is, other categories as counts.
 
-    def __init__(self, numbers: int, categories: Sequence[int]) -> None:
-        self.values = np.empty((numbers + 1, BLOCK_ROWS), np.float32)
-        """A row a column; the last row holds the predictions."""
+    Arrays, not the rows: objects that are kept for another thread leave the processor's cache, and the event loop with
+    them, which became 40 % slower.
+    """
+
+    def __init__(self, categories: Sequence[int]) -> None:
+        self.numbers: list[NDArray[np.float32]] = []
+        """Of shape [number columns, rows] each."""
+        self.codes: list[NDArray[np.int32]] = []
+        """Of shape [category columns, rows] each, of those batches whose categories were looked up."""
         self.counts: dict[int, Counter[Any]] = {place: Counter() for place in categories}
-        """By the column's place."""
-        self.rows = self.bytes = 0
-
-    def clear(self) -> None:
-        """Make it as new."""
-        for counts in self.counts.values():
-            counts.clear()
-        self.rows = self.bytes = 0
+        """Of the categories that have no code, by the column's place."""
+        self.predictions: list[float] = []
+        self.bytes = 0
 
 
 class Observer:
-    """Counts the answered rows of one model. `add` copies them while they are at hand, in whichever thread they are
-    answered, one call at a time; all else happens in a thread of its own.
-
-    Copied at once, since rows that are kept for another thread leave the processor's cache, and the event loop with
-    them: it became 40 % slower.
+    """Counts the answered rows of one model. `add` takes what there is of them, in whichever thread they are answered,
+    one call at a time; all else happens in a thread of its own.
 
     `on_start` is called first and `on_window` gets every finished window and this process's name, both in the thread.
     """
@@ -81,9 +81,11 @@ class Observer:
         """Rows that arrived while too many waited already."""
         self._numbers = [place for place, column in enumerate(columns) if column.type not in STRINGS]
         self._categories = [place for place, column in enumerate(columns) if column.type is ColumnType.CATEGORY]
+        self._words: Mapping[int, Sequence[str]] = {}
+        self._codes: dict[int, NDArray[np.int64]] = {}
+        """How often `MISSING` and each code has come in this window, by the column's place."""
         self._open = self._block()
         self._full: deque[_Block] = deque()
-        self._free: deque[_Block] = deque()
         self._swapping = threading.Lock()
         self._wake = threading.Event()
         self._closed = False
@@ -106,32 +108,34 @@ class Observer:
             self._thread.join()
 
     def _add(self, columns: Columns, predictions: Sequence[float], size: int) -> None:
-        start, numbers = 0, columns.numbers(self._numbers)
-        while start < len(predictions):
-            with self._swapping:
-                block = self._open
-                if block.rows == BLOCK_ROWS or block.bytes >= BLOCK_BYTES:
-                    if len(self._full) >= WAITING_BLOCKS or sum(full.bytes for full in self._full) > WAITING_BYTES:
-                        self.unobserved += len(predictions) - start
-                        return
-                    self._swap()
-                    block = self._open
-                end = min(len(predictions), start + BLOCK_ROWS - block.rows)
-                places = slice(block.rows, block.rows + end - start)
-                block.values[:-1, places] = numbers[:, start:end]
-                block.values[-1, places] = predictions[start:end]
+        numbers = columns.numbers(self._numbers)
+        with self._swapping:
+            block = self._open
+            if len(block.predictions) >= BLOCK_ROWS or block.bytes >= BLOCK_BYTES:
+                if len(self._full) >= WAITING_BLOCKS or sum(full.bytes for full in self._full) > WAITING_BYTES:
+                    self.unobserved += len(predictions)
+                    return
+                block = self._swap()
+            block.numbers.append(numbers)
+            block.predictions += predictions
+            block.bytes += size
+            categories = columns.categories
+            if categories is None:
                 for place, counts in block.counts.items():
-                    counts.update(columns[place][start:end])
-                block.rows += end - start
-                block.bytes += size
-                self.observed += end - start
-            start, size = end, 0
+                    counts.update(columns[place])
+            else:
+                self._words = categories.words
+                block.codes.append(categories.codes)
+                for place, texts in categories.unknown.items():
+                    block.counts[place].update(texts)
+            self.observed += len(predictions)
 
-    def _swap(self) -> None:
-        """The open block is full, or its window's time is over."""
+    def _swap(self) -> _Block:
+        """The open block is full, or its window's time is over: the next one."""
         self._full.append(self._open)
-        self._open = self._free.popleft() if self._free else self._block()
+        self._open = self._block()
         self._wake.set()
+        return self._open
 
     def _work(self) -> None:
         self._guarded(self._on_start)
@@ -146,8 +150,7 @@ class Observer:
             while self._full:
                 block = self._full[0]
                 self._guarded(lambda: self._count(block))  # noqa: B023 (called at once)
-                block.clear()
-                self._free.append(self._full.popleft())
+                self._full.popleft()
             if over:
                 self._finish_window()
             if closed:
@@ -155,23 +158,35 @@ class Observer:
 
     def _count(self, block: _Block) -> None:
         """Add a block to the window."""
-        if not block.rows:
+        if not block.predictions:
             return
-        window, values = self._window, block.values[:, : block.rows]
-        values[-1][np.isinf(values[-1])] = np.nan
-        for index, place in enumerate(self._numbers):
-            window.columns[self._columns[place].name].merge(NumberStatistics.of(values[index]))  # pyright: ignore[reportArgumentType]
+        window = self._window
+        for place, values in zip(self._numbers, np.concatenate(block.numbers, axis=1), strict=True):
+            window.columns[self._columns[place].name].merge(NumberStatistics.of(values))  # pyright: ignore[reportArgumentType]
             time.sleep(0)  # the event loop may have the interpreter between two columns
+        if block.codes:
+            for (place, words), codes in zip(self._words.items(), np.concatenate(block.codes, axis=1), strict=True):
+                counts = np.bincount(codes[codes >= MISSING] - MISSING, minlength=len(words) - MISSING)
+                self._codes[place] = counts + self._codes.get(place, 0)
         for place, counts in block.counts.items():
-            column = window.columns[self._columns[place].name]
-            assert isinstance(column, CategoryStatistics)
-            column.merge(_categories(counts))
-            column.bound(MOST_CATEGORIES)
-            time.sleep(0)
-        window.predictions.merge(NumberStatistics.of(values[-1]))
-        window.rows += block.rows
+            if counts:
+                self._merge(place, _categories(counts))
+                time.sleep(0)
+        predictions = np.array(block.predictions, np.float32)
+        predictions[np.isinf(predictions)] = np.nan
+        window.predictions.merge(NumberStatistics.of(predictions))
+        window.rows += len(predictions)
+
+    def _merge(self, place: int, found: CategoryStatistics) -> None:
+        column = self._window.columns[self._columns[place].name]
+        assert isinstance(column, CategoryStatistics)
+        column.merge(found)
+        column.bound(MOST_CATEGORIES)
 
     def _finish_window(self) -> None:
+        for place, counts in self._codes.items():
+            self._merge(place, _known(counts, self._words[place]))
+        self._codes.clear()
         finished, self._window = self._window, self._fresh()
         if finished.rows:
             finished.end = min(finished.end, self._clock())
@@ -185,7 +200,7 @@ class Observer:
             logger.error("observing failed", exc_info=exc)
 
     def _block(self) -> _Block:
-        return _Block(len(self._numbers), self._categories)
+        return _Block(self._categories)
 
     def _fresh(self) -> Window:
         """An empty window up to the next multiple of its length, so that those of all processes cover the same time."""
@@ -195,6 +210,12 @@ class Observer:
             c.name: types.get(c.type, NumberStatistics)() for c in self._columns if c.type in OBSERVED
         }
         return Window(self._model, now, (now // self._seconds + 1) * self._seconds, columns=columns)
+
+
+def _known(counts: NDArray[np.int64], words: Sequence[str]) -> CategoryStatistics:
+    """`counts` of the missing and of each of `words`."""
+    found = {code: count for code, count in enumerate(counts[1:].tolist()) if count}
+    return CategoryStatistics.of((cut(words[code]) for code in found), found.values(), int(counts[0]))
 
 
 def _categories(counts: "Counter[Any]") -> CategoryStatistics:

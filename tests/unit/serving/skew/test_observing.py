@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from penstock_serving.backends import Columns
+from penstock_serving.backends import Categories, Columns
 from penstock_serving.schema import Column, ColumnType
 from penstock_serving.skew import observing
 from penstock_serving.skew.observing import Observer
@@ -19,6 +19,7 @@ COLUMNS = (
     Column("seats", ColumnType.INTEGER, required=False),
     Column("carrier", ColumnType.CATEGORY, required=False),
 )
+WORDS = {2: ["UA", "AA"]}
 
 
 @pytest.fixture
@@ -67,6 +68,24 @@ def test_the_statistics_are_those_that_the_trainer_would_have_made_of_the_same_r
     assert window.columns["carrier"].categories == {"UA": carrier.count("UA"), "B6": carrier.count("B6")}
     assert window.columns["carrier"].missing == carrier.count(None) + carrier.count("")
     assert window.predictions.mean == pytest.approx(expected.mean / 1000, rel=1e-6)
+
+
+def test_categories_that_the_backend_has_looked_up_are_counted_as_those_that_it_has_not(observe):
+    posted, known = rows(3000, seed=3), {None: -1, "": -1, "UA": 0}
+    coded, plain = observe(), observe()
+    for observer in (coded, plain):
+        observer.start()
+        for start in range(0, 3000, 13):
+            columns = Columns(zip(*posted[start : start + 13], strict=True))
+            codes = np.array([[known.get(word, -2) for word in columns[2]]], np.int32)
+            unknown = [word for word in columns[2] if word not in known]
+            if observer is coded and start % 2:
+                columns.categories = Categories(WORDS, codes, {2: unknown} if unknown else {})
+            observer.add(columns, [0.5] * len(columns[0]), 100)
+        observer.close()
+    found, expected = (statistics.to_json(window.columns) for window in observe.finished)
+    assert found["columns"]["carrier"] == expected["columns"]["carrier"]
+    assert found["columns"]["carrier"]["categories"].keys() == {"UA", "B6"}
 
 
 def test_windows_end_at_multiples_of_their_length_so_that_replicas_have_the_same_ones(observe):
@@ -119,10 +138,10 @@ def test_what_waits_beyond_the_bounds_is_let_go_and_counted(observe, monkeypatch
     observer = observe()
     for _ in range(5):
         add(observer, rows(38), [0.5] * 38)
-    assert (observer.observed, observer.unobserved) == (80, 110)
+    assert (observer.observed, observer.unobserved) == (152, 38)
     observer.start()
     observer.close()
-    assert observe.finished[0].rows == 80
+    assert observe.finished[0].rows == 152
 
 
 def test_bytes_that_wait_are_bounded_too(observe, monkeypatch):
