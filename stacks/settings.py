@@ -17,6 +17,8 @@ NAMESPACE = "penstock:"
 OBJECTS = ("cluster", "gcp", "monitoring", "rollout", "traffic")
 POSTGRESQL = r"^postgresql://([^:@/?]+@)?[^:@/?]*(:\d+)?/[^/?@]+$"
 ACCESS = ("token_file", "certificate", "private_key")
+FILES = (*ACCESS, "verify_key")
+"""Files of this machine that the endpoint reads."""
 Name = Annotated[str, Field(min_length=1)]
 
 
@@ -79,6 +81,8 @@ class Settings(BaseModel):
     """The file of the endpoint's PEM certificate chain; None: no TLS."""
     private_key: Name | None = None
     """The file of its PEM key."""
+    verify_key: Name | None = None
+    """The file of the Ed25519 public key (PEM) whose owner must have signed what serves; None: a seal will do."""
     grpc_port: Annotated[int, Field(ge=1024, le=65_535)] | None = None
     """Where TensorFlow Serving's gRPC `Predict` is answered too; None: nowhere."""
     monitoring: MonitoringSettings | None = None
@@ -121,7 +125,7 @@ class Settings(BaseModel):
         """The endpoint's own settings."""
         rollout = self.rollout.model_dump(mode="json") if self.rollout else None
         monitoring = self.monitoring.model_dump() if self.monitoring else {}
-        names = ("port", "traffic", "min_replicas", "max_replicas", "idle_seconds", "grpc_port", *ACCESS)
+        names = ("port", "traffic", "min_replicas", "max_replicas", "idle_seconds", "grpc_port", *FILES)
         return {name: getattr(self, name) for name in names} | {"rollout": rollout, "monitoring": monitoring}
 
     @property
@@ -174,6 +178,10 @@ class Settings(BaseModel):
             raise SettingsError(
                 f"setting {access[0]!r} is for the platform 'local', whose server reads this machine's files; "
                 "elsewhere the ingress in front of it takes care of TLS and of who may ask"
+            )
+        if self.platform != "local" and self.verify_key:
+            raise SettingsError(
+                "setting 'verify_key' is for the platform 'local', whose server reads this machine's files"
             )
         if self.platform != "local" and self.grpc_port:
             raise SettingsError("setting 'grpc_port' is for the platform 'local' so far")

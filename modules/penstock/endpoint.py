@@ -39,6 +39,8 @@ class EndpointArgs(TypedDict):
     """Path of the PEM certificate chain for TLS. Default: plain text."""
     private_key: NotRequired[str | None]
     """Path of the certificate's PEM key."""
+    verify_key: NotRequired[str | None]
+    """Path of the Ed25519 public key (PEM) whose owner must have signed a model. Default: a seal that holds will do."""
     grpc_port: NotRequired[int | None]
     """Port of TensorFlow Serving's gRPC `Predict`, on this machine. Default: it is not answered."""
     monitoring: NotRequired[MonitoringArgs]
@@ -76,6 +78,7 @@ class Endpoint(pulumi.ComponentResource):
             token_file=args.get("token_file"),
             certificate=args.get("certificate"),
             private_key=args.get("private_key"),
+            verify_key=args.get("verify_key"),
             grpc_port=args.get("grpc_port"),
         )
         self.url = platform.service(f"{name}-server", service, child)

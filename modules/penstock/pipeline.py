@@ -34,7 +34,7 @@ class PipelineArgs(TypedDict):
     """Further arguments of `Comparison`: minimum_gain. Default: none, every model that is trained is served."""
     endpoint: NotRequired[dict[str, Any]]
     """Further arguments of `Endpoint`: port, traffic, rollout, min_replicas, max_replicas, idle_seconds, monitoring,
-    token_file, certificate, private_key."""
+    token_file, certificate, private_key, verify_key."""
     keep: NotRequired[Sequence[str]]
     """Kinds of artifacts that survive the stack: raw, dataset, study, models. Default: none."""
 

@@ -114,12 +114,14 @@ class Service:
     """Path of the PEM certificate chain for TLS, with `private_key`; None: plain text."""
     private_key: str | None = None
     """Path of its PEM key."""
+    verify_key: str | None = None
+    """Path of the Ed25519 public key (PEM) without whose owner's signature no model is served; None: a seal will do."""
     grpc_port: int | None = None
     """Where TensorFlow Serving's gRPC `Predict` is answered too; None: nowhere."""
 
     def refuse_local(self) -> None:
         """For a platform where these would be silently left out: PenstockError if any is asked for."""
-        for name in ("traffic", "rollout", "token_file", "certificate", "grpc_port"):
+        for name in ("traffic", "rollout", "token_file", "certificate", "verify_key", "grpc_port"):
             if getattr(self, name) is not None:
                 raise PenstockError(f"{name} is for the platform 'local' so far; leave it out on this one")
 

@@ -15,7 +15,7 @@ from penstock_serving.backends.choosing import BACKENDS, choose_backend
 from penstock_serving.handover import require_grpc
 from penstock_serving.logs import set_up_logs
 from penstock_serving.metrics import Metrics
-from penstock_serving.seal import SealedModel
+from penstock_serving.seal import SealedModel, add_verify_key
 from penstock_serving.served import FIRST_VERSION, ServedModel
 from penstock_serving.server import Server, bind
 from penstock_serving.skew.arguments import add_monitoring, monitoring_of
@@ -62,9 +62,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         default="auto",
         help="what answers: auto (default) is slim where the seal proves it equal to the SavedModel, else tensorflow",
     )
-    parser.add_argument(
-        "--verify-key", type=Path, metavar="PEM", help="refuse a model that the owner of this public key has not signed"
-    )
+    add_verify_key(parser)
     add_access(parser)
     add_monitoring(parser)
     arguments = parser.parse_args(argv)

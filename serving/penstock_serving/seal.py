@@ -1,5 +1,6 @@
 """A model artifact whose seal holds: the only thing that this server loads."""
 
+import argparse
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -51,6 +52,13 @@ class SealedModel:
             raise InputError(f"{directory} has digest {digest}, expected was {expected_digest}")
         schema = Schema.read(directory / "schema.json")
         return cls(directory, digest, chain, schema, _read_samples(directory / "samples.json"))
+
+
+def add_verify_key(parser: argparse.ArgumentParser) -> None:
+    """The argument that states whose models are served."""
+    parser.add_argument(
+        "--verify-key", type=Path, metavar="PEM", help="refuse a model that the owner of this public key has not signed"
+    )
 
 
 def _read_samples(path: Path) -> dict[str, list[Any]]:

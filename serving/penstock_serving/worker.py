@@ -27,6 +27,7 @@ from penstock_serving.logs import set_up_logs
 from penstock_serving.metrics import Metrics
 from penstock_serving.pipe import Pipes
 from penstock_serving.routing import Routes
+from penstock_serving.seal import add_verify_key
 from penstock_serving.served import ServedModel
 from penstock_serving.skew.arguments import add_monitoring, monitoring_of
 from penstock_serving.totals import Snapshot
@@ -183,6 +184,7 @@ def main() -> int:
     parser.add_argument("listener", type=int, help="file descriptor of the listening socket")
     parser.add_argument("--grpc-listener", type=int, help="that of one for gRPC")
     parser.add_argument("link", type=int, help="file descriptor of the link to the supervisor")
+    add_verify_key(parser)
     add_access(parser)
     add_monitoring(parser)
     arguments = parser.parse_args()
@@ -200,7 +202,8 @@ def main() -> int:
         for number, version in first["versions"].items():
             path, digest = Path(version["path"]), version["digest"]
             monitoring = monitoring_of(arguments, os.environ)
-            served.append(load_version(first["name"], path, digest, monitoring, number, metrics))
+            key = arguments.verify_key
+            served.append(load_version(first["name"], path, digest, monitoring, number, metrics, verify_key=key))
     except InputError as exc:
         told.send({"failed": str(exc), "version": number})
         return end(exc, available=True)

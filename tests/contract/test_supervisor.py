@@ -4,8 +4,10 @@ import http.client
 import json
 import os
 import re
+import shutil
 import signal
 import socket
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -13,7 +15,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from penstock_trainer.artifacts import Manifest
+from penstock_trainer.artifacts import Manifest, seal
+from penstock_trainer.signing import SigningKey
 
 PAGE = (Path(__file__).parents[2] / "docs" / "rollout.md").read_text(encoding="utf-8")
 NAME = "half_plus_three"
@@ -91,6 +94,36 @@ def test_a_forged_version_is_refused_by_its_file_and_the_one_before_it_goes_on(e
     assert (first["version"], first["state"]) == ("1", "AVAILABLE")
     assert (second["version"], second["state"]) == ("2", "END")
     assert "schema.json has digest" in second["status"]["error_message"]
+
+
+def test_a_version_that_is_forged_and_sealed_anew_is_refused_for_want_of_the_owner_s_signature(
+    supervised, load, models, tmp_path
+):
+    pem, pub = tmp_path / "signing.pem", tmp_path / "verifying.pem"
+    subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", pem], check=True, capture_output=True)
+    subprocess.run(["openssl", "pkey", "-in", pem, "-pubout", "-out", pub], check=True, capture_output=True)
+    endpoint, owner = supervised("--verify-key", str(pub)), SigningKey(pem)
+    copies = {n: Path(shutil.copytree(models / name, tmp_path / name)) for n, name in endpoint.MODELS}
+    for number, copy in copies.items():
+        owner.sign(copy, Manifest.read(copy))
+        endpoint.versions[number]["path"] = str(copy)
+    endpoint.plan()
+    endpoint.start()
+    forged = copies["2"]
+    with (forged / "schema.json").open("ab") as tampered:
+        tampered.write(b" ")
+    sealed = seal(forged, kind="model", inputs=Manifest.read(forged).inputs, code="sha256:0")
+    endpoint.versions["2"]["digest"] = sealed.digest
+    endpoint.follow(latest="2")
+    assert f"{forged / 'signature.json'} is no signature of {sealed.digest}" in endpoint.status()["refused"]["error"]
+    assert endpoint.predict(load.BODY).json() == load.ANSWER
+    (forged / "signature.json").unlink()
+    endpoint.follow(latest="2")
+    assert f"{forged} is not signed" in endpoint.status()["refused"]["error"]
+    owner.sign(forged, sealed)
+    endpoint.follow(latest="2")
+    assert endpoint.status()["refused"] is None
+    endpoint.until(lambda: endpoint.predict(load.BODY).json() == load.OTHER)
 
 
 LARGE = json.dumps({"instances": [1.0, 2.0, 5.0]}).encode().ljust(1 << 20)

@@ -91,17 +91,17 @@ class LocalPlatform:
         if service.model is None:
             return self._page(name, service, opts)
         observations = self._folder / "observations" / name
-        access = self._access(service)
+        files = self._files(service)
         props = {
             "program": [
                 *self._program(service.program).command(".supervisor"),
                 *("--observations", str(observations)),
                 *service.monitoring,
                 *(("--grpc-port", str(service.grpc_port)) if service.grpc_port else ()),
-                *(word for argument, path in access.items() for word in (argument, str(path))),
+                *(word for argument, path in files.items() for word in (argument, str(path))),
             ],
             # Their content is no one's to keep: that it changed is known by when it did.
-            "access": {str(path): str(path.stat().st_mtime_ns) for path in access.values()},
+            "access": {str(path): str(path.stat().st_mtime_ns) for path in files.values()},
             "tls": service.certificate is not None,
             "environment": dict(service.environment),
             "path": service.model["path"],
@@ -140,12 +140,13 @@ class LocalPlatform:
             "record": str(self._folder / "services" / f"{name}.json"),
         }
 
-    def _access(self, service: platform.Service) -> dict[str, Path]:
-        """The files by which the server says who may ask, by its arguments' names."""
+    def _files(self, service: platform.Service) -> dict[str, Path]:
+        """The files by which the server knows who may ask and whose models it serves, by its arguments' names."""
         given = {
             "--token-file": service.token_file,
             "--certificate": service.certificate,
             "--private-key": service.private_key,
+            "--verify-key": service.verify_key,
         }
         files = {argument: self._project / path for argument, path in given.items() if path is not None}
         for argument, path in files.items():

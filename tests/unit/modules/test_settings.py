@@ -6,7 +6,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from settings import ACCESS, Settings, SettingsError
+from settings import FILES, Settings, SettingsError
 
 PROJECT = Path(__file__).resolve().parents[3]
 KNOWN = sorted(Settings.model_fields)
@@ -139,7 +139,7 @@ def test_a_rollout_is_declared_by_true_and_every_number_of_it_can_be_set():
     assert Settings.from_config({"penstock:rollout": "false"}).endpoint()["rollout"] is None
 
 
-@pytest.mark.parametrize("key", ACCESS)
+@pytest.mark.parametrize("key", FILES)
 def test_files_of_this_machine_are_told_to_be_for_the_platform_that_has_them(key):
     cluster = json.dumps({"trainer_image": "t@sha256:" + "0" * 64, "serving_image": "s@sha256:" + "0" * 64})
     assert f"setting {key!r} is for the platform 'local'" in message(
