@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import re
 import time
 import uuid
@@ -11,7 +12,8 @@ from typing import Any
 
 from penstock_serving import describing, inference_protocol
 from penstock_serving.access import Tokens
-from penstock_serving.asking import Decode, Question
+from penstock_serving.asking import Decode, Hurried, Question
+from penstock_serving.bodies import GZIP_FROM, Held, Share
 from penstock_serving.console import console_page
 from penstock_serving.decoding import Asked
 from penstock_serving.errors import MethodNotAllowedError, NotFoundError, RequestError
@@ -26,6 +28,7 @@ from penstock_serving.messages import (
     Send,
     encode,
     header,
+    packed_for,
     read_body,
 )
 from penstock_serving.openapi import openapi
@@ -39,6 +42,8 @@ METHODS = {"GET": ("GET", "HEAD"), "POST": ("POST",)}
 
 logger = logging.getLogger("penstock_serving")
 Handler = Callable[[Scope, Receive], Awaitable[Response]]
+TIMEOUT = b"x-request-timeout"
+"""Seconds after which a request's answer is of no use to its client any more."""
 NO_ROUTE: tuple[str, str, None] = ("none", "", None)
 OPEN = ("healthz", "readyz", "live", "ready")
 """Routes that answer without a token: who probes a server has none."""
@@ -58,6 +63,8 @@ class Application:
         """Predict requests that are not answered yet."""
         self.predicted = 0
         """Predict requests answered."""
+        self.held = Held()
+        self._packing: set[asyncio.Task[None]] = set()
         self.traffic: dict[str, Any] = {}
         """What is known beyond this process: the rollout, the replicas, what was refused."""
         self.totals: Callable[[], Awaitable[Snapshot]] | None = None
@@ -115,7 +122,12 @@ class Application:
 
         def finish(response: Response) -> None:
             self.versions.metrics.count("predict", response.status)
-            respond(response, self.draining or self._leaves())
+            if len(response.body) < GZIP_FROM:
+                respond(response, self.draining or self._leaves())
+            else:
+                packing = asyncio.get_running_loop().create_task(self._respond_large(headers, response, respond))
+                self._packing.add(packing)
+                packing.add_done_callback(self._packing.discard)
 
         def done(served: ServedModel, answer: Any) -> None:
             self.in_flight -= 1
@@ -131,6 +143,10 @@ class Application:
             self.in_flight += 1
             key = None if self.versions.only else header(headers, b"x-request-key")
             Question(self.versions, body, _decode, key, None, started, done).begin()
+
+    async def _respond_large(self, headers: Headers, response: Response, respond: Respond) -> None:
+        response = await packed_for(headers, response)
+        respond(response, self.draining or self._leaves())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; whatever happens, with JSON."""
@@ -153,6 +169,7 @@ class Application:
         if route in ("predict", "infer") and response.status != 401 and "x-model-digest" not in response.headers:
             response.headers |= self.versions.main.headers
         self.versions.metrics.count(route, response.status)
+        response = await packed_for(scope["headers"], response)
         await response.send(scope, send, self.draining or self._leaves())
 
     def _leaves(self) -> bool:
@@ -172,23 +189,34 @@ class Application:
         started = time.perf_counter()
         self.in_flight += 1
         try:
-            body, key = await read_body(scope, receive), header(scope["headers"], b"x-request-key")
-            return _response(*await self.answer(body, decode, key, asked, started))
+            due, key = _due(scope["headers"], started), header(scope["headers"], b"x-request-key")
+            with Share(self.held) as share:
+                body = await read_body(scope, receive, share)
+                return _response(*await self.answer(body, decode, key, asked, started, due))
         finally:
             self.in_flight -= 1
             self.predicted += 1
 
     async def answer(
-        self, body: bytes, decode: Decode, key: bytes | None, asked: ServedModel | None, started: float
+        self,
+        body: bytes,
+        decode: Decode,
+        key: bytes | None,
+        asked: ServedModel | None,
+        started: float,
+        due: float | None,
     ) -> tuple[ServedModel, Any]:
-        """The version that answers, and its answer, or the exception it met; arguments as `Question` has them."""
+        """The version that answers, and its answer, or the exception it met; arguments as `Hurried` has them."""
         answered: asyncio.Future[tuple[ServedModel, Any]] = asyncio.get_running_loop().create_future()
 
         def done(served: ServedModel, answer: Any) -> None:
             if not answered.done():  # its client is gone
                 answered.set_result((served, answer))
 
-        Question(self.versions, body, decode, key, asked, started, done).begin()
+        question = Question(self.versions, body, decode, key, asked, started, done)
+        if due is not None:
+            question = Hurried(self.versions, body, decode, key, asked, started, done, due=due)
+        question.begin()
         return await answered
 
     def _by_digest(self, scope: Scope) -> tuple[str, str, Handler] | None:
@@ -260,6 +288,24 @@ class Application:
                 except NotFoundError as exc:
                     return exc
         return NotFoundError(f"no route {shorten(path)}{suggestion(path, self._routes)}")
+
+
+def _due(headers: Headers, started: float) -> float | None:
+    """When a request that began at `started` is over by its own word; None if it has none.
+
+    Raises:
+        RequestError: its word is no time.
+    """
+    stated = header(headers, TIMEOUT)
+    if stated is None:
+        return None
+    try:
+        seconds = float(stated)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise RequestError(f"{TIMEOUT.decode()} is {shorten(stated.decode('latin-1'))}, expected seconds above 0")
+    return started + seconds
 
 
 def _decode(served: ServedModel, body: bytes) -> Asked:

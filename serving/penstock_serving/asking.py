@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from penstock_serving.bodies import BESIDE
 from penstock_serving.decoding import Asked
 from penstock_serving.errors import RequestError
 from penstock_serving.served import ServedModel
@@ -52,7 +53,7 @@ class Question:
             else:
                 self._submit(request)
             return
-        decoding = asyncio.get_running_loop().run_in_executor(None, self._decode, self._served, self._body)
+        decoding = asyncio.get_running_loop().run_in_executor(BESIDE, self._decode, self._served, self._body)
         decoding.add_done_callback(self._decoded)
 
     def _decoded(self, decoding: "asyncio.Future[Asked]") -> None:
@@ -93,3 +94,20 @@ class Question:
             if versions.shadow is not None and scores is not None and self._asked is None:
                 versions.shadow.offer(self._body, self._decode, scores)
         self._done(served, answer)
+
+
+class Hurried(Question):
+    """One that is of no use any more after `due`, in `time.perf_counter`'s seconds."""
+
+    __slots__ = ("_due",)
+
+    def __init__(self, versions: Versions, *question: Any, due: float) -> None:
+        super().__init__(versions, *question)
+        self._due = due
+
+    def _submit(self, request: Asked) -> None:
+        self._answer = request.answer
+        try:
+            self._served.ask(request.rows, len(self._body), self._answered, self._due)
+        except Exception as exc:  # noqa: BLE001 (the request's boundary)
+            self._finish(exc)

@@ -5,19 +5,26 @@ that arrived in one turn of it.
 """
 
 import asyncio
+import math
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import compress
 
 from penstock_serving.backends import Answers, Columns, RowRefusedError
 from penstock_serving.decoding import Row
-from penstock_serving.errors import QueueFullError, RequestError
+from penstock_serving.errors import DeadlineError, QueueFullError, RequestError
 
 Predict = Callable[[Columns], Answers]
 Done = Callable[["Answers | Exception"], None]
 OnAnswers = Callable[[Columns, Answers, int], None]
+
+DEADLINE_SECONDS = 60.0
+"""After so long a request that waits for a loaded model, or for the end of its call, is told that it takes too long."""
+LOOKS = 20
+"""So often within that time such requests are looked for, but not more often than every tenth of a second."""
 
 
 @dataclass
@@ -27,6 +34,7 @@ class _Waiting:
     rows: list[Row]
     size: int
     done: Done
+    due: float = field(default=math.inf, init=False)
 
 
 class Batcher:
@@ -43,10 +51,14 @@ class Batcher:
         batch_rows: int = 1024,
         queue_rows: int = 16384,
         quick_rows: int = 0,
+        deadline_seconds: float = DEADLINE_SECONDS,
         on_batch: Callable[[int], None],
         on_answers: OnAnswers | None = None,
     ) -> None:
-        """`on_batch` gets the rows of each call before it. `on_answers` gets the columns, the answers and the bytes of
+        """A request that the loaded model has not answered after `deadline_seconds`, a twentieth more at most, is told
+        so; the model is not asked for it any more.
+
+        `on_batch` gets the rows of each call before it. `on_answers` gets the columns, the answers and the bytes of
         all requests that a call answered and that came by `ask`, in the thread that made the call.
         """
         self._predict = predict
@@ -65,6 +77,19 @@ class Batcher:
         self._abandoned: RequestError | None = None
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._work, name="predict", daemon=True)
+        self._called: list[_Waiting] = []
+        """What the thread's call is about."""
+        self._taken = self._first_called = 0
+        """Requests that have left the queue, and how many had before those of the call."""
+        self._deadline_seconds = deadline_seconds
+        self._looks: deque[tuple[float, int]] = deque()
+        """When late requests were looked for, and how many had come until then: so no request has to have a clock."""
+        self._early = 0
+        """So many requests came longer ago than the deadline; the first of all is number 0."""
+        self._last_due = -math.inf
+        """After this no request is due by its own word."""
+        self._pause = max(0.1, deadline_seconds / LOOKS)
+        self._loop.call_later(self._pause, self._look)
 
     @property
     def waiting_rows(self) -> int:
@@ -77,10 +102,11 @@ class Batcher:
         if not self._threaded:
             self._loop.call_soon(self._answer_quickly)
 
-    def ask(self, rows: list[Row], size: int, done: Done) -> None:
+    def ask(self, rows: list[Row], size: int, done: Done, due: float | None = None) -> None:
         """`done` gets the predictions of `rows`, in their order, or an exception, in a later turn of the event loop.
 
-        `size`: the bytes that the rows came as.
+        `size`: the bytes that the rows came as. After `due`, in `time.perf_counter`'s seconds, the answer is of no use:
+        the model is not asked, and `done` gets a DeadlineError.
 
         Raises:
             QueueFullError: too many rows wait already.
@@ -96,6 +122,10 @@ class Batcher:
                 )
             self._queue.append(_Waiting(rows, size, done))
             self._rows += len(rows)
+            if due is not None:
+                self._queue[-1].due = due
+                self._last_due = max(self._last_due, due)
+                self._loop.call_later(max(0.0, due - time.perf_counter()), self._tell_late)
             if self._threaded:
                 self._changed.notify()
             elif not self._soon:
@@ -149,10 +179,14 @@ class Batcher:
                 self._threaded = True
                 self._changed.notify()
                 return
+            late = self._late()
             batch = list(self._queue)
             self._queue.clear()
             self._rows = 0
-        _deliver(batch, self._answers(batch))
+            self._taken += len(batch)
+        _deliver_late(late)
+        if batch:
+            _deliver(batch, self._answers(batch))
 
     def _work(self) -> None:
         while batch := self._next_batch():
@@ -162,17 +196,66 @@ class Batcher:
     def _next_batch(self) -> list[_Waiting]:
         """All that waits, up to `batch_rows` rows; empty when there is nothing left to come."""
         with self._changed:
+            self._called = []
             if not self._queue and self._quick_rows:
                 self._threaded = False
+            self._drop_late()
             while not (self._queue and self._threaded) and not self._closed:
                 self._changed.wait()
+                self._drop_late()
             batch: list[_Waiting] = []
             rows = 0
             while self._queue and (not batch or rows + len(self._queue[0].rows) <= self._batch_rows):
                 batch.append(self._queue.popleft())
                 rows += len(batch[-1].rows)
             self._rows -= rows
+            self._called, self._first_called = batch, self._taken
+            self._taken += len(batch)
             return batch
+
+    def _look(self) -> None:
+        """Find those that came longer ago than the deadline, again and again; in the event loop."""
+        if self._closed:
+            return
+        now = time.perf_counter()
+        with self._changed:
+            if self._thread.is_alive():  # while a model loads, what came waits for as long as that takes
+                self._looks.append((now, self._taken + len(self._queue)))
+            while self._looks and self._looks[0][0] <= now - self._deadline_seconds:
+                self._early = self._looks.popleft()[1]
+        self._tell_late()
+        self._loop.call_later(self._pause, self._look)
+
+    def _tell_late(self) -> None:
+        """Answer those whose time is over, in the queue or in a call; in the event loop."""
+        now = time.perf_counter()
+        with self._changed:
+            late = self._late()
+            for number, called in enumerate(self._called, self._first_called):
+                if number < self._early or called.due <= now:
+                    late.append(called)
+        _deliver_late(late)
+
+    def _drop_late(self) -> None:
+        """The same for the queue alone, in any thread; with the lock."""
+        if late := self._late():
+            self._loop.call_soon_threadsafe(_deliver_late, late)
+
+    def _late(self) -> list[_Waiting]:
+        """Those whose time is over, taken out of the queue; with the lock."""
+        if self._early <= self._taken and self._last_due == -math.inf:
+            return []
+        now = time.perf_counter()
+        late: list[_Waiting] = []
+        rest: deque[_Waiting] = deque()
+        for number, waiting in enumerate(self._queue, self._taken):
+            (late if number < self._early or waiting.due <= now else rest).append(waiting)
+        self._queue = rest
+        self._taken += len(late)
+        self._rows -= sum(len(waiting.rows) for waiting in late)
+        if now >= self._last_due:
+            self._last_due = -math.inf
+        return late
 
     def _answers(self, batch: list[_Waiting]) -> list[Answers | Exception]:
         """One answer a request; a call that fails is repeated request by request: none fails by another's row."""
@@ -214,3 +297,13 @@ def _of_clients(batch: list[_Waiting], columns: Columns, predictions: Answers) -
 def _deliver(batch: list[_Waiting], answers: Sequence[Answers | Exception]) -> None:
     for waiting, answer in zip(batch, answers, strict=True):
         waiting.done(answer)
+
+
+def _deliver_late(late: Sequence[_Waiting]) -> None:
+    for waiting in late:
+        done, waiting.done = waiting.done, _ignored
+        done(DeadlineError("the model did not answer in the time that the server, or the request itself, gives it"))
+
+
+def _ignored(_answer: Answers | Exception) -> None:
+    """The answer to one that has been told already."""

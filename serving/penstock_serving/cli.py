@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 from penstock_serving.access import Access, access_of, add_access
 from penstock_serving.app import Application
 from penstock_serving.backends.choosing import BACKENDS, choose_backend
+from penstock_serving.batching import DEADLINE_SECONDS
 from penstock_serving.handover import require_grpc
 from penstock_serving.logs import set_up_logs
 from penstock_serving.metrics import Metrics
@@ -63,6 +64,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         help="what answers: auto (default) is slim where the seal proves it equal to the SavedModel, else tensorflow",
     )
     add_verify_key(parser)
+    add_deadline(parser)
     add_access(parser)
     add_monitoring(parser)
     arguments = parser.parse_args(argv)
@@ -76,6 +78,25 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return arguments
 
 
+def add_deadline(parser: argparse.ArgumentParser) -> None:
+    """The argument that states how long a request may wait for the model."""
+    parser.add_argument(
+        "--deadline-seconds",
+        type=positive,
+        default=DEADLINE_SECONDS,
+        metavar="SECONDS",
+        help="a request that a loaded model has not answered after so long is answered 504 (default: %(default)s)",
+    )
+
+
+def positive(stated: str) -> float:
+    """A number of seconds above 0."""
+    seconds = float(stated)
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"it is {stated}, expected more than 0")
+    return seconds
+
+
 def load_version(
     name: str,
     directory: Path,
@@ -85,6 +106,7 @@ def load_version(
     metrics: Metrics | None = None,
     backend: str = "auto",
     verify_key: Path | None = None,
+    deadline_seconds: float = DEADLINE_SECONDS,
 ) -> ServedModel:
     """The sealed model in `directory`, ready to be loaded.
 
@@ -93,7 +115,7 @@ def load_version(
         to be had.
     """
     sealed = SealedModel.open(directory, digest, verify_key)
-    return ServedModel(name, sealed, choose_backend(sealed, backend), version, metrics, monitoring)
+    return ServedModel(name, sealed, choose_backend(sealed, backend), version, metrics, monitoring, deadline_seconds)
 
 
 def _serve(arguments: argparse.Namespace) -> int:
@@ -108,6 +130,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         monitoring,
         backend=arguments.backend,
         verify_key=arguments.verify_key,
+        deadline_seconds=arguments.deadline_seconds,
     )
     listener = bind(arguments.host, arguments.port)
     set_up_logs()

@@ -62,6 +62,12 @@ class HeadersTooLargeError(RequestError):
 
 
 class UnavailableError(RequestError):
-    """The model is still loading, or the server is going away; `Retry-After` says when to come back."""
+    """The model is still loading, or the server is full or going away; `Retry-After` says when to come back."""
 
     status = 503
+
+
+class DeadlineError(RequestError):
+    """The model did not answer within the time that the server, or the request itself, gives it."""
+
+    status = 504

@@ -14,10 +14,10 @@ from google.protobuf.message import DecodeError
 from penstock_serving import tensors
 from penstock_serving.access import Access
 from penstock_serving.app import Application, failure_said
+from penstock_serving.bodies import BODY_LIMIT, Share
 from penstock_serving.decoding import Asked
 from penstock_serving.errors import NotFoundError, RequestError
 from penstock_serving.explaining import shorten
-from penstock_serving.messages import BODY_LIMIT
 from penstock_serving.schema import OUTPUT, SIGNATURE
 from penstock_serving.served import ServedModel
 from penstock_serving.tensor_messages import message, predict_response
@@ -30,6 +30,7 @@ CODES = {
     404: grpc.StatusCode.NOT_FOUND,
     429: grpc.StatusCode.RESOURCE_EXHAUSTED,
     503: grpc.StatusCode.UNAVAILABLE,
+    504: grpc.StatusCode.DEADLINE_EXCEEDED,
 }
 """gRPC's word for an error, by HTTP's; any other is INTERNAL."""
 
@@ -89,10 +90,13 @@ class GrpcServer:
         try:
             if self._access.tokens is not None:
                 self._access.tokens.check(metadata.get("authorization"))
-            request = _parsed(body)
-            asked = self._asked(request.model_spec)
-            key = metadata.get("x-request-key")
-            served, answer = await application.answer(body, partial(_decode, request), key, asked, started)
+            with Share(application.held) as share:
+                share.take(len(body))
+                request = _parsed(body)
+                asked = self._asked(request.model_spec)
+                key, left = metadata.get("x-request-key"), context.time_remaining()
+                due = None if left is None else started + left
+                served, answer = await application.answer(body, partial(_decode, request), key, asked, started, due)
             await context.send_initial_metadata(tuple(served.headers.items()))
         except RequestError as exc:
             answer = exc
@@ -103,7 +107,8 @@ class GrpcServer:
         application.versions.metrics.count("grpc", status)
         if not isinstance(answer, Exception):
             return answer
-        return await context.abort(CODES.get(status, grpc.StatusCode.INTERNAL), failure_said("grpc", answer))
+        told = tuple(answer.headers.items()) if isinstance(answer, RequestError) else ()
+        return await context.abort(CODES.get(status, grpc.StatusCode.INTERNAL), failure_said("grpc", answer), told)
 
     def _asked(self, spec: Any) -> ServedModel | None:
         """The version that a request names; None if it names none."""

@@ -1,5 +1,6 @@
 """Requests and responses as the routes see them; ASGI's events stay in here."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -8,7 +9,9 @@ from typing import Any
 
 import msgspec
 
-from penstock_serving.errors import RequestError, TooLargeError, UnsupportedEncodingError
+from penstock_serving import bodies
+from penstock_serving.bodies import BODY_LIMIT, Share
+from penstock_serving.errors import RequestError
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -20,7 +23,6 @@ WHOLE = "penstock.answer"
 """In a request's scope: what writes a whole answer at once, given it and whether it closes the connection, and says
 whether it did.
 """
-BODY_LIMIT = 8 * 1024 * 1024
 JSON = "application/json"
 encode = msgspec.json.Encoder().encode
 
@@ -87,19 +89,41 @@ def header(headers: Headers, wanted: bytes) -> bytes | None:
     return next((value for name, value in headers if name == wanted), None)
 
 
-async def read_body(scope: Scope, receive: Receive) -> bytes:
-    """The whole body of a request.
+async def read_body(scope: Scope, receive: Receive, share: Share) -> bytes:
+    """The whole body of a request, unpacked; `share` holds what has come of it.
 
     Raises:
         TooLargeError: it is, or announces to be, larger than BODY_LIMIT.
-        UnsupportedEncodingError: it is compressed.
+        UnsupportedEncodingError: it is compressed in another way than gzip.
+        UnavailableError: the server holds too much of other requests.
         ClientGoneError: the connection ended before the body did.
     """
+    encodings: list[bytes] = []
     for name, value in scope["headers"]:
-        if name == b"content-encoding" and value.lower() != b"identity":
-            raise UnsupportedEncodingError(f"content-encoding {value.decode('latin-1')[:40]!r}: post the body as it is")
+        if name == b"content-encoding":
+            encodings.append(value)
         if name == b"content-length" and int(value) > BODY_LIMIT:
-            raise _too_large(f"{int(value)} bytes")
+            raise bodies.too_large(f"{int(value)} bytes")
+    if not bodies.packed(b", ".join(encodings)):
+        return await _whole(receive, share)
+    body = await _whole(receive, share)
+    unpacked = await asyncio.get_running_loop().run_in_executor(bodies.BESIDE, bodies.inflate, body)
+    share.take(len(unpacked))
+    return unpacked
+
+
+async def packed_for(headers: Headers, response: Response) -> Response:
+    """An answer as gzip, where it is large and the request with these headers takes that."""
+    if len(response.body) < bodies.GZIP_FROM:
+        return response
+    response.headers["vary"] = "accept-encoding"
+    if bodies.wants_gzip(header(headers, b"accept-encoding")):
+        response.body = await asyncio.get_running_loop().run_in_executor(bodies.BESIDE, bodies.deflate, response.body)
+        response.headers["content-encoding"] = "gzip"
+    return response
+
+
+async def _whole(receive: Receive, share: Share) -> bytes:
     chunks: list[bytes] = []
     size = 0
     while True:
@@ -109,11 +133,8 @@ async def read_body(scope: Scope, receive: Receive) -> bytes:
         chunk = event.get("body", b"")
         size += len(chunk)
         if size > BODY_LIMIT:
-            raise _too_large(f"over {BODY_LIMIT} bytes")
+            raise bodies.too_large(f"over {BODY_LIMIT} bytes")
+        share.take(len(chunk))
         chunks.append(chunk)
         if not event.get("more_body", False):
             return chunks[0] if len(chunks) == 1 else b"".join(chunks)
-
-
-def _too_large(size: str) -> TooLargeError:
-    return TooLargeError(f"the body has {size}, the limit is {BODY_LIMIT}: post fewer rows at a time")

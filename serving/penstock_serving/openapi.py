@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from penstock_serving.bodies import BODY_LIMIT
 from penstock_serving.inference_protocol import BYTES, NUMBERS
-from penstock_serving.messages import BODY_LIMIT
 from penstock_serving.schema import (
     LARGEST_INTEGER,
     LARGEST_NUMBER,
@@ -23,11 +23,12 @@ ERRORS = {
     "404": "No such model, version or route.",
     "405": "The route exists for other methods, which the header `Allow` names.",
     "408": "The request did not arrive in time.",
-    "413": f"The body is larger than {BODY_LIMIT} bytes.",
-    "415": "The body is compressed.",
+    "413": f"The body is larger than {BODY_LIMIT} bytes, or would be when unpacked.",
+    "415": "The body is compressed in another way than gzip.",
     "429": "Too many rows wait for the model; come back after `Retry-After` seconds.",
     "431": "The headers are larger than the server reads.",
-    "503": "The server stops or cannot load its model; come back after `Retry-After` seconds.",
+    "503": "The server stops, cannot load its model or is full; come back after `Retry-After` seconds.",
+    "504": "The model did not answer in time.",
 }
 
 
@@ -153,7 +154,7 @@ def _predict(schema: Schema, request: dict[str, Any], answer: dict[str, Any]) ->
             "required": True,
             "content": {"application/json": {"schema": _ref("PredictRequest"), "example": request}},
         },
-        "responses": {"200": success} | _responses("400", "408", "413", "415", "429", "431", "503"),
+        "responses": {"200": success} | _responses("400", "408", "413", "415", "429", "431", "503", "504"),
     }
 
 
@@ -181,7 +182,7 @@ def _infer(served: ServedModel) -> dict[str, Any]:
         "operationId": "infer",
         "summary": f"Predict {schema.label} by the Open Inference Protocol",
         "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
-        "responses": {"200": success} | _responses("400", "408", "413", "415", "429", "431", "503"),
+        "responses": {"200": success} | _responses("400", "408", "413", "415", "429", "431", "503", "504"),
     }
 
 

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from penstock_serving.asking import LARGE_BODY
+from penstock_serving.bodies import Held
 from penstock_serving.errors import HeadersTooLargeError, RequestError, TooSlowError
 from penstock_serving.messages import WHOLE, Response
 
@@ -17,8 +18,10 @@ REQUEST_SECONDS = 30.0
 """From the connection, or the first byte of a later request, to the last byte of its body."""
 HEADERS_LIMIT = 64 * 1024
 UPGRADE = re.compile(rb"\r\nupgrade:[^\r]*", re.IGNORECASE)
-NO_SHORTCUT = frozenset([b"content-encoding", b"transfer-encoding", b"expect", b"upgrade"])
+NO_SHORTCUT = frozenset([b"content-encoding", b"transfer-encoding", b"expect", b"upgrade", b"x-request-timeout"])
 """A request with any of these headers takes the long way."""
+SMALL_BODY, CROWD = 4 * 1024, 256
+"""Where so many requests are in flight, one whose body is not small takes the long way too, where its bytes count."""
 
 
 class Shortcut:
@@ -52,6 +55,9 @@ class PatientProtocol(HttpToolsProtocol):
         self._header_bytes = 0
         self._clock: asyncio.TimerHandle | None = None
         self._answering: Any = None
+        self._held: Held = getattr(self.app, "held", None) or Held()
+        self._holds = 0
+        """Of that, for the request that is not complete."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Start the clock: a client that connects has something to say."""
@@ -67,12 +73,26 @@ class PatientProtocol(HttpToolsProtocol):
         super().data_received(data)
         if not self._incomplete:
             self._stop_clock()
-        elif self._clock is None:
+        else:
+            self._await_more(len(data))
+
+    def _await_more(self, size: int) -> None:
+        """So many bytes of a request are here, and it is not complete."""
+        if self._clock is None:
             self._clock = self.loop.call_later(REQUEST_SECONDS, self._too_slow)
-        if self._incomplete and self._in_headers:
-            self._header_bytes += len(data)
+        if self._in_headers:
+            self._header_bytes += size
             if self._header_bytes > HEADERS_LIMIT:
                 self._refuse(HeadersTooLargeError(f"the headers have over {HEADERS_LIMIT} bytes"))
+                return
+        elif type(self.cycle) is not Shortcut:
+            return  # whoever reads that body counts it
+        try:
+            self._held.take(size)
+        except RequestError as exc:
+            self._refuse(exc)
+        else:
+            self._holds += size
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone, and so are the clock and what it asked for."""
@@ -126,7 +146,7 @@ class PatientProtocol(HttpToolsProtocol):
                 length = int(value)
             elif name in NO_SHORTCUT:
                 return False
-        return length < LARGE_BODY
+        return length < SMALL_BODY or (length < LARGE_BODY and self.app.in_flight < CROWD)
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         self._answering = cycle
@@ -162,9 +182,11 @@ class PatientProtocol(HttpToolsProtocol):
         if self._clock is not None:
             self._clock.cancel()
             self._clock = None
+            self._held.give(self._holds)
+            self._holds = 0
 
     def _too_slow(self) -> None:
-        self._clock = None
+        self._stop_clock()
         self._refuse(TooSlowError(f"the request did not arrive within {REQUEST_SECONDS:g} seconds"))
 
     def _refuse(self, error: RequestError) -> None:

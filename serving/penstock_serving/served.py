@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from penstock_serving.backends import Backend, Columns
-from penstock_serving.batching import Batcher, Done
+from penstock_serving.batching import DEADLINE_SECONDS, Batcher, Done
 from penstock_serving.decoding import RequestDecoder, Row
 from penstock_serving.errors import RequestError, UnavailableError
 from penstock_serving.messages import encode
@@ -38,8 +38,11 @@ class ServedModel:
         version: str = FIRST_VERSION,
         metrics: Metrics | None = None,
         monitoring: Monitoring | None = None,
+        deadline_seconds: float = DEADLINE_SECONDS,
     ) -> None:
         """Nothing is loaded yet. Versions of one server share `metrics`. Without `monitoring`, nothing is observed.
+
+        `deadline_seconds`: see `Batcher`.
 
         Raises:
             InputError: the artifact's schema cannot be decoded, or its sample rows do not fit it.
@@ -57,7 +60,7 @@ class ServedModel:
         if self.skew:
             observer = self.skew.observer
             self.metrics.observe(lambda: observer.observed, lambda: observer.unobserved)
-        self._backend = backend
+        self._backend, self._deadline_seconds = backend, deadline_seconds
         self._samples = self._sample_rows()
         self._batcher: Batcher | None = None
 
@@ -77,6 +80,7 @@ class ServedModel:
         self._batcher = Batcher(
             self._backend.predict,
             quick_rows=self._backend.quick_rows,
+            deadline_seconds=self._deadline_seconds,
             on_batch=self.metrics.batch_rows.observe,
             on_answers=self._answered,
         )
@@ -95,14 +99,14 @@ class ServedModel:
 
         threading.Thread(target=load, name="load", daemon=True).start()
 
-    def ask(self, rows: list[Row], size: int, done: Done) -> None:
+    def ask(self, rows: list[Row], size: int, done: Done, due: float | None = None) -> None:
         """`done` gets one prediction a row, of several classes a list of numbers, or an exception; rows that came as
-        `size` bytes wait for the model while it loads.
+        `size` bytes wait for the model while it loads. `due`: see `Batcher.ask`.
 
         Raises:
             RequestError: the rows are not taken, see `Batcher.ask`.
         """
-        self.batcher.ask(rows, size, done)
+        self.batcher.ask(rows, size, done, due)
 
     def scores(self, predictions: list[Any]) -> list[float]:
         """A number a prediction, for statistics: itself, or of several classes the likeliest's probability."""

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from penstock_serving import server
 from penstock_serving.access import Access, access_of, add_access
 from penstock_serving.app import Application
-from penstock_serving.cli import end, load_version
+from penstock_serving.cli import add_deadline, end, load_version
 from penstock_serving.link import Link
 from penstock_serving.logs import set_up_logs
 from penstock_serving.metrics import Metrics
@@ -185,6 +185,7 @@ def main() -> int:
     parser.add_argument("--grpc-listener", type=int, help="that of one for gRPC")
     parser.add_argument("link", type=int, help="file descriptor of the link to the supervisor")
     add_verify_key(parser)
+    add_deadline(parser)
     add_access(parser)
     add_monitoring(parser)
     arguments = parser.parse_args()
@@ -202,8 +203,18 @@ def main() -> int:
         for number, version in first["versions"].items():
             path, digest = Path(version["path"]), version["digest"]
             monitoring = monitoring_of(arguments, os.environ)
-            key = arguments.verify_key
-            served.append(load_version(first["name"], path, digest, monitoring, number, metrics, verify_key=key))
+            served.append(
+                load_version(
+                    first["name"],
+                    path,
+                    digest,
+                    monitoring,
+                    number,
+                    metrics,
+                    verify_key=arguments.verify_key,
+                    deadline_seconds=arguments.deadline_seconds,
+                )
+            )
     except InputError as exc:
         told.send({"failed": str(exc), "version": number})
         return end(exc, available=True)

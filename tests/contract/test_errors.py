@@ -1,5 +1,6 @@
 """Each error that docs/rest.md lists, from a real server."""
 
+import gzip
 import json
 import socket
 from typing import Any
@@ -123,9 +124,31 @@ def test_a_body_over_the_limit_is_413_whether_announced_or_not(flights):
     assert chunked.status_code == 413
 
 
-def test_a_compressed_body_is_415(flights):
-    answer = flights.predict(b"\x1f\x8b", headers={"content-encoding": "gzip"})
-    assert (answer.status_code, answer.json()) == (415, {"error": "content-encoding 'gzip': post the body as it is"})
+@pytest.mark.parametrize("encoding", ["br", "deflate", "gzip, gzip"])
+def test_a_body_in_another_compression_than_gzip_is_415(flights, encoding):
+    answer = flights.predict(b"{}", headers={"content-encoding": encoding})
+    said = f"content-encoding '{encoding}': post the body as it is, or as gzip"
+    assert (answer.status_code, answer.json()) == (415, {"error": said})
+
+
+WHOLE = gzip.compress(b'{"instances": []}')
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "said"),
+    [
+        (WHOLE, 400, "instances holds no row"),
+        (b'{"instances": []}', 400, "the body is no gzip, as content-encoding says: Error -3"),
+        (WHOLE[:-1], 400, "the body is no gzip, as content-encoding says: it ends too early"),
+        (b"", 400, "the body is no gzip, as content-encoding says: it ends too early"),
+        (WHOLE + b"{}", 400, "the body is no gzip, as content-encoding says: 2 bytes follow"),
+        (gzip.compress(b" " * (8 * 1024 * 1024 + 1)), 413, "the body has over 8388608 bytes when unpacked"),
+    ],
+)
+def test_a_body_that_is_no_gzip_though_it_says_so_or_too_large_a_one_is_refused(flights, body, status, said):
+    answer = flights.predict(body, headers={"content-encoding": "gzip"})
+    assert answer.status_code == status
+    assert answer.json()["error"].startswith(said)
 
 
 def test_what_is_not_http_is_400_and_the_server_lives(flights):

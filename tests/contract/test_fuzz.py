@@ -1,5 +1,7 @@
 """Whatever is posted, the server says what is wrong with it and lives: over 10,000 bodies, all in `make test`."""
 
+import gzip
+import http.client
 import json
 import random
 import re
@@ -16,6 +18,8 @@ from hypothesis import strategies as st
 from schemathesis.checks import not_a_server_error
 from schemathesis.core.result import Ok
 from schemathesis.specs.openapi import checks
+
+from penstock_serving.bodies import BODY_LIMIT, HELD_LIMIT
 
 ROW = {"carrier": "UA", "origin": "EWR", "dest": "IAH", "month": 1, "distance": 1400.0, "temp": None}
 BODIES = 7000
@@ -206,6 +210,36 @@ def peak_mib(server) -> float:
     """The most memory that the process has ever had."""
     status = Path(f"/proc/{server.process.pid}/status").read_text()
     return int(re.findall(r"VmHWM:\s+(\d+)", status)[0]) / 1024
+
+
+def test_many_bodies_of_megabytes_at_a_time_are_held_up_to_a_limit_and_a_gzip_is_unpacked_up_to_one(serve):
+    server = serve("half_plus_three").wait_until_ready()
+    clients, each = 40, 6 * 1024 * 1024
+    whole = json.dumps({"instances": [1.5]}).encode().ljust(BODY_LIMIT)
+    head = f"POST /v1/models/half_plus_three:predict HTTP/1.1\r\nhost: x\r\ncontent-length: {len(whole)}\r\n\r\n"
+    assert server.predict(whole).status_code == 200
+    before = peak_mib(server)
+    asked = [socket.create_connection(("127.0.0.1", server.port), timeout=60) for _ in range(clients)]
+    for connection in asked:
+        connection.sendall(head.encode() + whole[:each])
+    assert server.client.get("/healthz").status_code == 200
+    statuses: Counter[int] = Counter()
+    for connection in asked:
+        with connection:
+            connection.sendall(whole[each:])
+            answer = http.client.HTTPResponse(connection)
+            answer.begin()
+            statuses[answer.status] += 1
+            if answer.status == 503:
+                assert int(answer.headers["retry-after"]) >= 1
+                assert json.loads(answer.read())["error"].endswith(f"on their way already, the limit is {HELD_LIMIT}")
+    assert set(statuses) == {200, 503}, statuses
+    bomb = gzip.compress(bytes(32 * BODY_LIMIT), 1)
+    assert len(bomb) < BODY_LIMIT
+    for _ in range(3):
+        assert server.predict(bomb, headers={"content-encoding": "gzip"}).status_code == 413
+    assert peak_mib(server) < before + HELD_LIMIT / 2**20 + 64, "40 clients sent 240 MiB"
+    assert server.predict(whole).status_code == 200, "what was held has been given back"
 
 
 def test_a_flood_and_clients_that_stall_cost_neither_memory_nor_the_others_their_answers(serve):

@@ -1,5 +1,6 @@
 """Each route of a real server, as docs/rest.md states it."""
 
+import gzip
 import json
 import math
 from concurrent.futures import ThreadPoolExecutor
@@ -7,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from penstock_serving.asking import LARGE_BODY
 from penstock_trainer.artifacts import Manifest
 
 BASE = "/v1/models/flights"
@@ -54,6 +56,33 @@ def test_a_whole_number_may_be_spelled_with_a_fraction(flights, samples):
     row = samples["instances"][0]
     spelled = flights.predict({"instances": [{**row, "month": 1.0}]})
     assert spelled.json() == flights.predict({"instances": [{**row, "month": 1}]}).json()
+
+
+def test_a_body_may_be_gzip_and_a_large_answer_is_where_the_client_takes_that(flights, samples):
+    many = {"instances": samples["instances"] * 1000}
+    plain = flights.predict(many, headers={"accept-encoding": "identity"})
+    packed = gzip.compress(json.dumps(many).encode())
+    for encoding in ("gzip", "GZip"):
+        answer = flights.predict(packed, headers={"content-encoding": encoding, "accept-encoding": "br, gzip;q=0.5"})
+        assert (answer.status_code, answer.headers["content-encoding"]) == (200, "gzip")
+        assert int(answer.headers["content-length"]) < len(plain.content) / 2
+        assert answer.json() == plain.json()
+    assert "content-encoding" not in plain.headers
+    assert len(plain.headers["content-length"]) > 4
+    for refused in ("", "br", "gzip;q=0", "x-gzip ; q=0.0"):
+        assert "content-encoding" not in flights.predict(many, headers={"accept-encoding": refused}).headers
+    small = flights.predict({"instances": samples["instances"]}, headers={"accept-encoding": "gzip"})
+    assert "content-encoding" not in small.headers
+
+
+def test_a_small_request_may_have_a_large_answer_which_is_packed_too(serve):
+    server = serve("half_plus_three").wait_until_ready()
+    body = json.dumps({"instances": [1] * 9000}).encode()
+    assert len(body) < LARGE_BODY
+    answer = server.predict(body, headers={"accept-encoding": "gzip"})
+    assert answer.headers["content-encoding"] == "gzip"
+    assert answer.json() == {"predictions": [3.5] * 9000}
+    assert answer.headers["x-model-digest"] == Manifest.read(server.model).digest
 
 
 def test_a_version_in_the_path_gets_the_same_answer(flights, samples):

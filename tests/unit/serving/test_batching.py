@@ -3,13 +3,15 @@
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from penstock_serving import batching
 from penstock_serving.backends import RowRefusedError, Values
 from penstock_serving.batching import Batcher
-from penstock_serving.errors import QueueFullError, RequestError, UnavailableError
+from penstock_serving.errors import DeadlineError, QueueFullError, RequestError, UnavailableError
 
 
 class SlowModel:
@@ -165,6 +167,57 @@ def test_requests_wait_for_the_start_and_are_told_when_there_will_be_none(model)
         assert (batcher.waiting_rows, model.calls) == (0, [])
 
     asyncio.run(test())
+
+
+def test_no_time_is_over_while_a_model_loads_but_that_of_a_request_s_own_word(model, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(batching, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+
+    async def test() -> None:
+        told: dict[str, Any] = {}
+        batcher = Batcher(model.predict, on_batch=model.calls.append, deadline_seconds=2.0)
+        batcher.ask(rows(1), 1, lambda answer: told.update(held=answer))
+        batcher.ask(rows(2), 1, lambda answer: told.update(hurried=answer), 100.05)
+        now[0] = 200.0
+        await until(lambda: "hurried" in told)
+        assert isinstance(told["hurried"], DeadlineError)
+        await asyncio.sleep(0.25)  # time for two more looks
+        batcher.start()
+        model.go.release()
+        await until(lambda: "held" in told)
+        assert (told["held"], model.calls) == ([2.0], [1])
+        batcher.close()
+
+    asyncio.run(test())
+
+
+def test_of_those_that_wait_too_long_the_oldest_are_told_and_the_others_are_still_answered(model, batched, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(batching, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+
+    async def test(batcher: Batcher) -> None:
+        told: dict[int, Any] = {}
+
+        def ask(value: int, due: float | None = None) -> None:
+            batcher.ask(rows(value), 1, lambda answer: told.__setitem__(value, answer), due)
+
+        ask(1)
+        await until(lambda: model.calls == [1])
+        ask(2)
+        await asyncio.sleep(0.25)  # time for a look
+        now[0] = 101.0
+        ask(3)
+        ask(4, 102.0)
+        await asyncio.sleep(0.25)
+        now[0] = 102.5
+        await until(lambda: len(told) == 3)
+        assert {value for value, answer in told.items() if isinstance(answer, DeadlineError)} == {1, 2, 4}
+        assert batcher.waiting_rows == 1
+        model.go.release(2)
+        await until(lambda: 3 in told)
+        assert (told[3], model.calls) == ([6.0], [1, 1])
+
+    batched(test, deadline_seconds=2.0)
 
 
 def test_a_quick_model_answers_in_the_event_loop_once_for_all_that_arrived_together(model):

@@ -8,6 +8,7 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from penstock_serving import protocol
+from penstock_serving.bodies import Held, Share
 from penstock_serving.messages import Headers, Respond, Response, read_body
 from penstock_serving.protocol import PatientProtocol
 
@@ -30,8 +31,9 @@ class Quick:
 
     shortcut = b"/quick"
 
-    def __init__(self) -> None:
+    def __init__(self, in_flight: int = 0, held: int = 1 << 20) -> None:
         self.bodies: list[bytes] = []
+        self.in_flight, self.held = in_flight, Held(held)
 
     def predict(self, headers: Headers, body: bytes, started: float, respond: Respond) -> None:
         """Remember the body, and answer it."""
@@ -40,7 +42,8 @@ class Quick:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """`by ASGI` and the beginning of the body, when it is here."""
-        body = await read_body(scope, receive)
+        with Share(self.held) as share:
+            body = await read_body(scope, receive, share)
         await Response(b"by ASGI: " + body[:9], content_type="text/slow").send(scope, send, closing=False)
 
 
@@ -155,6 +158,27 @@ def test_what_is_not_a_plain_small_post_takes_the_long_way(request_):
     assert b"content-type: text/slow\r\n" in said
     assert b"\r\n\r\nby ASGI: x" in said
     assert quick.bodies == []
+
+
+def test_among_many_requests_only_small_bodies_take_the_shortcut():
+    crowded = Quick(in_flight=protocol.CROWD)
+    for size in (protocol.SMALL_BODY, protocol.SMALL_BODY - 1):
+        asyncio.run(talk(post(b"x" * size, b"connection: close"), app=crowded))
+    assert [len(body) for body in crowded.bodies] == [protocol.SMALL_BODY - 1]
+
+
+def test_what_is_held_of_incomplete_requests_is_limited_and_given_back_when_they_end(monkeypatch):
+    monkeypatch.setattr(protocol, "REQUEST_SECONDS", 0.2)
+    quick, whole = Quick(held=4000), post(b"x" * 3000, b"connection: close")
+    assert asyncio.run(talk(whole[:-1], app=quick)).startswith(b"HTTP/1.1 408 ")
+    assert asyncio.run(talk(whole[:50], whole[50:-1], whole[-1:], pause=0.02, app=quick)).endswith(b"x" * 3000)
+    assert quick.held.bytes == 0
+    quick.held.take(1500)
+    said = asyncio.run(talk(whole[:-1], app=quick))
+    assert said.startswith(b"HTTP/1.1 503 ")
+    assert b"\r\nretry-after: 1\r\n" in said
+    assert b"are on their way already, the limit is 4000" in said
+    assert quick.held.bytes == 1500
 
 
 def test_an_answer_to_a_client_that_is_gone_is_dropped(monkeypatch):
