@@ -3,7 +3,9 @@
 import json
 from pathlib import Path
 
-from penstock.kubernetes import operator
+import yaml
+
+from penstock.kubernetes import operator, preflight
 from penstock.kubernetes.api import Api
 from tests.cluster.conftest import eventually, image
 
@@ -26,6 +28,25 @@ def test_stack_program_workspace_and_rights_are_taken(plane, api, namespace):
         place = kind.collection(manifest["metadata"].get("namespace"))
         made = fresh.request("POST", place, {"fieldValidation": "Strict"}, manifest)
         assert made["metadata"]["name"] == manifest["metadata"]["name"]
+    assert preflight.missing(_as_account(plane, fresh, namespace), _needs(f"{namespace}-made")) == []
+    refused = preflight.missing(_as_account(plane, fresh, namespace), _needs("elsewhere"))
+    assert any("jobsets.jobset.x-k8s.io in namespace elsewhere" in line for line in refused), refused
     stack = fresh.get(f"/apis/pulumi.com/v1/namespaces/{namespace}/stacks/dev")
     assert stack is not None
     assert stack["spec"] == operator.objects(args)["stack"]["spec"], "no field was dropped"
+
+
+def _needs(namespace: str) -> preflight.Needs:
+    """Of a stack with all that there is."""
+    kinds = (preflight.JOB_SET, preflight.QUEUE, preflight.SCALED)
+    return preflight.Needs("dev", namespace, kinds, queue="research")
+
+
+def _as_account(plane, api: Api, namespace: str) -> Api:
+    """Requests of the account that the workspace's pod has."""
+    path = f"/api/v1/namespaces/{namespace}/serviceaccounts/dev/token"
+    request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
+    token = api.request("POST", path, body=request)["status"]["token"]
+    config = yaml.safe_load(plane.kubeconfig.read_text())
+    config["users"] = [{"name": user["name"], "user": {"token": token}} for user in config["users"]]
+    return Api(yaml.safe_dump(config))

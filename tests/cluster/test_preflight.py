@@ -49,7 +49,7 @@ def test_a_verb_that_one_may_not_use_is_named(plane, api):
     plane.authority.sign("reader", "reader")
     reader = Api(str(plane.authority.kubeconfig("reader", plane.server)))
     rules = [
-        {"apiGroups": ["*"], "resources": ["*"], "verbs": ["get", "list", "patch", "delete"]},
+        {"apiGroups": ["*"], "resources": ["*"], "verbs": ["get", "list", "watch", "patch", "delete"]},
         {"apiGroups": [""], "resources": ["configmaps", "services"], "verbs": ["create"]},
     ]
     role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "reader"}}

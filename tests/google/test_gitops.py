@@ -17,13 +17,16 @@ STACK = """
 
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs/gitops.md").read_text()
-(ACCESS, DOCUMENTED) = re.findall(r"^```python\n(.*?)^```", PAGE, flags=re.MULTILINE | re.DOTALL)
+(ACCESS, *OPERATED) = re.findall(r"^```python\n(.*?)^```", PAGE, flags=re.MULTILINE | re.DOTALL)
 
 
-def test_the_program_of_the_document_makes_its_stack(stack, policed):
-    trial = stack(DOCUMENTED)
+def test_the_programs_of_the_document_make_stacks_a_program_and_a_workspace(stack, policed):
+    trial = stack("\n".join(OPERATED))
     plan = trial.steps(*policed)
     assert plan["kubernetes:pulumi.com/v1:Stack dev-stack"] == "create"
+    assert plan["kubernetes:pulumi.com/v1:Stack token-stack"] == "create"
+    assert plan["kubernetes:pulumi.com/v1:Program token-program"] == "create"
+    assert plan["kubernetes:auto.pulumi.com/v1alpha1:Workspace look-workspace"] == "create"
     assert not any("Role " in each for each in plan), "it has no rights in this cluster"
 
 

@@ -3,6 +3,7 @@
 import importlib
 import re
 from collections.abc import Mapping
+from importlib import metadata
 from typing import Any
 
 import pulumi
@@ -20,6 +21,11 @@ def resource(name: str, manifest: Mapping[str, Any], opts: pulumi.ResourceOption
     api_version, kind = str(manifest["apiVersion"]), str(manifest["kind"])
     rest = {key: value for key, value in manifest.items() if key not in ("apiVersion", "kind")}
     if api_version not in BUILT_IN:
+        if set(rest) - {"metadata", "spec"}:
+            # The SDK's class knows no other field; the plugin does.
+            own = pulumi.ResourceOptions(version=metadata.version("pulumi-kubernetes"))
+            both = pulumi.ResourceOptions.merge(opts, own)
+            return pulumi.CustomResource(f"kubernetes:{api_version}:{kind}", name, dict(manifest), both)
         return apiextensions.CustomResource(
             name, api_version=api_version, kind=kind, metadata=rest["metadata"], spec=rest["spec"], opts=opts
         )

@@ -10,16 +10,16 @@ from typing import Any
 from penstock.errors import PenstockError
 from penstock.kubernetes import workspace as workspaces
 from penstock.kubernetes.pods import labels
-from penstock.kubernetes.preflight import VERBS, WRITTEN
+from penstock.kubernetes.preflight import ALSO, HELD, READ, VERBS, WATCHED, WHOLE, WRITTEN
 
 STACK = ("pulumi.com/v1", "Stack")
 PROGRAM = ("pulumi.com/v1", "Program")
 WORKSPACE = ("auto.pulumi.com/v1alpha1", "Workspace")
+SECTIONS = ("configuration", "variables", "resources", "outputs")
+"""Of a program."""
 RBAC = "rbac.authorization.k8s.io"
 DELEGATOR = "system:auth-delegator"
 """What the operator asks of a workspace's account: to tell whether a caller's token is good, and nothing else."""
-WATCHED = ("pods", "events")
-"""Read for the result and the reasons of a job."""
 RESOURCES = {"requests": {"cpu": "500m", "memory": "1Gi"}, "limits": {"cpu": "2", "memory": "2Gi"}}
 LEAST_SECONDS = 60
 """The operator's shortest interval."""
@@ -55,6 +55,8 @@ class Operated:
     resync_seconds: int = 300
     again: bool = False
     """Whether it is deployed at every interval though no commit came: new raw data train a new model."""
+    account: str = ""
+    """Of a workspace by itself: the account it runs as. Empty: one of its own name."""
     after: Sequence[str] = ()
     """Names of stacks that must have succeeded before."""
 
@@ -84,14 +86,27 @@ def objects(args: Operated) -> dict[str, dict[str, Any]]:
 
 def workspace(args: Operated) -> dict[str, Any]:
     """A workspace by itself, in which a person may look at the stack."""
+    if not args.repository:
+        raise PenstockError(
+            f"workspace {args.name}: a program of the cluster has none of its own; name a repository as its source"
+        )
     git = {"url": args.repository, "ref": args.commit or args.branch}
     stacks = [{"name": args.stack, "create": False}]
-    spec = {**_workspace_spec(args), "serviceAccountName": args.name, "git": git, "stacks": stacks}
+    values = {**({"PULUMI_BACKEND_URL": args.backend} if args.backend else {}), **args.environment}
+    secrets = {
+        name: {"secretKeyRef": {"name": secret, "key": key}} for name, (secret, key) in sorted(args.secrets.items())
+    }
+    env = [{"name": name, "value": value} for name, value in sorted(values.items())]
+    env += [{"name": name, "valueFrom": source} for name, source in secrets.items()]
+    own = {"serviceAccountName": args.account or args.name, "git": git, "stacks": stacks, "env": env}
+    spec = {**_workspace_spec(args), **own}
     return _object(WORKSPACE, _metadata(args, "workspace"), spec)
 
 
 def program(name: str, namespace: str, content: Mapping[str, Any]) -> dict[str, Any]:
-    """A Pulumi YAML program (`resources`, `variables`, `outputs`, `configuration`) as an object of the cluster."""
+    """A Pulumi YAML program as an object of the cluster; what is none is a PenstockError."""
+    if unknown := sorted(set(content) - set(SECTIONS)):
+        raise PenstockError(f"program {name} has {', '.join(unknown)}; a program has {', '.join(SECTIONS)}")
     api_version, kind = PROGRAM
     metadata = {"name": name, "namespace": namespace}
     return {"apiVersion": api_version, "kind": kind, "metadata": metadata, "program": dict(content)}
@@ -141,14 +156,15 @@ def _rights(args: Operated) -> dict[str, dict[str, Any]]:
     """
     whole, inside = f"{args.namespace}-{args.name}-namespace", f"{args.name}-deployer"
     namespaces = [
-        {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["create"]},
-        _rule("", "namespaces", [verb for verb in VERBS if verb != "create"], [args.deploys_to]),
+        _rule("", "namespaces", WHOLE),
+        _rule("", "namespaces", [verb for verb in VERBS if verb not in WHOLE], [args.deploys_to]),
         _rule("storage.k8s.io", "storageclasses", ["list"]),
+        _rule("kueue.x-k8s.io", "clusterqueues", ["list"]),
         _rule("", "nodes", ["list"]),
     ]
-    rules = [_rule(group, plural, list(VERBS)) for group, plural in WRITTEN]
-    rules += [_rule("", plural, ["get", "list"]) for plural in WATCHED]
-    rules.append(_rule("autoscaling", "horizontalpodautoscalers", list(VERBS)))
+    rules = [_rule(group, plural, VERBS) for group, plural in (*WRITTEN, *ALSO.values())]
+    rules += [_rule(group, plural, READ) for group, plural in WATCHED]
+    rules.append(_rule(*HELD, ["list"]))
     version = f"{RBAC}/v1"
     within = {"name": inside, "namespace": args.deploys_to, "labels": labels(args.short, args.name, "gitops")}
     return {

@@ -24,6 +24,7 @@ WRITTEN: tuple[tuple[str, str], ...] = (
     ("apps", "deployments"),
     ("networking.k8s.io", "networkpolicies"),
     ("policy", "poddisruptionbudgets"),
+    ("autoscaling", "horizontalpodautoscalers"),
     ("jobset.x-k8s.io", "jobsets"),
 )
 ALSO: Mapping[tuple[str, str], tuple[str, str]] = {
@@ -31,7 +32,15 @@ ALSO: Mapping[tuple[str, str], tuple[str, str]] = {
     SCALED: ("keda.sh", "scaledobjects"),
 }
 """What is written besides, where a kind is asked for."""
-VERBS = ("create", "get", "patch", "delete")
+VERBS = ("create", "get", "list", "watch", "patch", "delete")
+"""What pulumi-kubernetes does to what it makes; it waits for it to be there, and to be gone, by watching."""
+READ = ("get", "list", "watch")
+WATCHED: tuple[tuple[str, str], ...] = (("", "pods"), ("", "events"), ("apps", "replicasets"))
+"""Read to know how jobs and Deployments go, and why they do not."""
+HELD = ("kueue.x-k8s.io", "workloads")
+"""Listed to know what a queue holds a job for."""
+WHOLE = ("create", "list", "watch")
+"""Verbs that have no one object: a right that names its object does not hold for them."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +63,34 @@ class Needs:
 def check(api: Api, needs: Needs) -> None:
     """Raises a ClusterError with everything that is missing, one a line."""
     wrong = [*_kinds(api, needs), *_namespace(api, needs)]
-    wrong += [*_permissions(api, needs), *_storage(api, needs)]
+    wrong += [*missing(api, needs), *_storage(api, needs)]
     wrong += [*_machines(api, needs), *_own_objects(api, needs)] if not wrong else []
     if wrong:
         raise ClusterError(
             f"the cluster of context {api.context!r} ({api.server}) cannot take it:\n" + "\n".join(wrong)
         )
+
+
+def asked(needs: Needs) -> list[tuple[str, str, str, str, str]]:
+    """All that a stack does in its cluster: group, plural, verb, namespace, and the object's name where it has one."""
+    space = needs.namespace
+    found = [("", "namespaces", verb, "", "" if verb in WHOLE else space) for verb in VERBS]
+    written = [*WRITTEN, *(ALSO[kind] for kind in needs.kinds if kind in ALSO)]
+    found += [(group, plural, verb, space, "") for group, plural in written for verb in VERBS]
+    found += [(group, plural, verb, space, "") for group, plural in WATCHED for verb in READ]
+    return [*found, *([(*HELD, "list", space, "")] if needs.queue else [])]
+
+
+def missing(api: Api, needs: Needs) -> list[str]:
+    """What of it one may not do, a kind a line."""
+    # An administrator, the most frequent case, is one question.
+    if _may(api, "*", "*", "*", ""):
+        return []
+    found: dict[str, list[str]] = {}
+    for group, plural, verb, namespace, name in asked(needs):
+        if not _may(api, verb, group, plural, namespace, name):
+            found.setdefault(f"{plural}.{group}" if group else plural, []).append(verb)
+    return [f"  you may not {', '.join(verbs)} {what} in namespace {needs.namespace}" for what, verbs in found.items()]
 
 
 def _kinds(api: Api, needs: Needs) -> list[str]:
@@ -72,8 +103,8 @@ def _kinds(api: Api, needs: Needs) -> list[str]:
 
 
 def _namespace(api: Api, needs: Needs) -> list[str]:
-    if not _may(api, "get", "", "namespaces", ""):
-        return []  # told by _permissions
+    if not _may(api, "get", "", "namespaces", "", needs.namespace):
+        return []  # told by `missing`
     found = api.get(f"/api/v1/namespaces/{needs.namespace}")
     if found is None:
         return []
@@ -93,26 +124,8 @@ def _namespace(api: Api, needs: Needs) -> list[str]:
     return []
 
 
-def _permissions(api: Api, needs: Needs) -> list[str]:
-    asked = [("", "namespaces", verb, "") for verb in VERBS]
-    written = [*WRITTEN, *(ALSO[kind] for kind in needs.kinds if kind in ALSO)]
-    asked += [(group, plural, verb, needs.namespace) for group, plural in written for verb in VERBS]
-    asked += [("kueue.x-k8s.io", "workloads", "list", needs.namespace)] if needs.queue else []
-    asked += [("", "pods", "list", needs.namespace), ("", "events", "list", needs.namespace)]
-    missing: dict[str, list[str]] = {}
-    # An administrator, the most frequent case, is one question.
-    if _may(api, "*", "*", "*", ""):
-        return []
-    for group, plural, verb, namespace in asked:
-        if not _may(api, verb, group, plural, namespace):
-            missing.setdefault(f"{plural}.{group}" if group else plural, []).append(verb)
-    return [
-        f"  you may not {', '.join(verbs)} {what} in namespace {needs.namespace}" for what, verbs in missing.items()
-    ]
-
-
-def _may(api: Api, verb: str, group: str, plural: str, namespace: str) -> bool:
-    attributes = {"verb": verb, "group": group, "resource": plural, "namespace": namespace}
+def _may(api: Api, verb: str, group: str, plural: str, namespace: str, name: str = "") -> bool:
+    attributes = {"verb": verb, "group": group, "resource": plural, "namespace": namespace, "name": name}
     review = {
         "apiVersion": "authorization.k8s.io/v1",
         "kind": "SelfSubjectAccessReview",

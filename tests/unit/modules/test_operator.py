@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from penstock.errors import PenstockError
-from penstock.kubernetes import operator
+from penstock.kubernetes import operator, preflight
 
 CRDS = json.loads((Path(__file__).resolve().parents[2] / "operator_crds.json").read_text())["items"]
 IMAGE = "registry.example.com/pulumi@sha256:" + "a" * 64
@@ -73,6 +73,7 @@ def test_a_stack_has_the_fields_that_the_operator_declares(changed):
 
 def test_workspace_and_program_have_the_fields_that_the_operator_declares():
     assert judged(operator.workspace(args())) == []
+    assert judged(operator.workspace(args(secrets={"TOKEN": ("api", "token")}, environment={"A": "b"}))) == []
     assert judged(operator.program("small", "gitops", PROGRAM)) == []
 
 
@@ -107,8 +108,51 @@ def test_its_account_may_do_what_the_stack_does_in_its_one_namespace_and_nothing
     assert not any("secrets" in rule["resources"] for rule in rules)
     assert made["role"]["metadata"]["namespace"] == made["binding"]["metadata"]["namespace"] == "penstock-dev"
     unnamed = [rule for rule in made["namespace-role"]["rules"] if "resourceNames" not in rule]
-    assert all(rule["verbs"] in (["create"], ["list"]) for rule in unnamed)
+    assert all(rule["verbs"] in (["create", "list", "watch"], ["list"]) for rule in unnamed)
     assert set(operator.objects(args())) == {"account", "delegator", "stack"}, "elsewhere it has no rights here"
+
+
+def may(made, group, plural, verb, namespace, name):
+    """Whether the rules let the account do it, as Kubernetes reads them."""
+    rules = made["namespace-role"]["rules"]
+    if namespace == made["role"]["metadata"]["namespace"]:
+        rules = rules + made["role"]["rules"]
+    return any(
+        group in rule["apiGroups"]
+        and plural in rule["resources"]
+        and verb in rule["verbs"]
+        and name in rule.get("resourceNames", [name])
+        for rule in rules
+    )
+
+
+@pytest.mark.parametrize("queue", ["", "research"])
+@pytest.mark.parametrize("further", [(), (preflight.SCALED,), (preflight.QUEUE,), (preflight.SCALED, preflight.QUEUE)])
+def test_its_account_may_do_all_that_a_preview_asks_for_whatever_the_stack_is_set_to(further, queue):
+    made = operator.objects(args(deploys_to="penstock-dev"))
+    needs = preflight.Needs("dev", "penstock-dev", (preflight.JOB_SET, *further), queue=queue)
+    asked = preflight.asked(needs)
+    assert len(asked) > 50
+    assert [each for each in asked if not may(made, *each)] == []
+    elsewhere = preflight.asked(preflight.Needs("dev", "penstock-prod", needs.kinds, queue=queue))
+    others = [each for each in elsewhere if "penstock-prod" in each]
+    assert [each for each in others if may(made, *each)] == [], "and nothing in another namespace"
+
+
+def test_a_workspace_reaches_the_state_and_its_secrets_without_holding_them():
+    spec = operator.workspace(args(secrets={"TOKEN": ("api", "token")}, account="deployer"))["spec"]
+    assert spec["env"] == [
+        {"name": "PULUMI_BACKEND_URL", "value": "gs://state"},
+        {"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "api", "key": "token"}}},
+    ]
+    assert spec["serviceAccountName"] == "deployer"
+    with pytest.raises(PenstockError, match="a program of the cluster has none of its own"):
+        operator.workspace(args(repository="", program="small"))
+
+
+def test_a_program_with_a_section_that_is_none_is_refused():
+    with pytest.raises(PenstockError, match="program small has resource; a program has configuration, variables"):
+        operator.program("small", "gitops", {"resource": {}})
 
 
 @pytest.mark.parametrize(
