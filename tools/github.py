@@ -2,7 +2,7 @@
 
 github.py comment NUMBER FILE               a pull request's comment; this stack's earlier one is written anew
 github.py issue TITLE FILE                  an open issue of that title gets a comment, else there is a new one
-github.py promotion SOURCE TARGET FILE      commits the working tree to a branch and opens a pull request
+github.py promotion SOURCE TARGET FILE      a commit, a branch and a pull request of the working tree, and its checks
 """
 
 import json
@@ -13,6 +13,8 @@ from typing import Any
 
 from common import ToolError
 
+STARTED = ("checks", "preview")
+"""GitHub starts no workflow for what a workflow's own token does, but for those that it starts by name."""
 ROBOT = ("-c", "user.name=penstock", "-c", "user.email=penstock@users.noreply.github.com")
 
 
@@ -49,9 +51,17 @@ def promotion(source: str, target: str, file: Path) -> None:
     _run("git", *ROBOT, "commit", "--message", text, "--", f"stacks/Pulumi.{target}.yaml")
     # The token comes by gh's own credential helper, and is in no file.
     _run("git", "-c", "credential.helper=!gh auth git-credential", "push", "--force", "origin", branch)
-    if not _answered("gh", "pr", "list", "--head", branch, "--state", "open", "--json", "number"):
+    listed = ("gh", "pr", "list", "--head", branch, "--state", "open", "--json", "number")
+    if not (found := _answered(*listed)):
         title, _, body = text.partition("\n")
         _run("gh", "pr", "create", "--head", branch, "--title", title, "--body", body.strip())
+        found = _answered(*listed)
+    if not found:
+        raise ToolError(f"there is no open pull request of {branch}: its checks cannot be started")
+    for workflow in STARTED:
+        _run(
+            "gh", "workflow", "run", f"{workflow}.yml", "--ref", branch, "--field", f"pull_request={found[0]['number']}"
+        )
 
 
 def _answered(*command: str) -> Any:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import github
 import go_programs
 import pytest
 import yaml
@@ -17,9 +18,13 @@ GH = """#!{python}
 import json, os, sys
 with open({calls!r}, "a") as file:
     file.write(json.dumps(sys.argv[1:]) + chr(10))
-for words, answer in json.loads(open({answers!r}).read()):
-    if sys.argv[1:1 + len(words)] == words:
-        print(json.dumps(answer))
+answers = json.loads(open({answers!r}).read())
+fitting = [pair for pair in answers if sys.argv[1:1 + len(pair[0])] == pair[0]]
+if fitting:
+    print(json.dumps(fitting[0][1]))
+if len(fitting) > 1:
+    answers.remove(fitting[0])
+    open({answers!r}, "w").write(json.dumps(answers))
 """
 
 
@@ -80,7 +85,7 @@ def test_a_workflow_has_no_key_of_google_s_and_runs_commands_that_are_there(file
 
 @pytest.fixture
 def gh(tmp_path, monkeypatch):
-    """A `gh` that answers what it is told to, and a list of what it was asked."""
+    """A `gh` that answers what it is told to, one after the other, and a list of what it was asked."""
     calls, answers = tmp_path / "calls", tmp_path / "answers"
     calls.touch()
     program = tmp_path / "bin" / "gh"
@@ -166,6 +171,7 @@ def git(folder, *arguments):
 # What makes the environments is left out (`make -n`): the clone uses this checkout's.
 def test_a_promotion_is_a_commit_that_moves_digests_on_a_branch_of_its_own(gh, clone):
     around = {"SOURCE": "dev", "TARGET": "staging", "MODEL": "", "MAKEFLAGS": "n"}
+    gh.answers([["pr", "list"], []], [["pr", "list"], [{"number": 12}]])
     run(step("promote", "promote"), clone, **around)
     branch = "promote-dev-to-staging"
     git(clone, "fetch", "--quiet", "origin", branch)
@@ -174,9 +180,20 @@ def test_a_promotion_is_a_commit_that_moves_digests_on_a_branch_of_its_own(gh, c
     added = [line for line in changed if line.startswith("+ ")]
     assert len(added) == 1
     assert "trainer@sha256:e000" in added[0]
-    created = gh.asked[-1]
+    started = ["--ref", branch, "--field", "pull_request=12"]
+    assert gh.asked[-2:] == [["workflow", "run", f"{name}.yml", *started] for name in ("checks", "preview")]
+    (created,) = (asked for asked in gh.asked if asked[:2] == ["pr", "create"])
     assert created[:6] == ["pr", "create", "--head", branch, "--title", "Promote dev to staging"]
     assert "trainer_image: sha256:e000" in created[-1]
+
+
+def test_what_a_promotion_starts_takes_the_number_of_its_pull_request():
+    for name in github.STARTED:
+        # In YAML 1.1, `on` is true.
+        workflow = yaml.safe_load((WORKFLOWS / f"{name}.yml").read_text())
+        assert "pull_request" in workflow[True]["workflow_dispatch"]["inputs"]
+    (job,) = yaml.safe_load((WORKFLOWS / "promote.yml").read_text())["jobs"].values()
+    assert job["permissions"]["actions"] == "write"
 
 
 def test_a_promotion_of_nothing_opens_nothing(gh, clone):
