@@ -138,13 +138,18 @@ def test_an_unknown_version_is_told_with_those_that_are_known(served, two_models
 
 def test_the_command_rolls_back_and_promotes_by_one_line_and_refuses_a_version_that_is_not_known(served, two_models):
     lines = served.root / "stacks/Pulumi.local.yaml"
+    said = served.operate("rollback")
+    assert f"version 2, {two_models['2']}, answers everything" in said, "7 is nobody's, and never answered"
     said = served.operate("rollback", "--up")
     assert f"version 1, {two_models['1']}, answers everything" in said
     assert "LocalService flow-serve-server (update)" in said
     assert served.get("/attestation")["digest"] == two_models["1"]
+    before = lines.read_text()
+    assert "nothing answered in stack local before model 1" in served.operate("rollback", expected=1)
+    assert lines.read_text() == before
 
     said = served.operate("promote")
-    assert "traffic is latest (it was previous)" in said
+    assert "traffic is latest (it was 1)" in said
     assert f"version 2, {two_models['2']}, answers everything" in said
     assert served.get("/attestation")["digest"] == two_models["1"], "only `up` changes what is served"
 

@@ -70,7 +70,7 @@ def logs(
 ) -> None:
     """The logs of stages and endpoint."""
     state = _deployed(stack).state
-    if state.service is None and state.deployment is not None:
+    if not state.here and (state.jobs or state.deployment is not None or state.cloud_run is not None):
         raise typer.Exit(logging.cluster(state, stage, role, lines, follow))
     files = logging.local(state, stage, role)
     logging.show(files, lines, follow, lambda name, line: out.print(f"{name} | {line}", markup=False))
@@ -100,13 +100,13 @@ def promote(
 
 @app.command()
 def rollback(stack: StackName = LOCAL, up: Up = False) -> None:
-    """Let the model before answer again: as `promote`, with the previous version."""
+    """Let the model that answered before the present one answer again: as `promote`. Twice goes two back."""
     deployed = _deployed(stack)
     if deployed.state.promotes:
         current = costs.google_environment(deployed.project, stack).model
         change = promotion.to_digest(deployed.project, stack, promotion.before(deployed, current))
     else:
-        change = promotion.to_version(deployed.project, deployed.state, "previous")
+        change = promotion.to_version_before(deployed.project, deployed.state)
     _change(deployed, change, up)
 
 

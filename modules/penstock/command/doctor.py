@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -103,7 +104,11 @@ def _ports(project: Project, stack: str) -> Iterator[Finding]:
 
 
 def _children(pids: list[int]) -> list[int]:
-    return [child.pid for pid in pids for child in psutil.Process(pid).children()]
+    found: list[int] = []
+    for pid in pids:
+        with suppress(psutil.NoSuchProcess):
+            found += [child.pid for child in psutil.Process(pid).children()]
+    return found
 
 
 def _memory() -> Finding:

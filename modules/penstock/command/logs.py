@@ -10,6 +10,7 @@ from pathlib import Path
 from penstock.command.state import LOCAL_JOB, SERVERS, State, log_folder
 from penstock.command.status import WORKLOAD
 from penstock.errors import PenstockError
+from penstock.kubernetes.api import as_file
 from penstock.kubernetes.verdict import JOB_SET, ROLE
 
 POLL_SECONDS = 0.3
@@ -77,9 +78,6 @@ def show(files: list[Path], lines: int, follow: bool, write: Callable[[str, str]
 
 def cluster(state: State, stage: str | None, role: str | None, lines: int, follow: bool) -> int:
     """Has kubectl show the logs of the pods; its exit code."""
-    if shutil.which("kubectl") is None:
-        raise PenstockError("the logs of pods are shown by kubectl, which is not on PATH")
-    kubeconfig, context = state.cluster
     selectors: list[tuple[str, str]] = []
     for job in state.jobs:
         if stage is None or stage in job.name:
@@ -89,15 +87,25 @@ def cluster(state: State, stage: str | None, role: str | None, lines: int, follo
         metadata = state.deployment["metadata"]
         if stage is None or stage in metadata["name"]:
             selectors.append((metadata["namespace"], f"{WORKLOAD}={metadata['name']}"))
+    if not selectors and state.cloud_run is not None:
+        made = state.cloud_run.outputs
+        raise PenstockError(
+            f"the endpoint of stack {state.stack} is on Cloud Run, whose logs gcloud shows: `gcloud run services logs "
+            f"read {made['name']} --region {made['location']} --project {made['project']}`"
+        )
     if not selectors:
         raise PenstockError(f"stack {state.stack} has no stage {stage!r}: {', '.join(job.name for job in state.jobs)}")
+    if shutil.which("kubectl") is None:
+        raise PenstockError("the logs of pods are shown by kubectl, which is not on PATH")
     if follow and len(selectors) > 1:
         raise PenstockError("only one stage can be followed: name it")
-    command = ["kubectl", "--kubeconfig", kubeconfig, *(["--context", context] if context else []), "logs"]
-    command += ["--prefix", "--tail", str(lines), "--max-log-requests", "100", *(["--follow"] if follow else [])]
-    codes = [
-        subprocess.run([*command, "-n", space, "-l", labels], check=False).returncode for space, labels in selectors
-    ]
+    kubeconfig, context = state.cluster
+    with as_file(kubeconfig) as file:
+        command = ["kubectl", "--kubeconfig", file, *(["--context", context] if context else []), "logs"]
+        command += ["--prefix", "--tail", str(lines), "--max-log-requests", "100", *(["--follow"] if follow else [])]
+        codes = [
+            subprocess.run([*command, "-n", space, "-l", labels], check=False).returncode for space, labels in selectors
+        ]
     return max(codes)
 
 

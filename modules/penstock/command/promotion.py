@@ -12,10 +12,10 @@ from penstock.command.cost import google_environment
 from penstock.command.project import Project
 from penstock.command.stack import Deployed
 from penstock.command.state import State
-from penstock.errors import PenstockError
+from penstock.errors import PenstockError, ServiceFailed
 from penstock.gcp import pins, promotion
 from penstock.gcp.storage_api import Storage
-from penstock.local import versions
+from penstock.local import plan, versions
 from penstock.local.spec import read_json
 
 MODEL = "gcp.model"
@@ -37,19 +37,26 @@ def to_version(project: Project, state: State, version: str) -> Change:
 
     Raises PenstockError for a version that the endpoint does not know.
     """
-    service = state.service
-    if service is None:
-        raise PenstockError(
-            f"stack {state.stack} has no endpoint on this machine: there, and on Google Cloud in a stack with "
-            f"`{MODEL}`, one line says which model answers"
-        )
-    known: list[versions.Version] = read_json(Path(service["folder"]) / "versions.json") or []
-    if not known:
-        raise PenstockError(f"the endpoint of stack {state.stack} has served no model yet")
+    known = _known(state, _folder(state))
     (number,) = versions.resolved({version: 1}, known)
     (chosen,) = (each for each in known if str(each["number"]) == number)
     before = project.setting(state.stack, "traffic")
     return Change("traffic", version, before, f"version {number}, {chosen['digest']}, answers everything")
+
+
+def to_version_before(project: Project, state: State) -> Change:
+    """All traffic to the version that answered before the one that the configuration names, by its number."""
+    folder = _folder(state)
+    known, served = _known(state, folder), plan.served(folder)
+    if traffic := project.setting(state.stack, "traffic"):
+        weights = json.loads(traffic) if traffic.lstrip().startswith("{") else {traffic: 1}
+        try:
+            configured = versions.leader(versions.resolved(weights, known))
+        except ServiceFailed:
+            configured = traffic
+        # One that is nobody's, or that `up` refused, never answered: before it is what answers still.
+        served = versions.led(served, configured)
+    return to_version(project, state, _last_but_one(state.stack, served))
 
 
 def to_digest(project: Project, stack: str, digest: str) -> Change:
@@ -66,12 +73,13 @@ def to_digest(project: Project, stack: str, digest: str) -> Change:
 def before(deployed: Deployed, current: str | None) -> str:
     """The model that the stack served before this one, by the history of its updates."""
     project = deployed.project.settings["name"]
-    for update in deployed.automation.history():
+    served: list[str] = []
+    for update in reversed(deployed.automation.history()):
         entry: Any = update.config.get(f"{project}:gcp")
         model = _model(entry)
-        if update.result == "succeeded" and model and model != current:
-            return model
-    raise PenstockError(f"the history of stack {deployed.name} knows no model before {current}")
+        if update.result == "succeeded" and model:
+            served = versions.led(served, model)
+    return _last_but_one(deployed.name, versions.led(served, current) if current else served)
 
 
 def preview(deployed: Deployed) -> dict[str, str]:
@@ -91,11 +99,36 @@ def preview(deployed: Deployed) -> dict[str, str]:
     return found
 
 
-def refused(project: Project, stack: str, plan: Mapping[str, str]) -> list[str]:
+def refused(project: Project, stack: str, steps: Mapping[str, str]) -> list[str]:
     """Why a plan must not be carried out: on Google Cloud, what holds data is not replaced unasked."""
     if project.setting(stack, "platform") != "gcp":
         return []
-    return pins.refused(plan, google_environment(project, stack).approve_replacement)
+    return pins.refused(steps, google_environment(project, stack).approve_replacement)
+
+
+def _folder(state: State) -> Path:
+    if state.service is None:
+        raise PenstockError(
+            f"stack {state.stack} has no endpoint on this machine: there, and on Google Cloud in a stack with "
+            f"`{MODEL}`, one line says which model answers"
+        )
+    return Path(state.service["folder"])
+
+
+def _known(state: State, folder: Path) -> list[versions.Version]:
+    known: list[versions.Version] = read_json(folder / "versions.json") or []
+    if not known:
+        raise PenstockError(f"the endpoint of stack {state.stack} has served no model yet")
+    return known
+
+
+def _last_but_one(stack: str, served: list[str]) -> str:
+    if len(served) < 2:
+        present = f"model {served[-1]}" if served else "the present model"
+        raise PenstockError(
+            f"nothing answered in stack {stack} before {present}: `penstock promote` takes another by its name"
+        )
+    return served[-2]
 
 
 def _model(entry: Any) -> str | None:

@@ -13,6 +13,8 @@ SERVERS = (LOCAL_SERVICE, "LocalPage")
 """What goes on after `up` on a machine: the endpoint, and pages beside jobs."""
 JOB_RESULT = "JobResult"
 DEPLOYMENT = "kubernetes:apps/v1:Deployment"
+CLOUD_RUN = "gcp:cloudrunv2/service:Service"
+MAKING = ("creating", "updating")
 PROMOTED = "PromotedModel"
 
 
@@ -23,6 +25,9 @@ class Resource:
     name: str
     type: str
     outputs: Mapping[str, Any] = field(repr=False)
+    """What it was made with, while it is made for the first time."""
+    begun: str = ""
+    """`creating` or `updating` where a run has begun that, and has not written its end: it is at it, or was killed."""
 
     @property
     def kind(self) -> str:
@@ -36,9 +41,10 @@ class State:
     def __init__(self, stack: str, deployment: Mapping[str, Any]) -> None:
         self.stack = stack
         listed: list[dict[str, Any]] = deployment.get("resources") or []
-        self.resources = [
-            Resource(found["urn"].rpartition("::")[2], found["type"], found.get("outputs") or {}) for found in listed
-        ]
+        pending: list[dict[str, Any]] = deployment.get("pending_operations") or []
+        begun = {each["resource"]["urn"]: each for each in pending if each["type"] in MAKING}
+        self.resources = [_resource(found, "outputs", begun.pop(found["urn"], {}).get("type", "")) for found in listed]
+        self.resources += [_resource(each["resource"], "inputs", each["type"]) for each in begun.values()]
         root = [each for each in self.resources if each.type == "pulumi:pulumi:Stack"]
         self.outputs: Mapping[str, Any] = root[0].outputs if root else {}
 
@@ -50,7 +56,19 @@ class State:
     @property
     def service(self) -> Mapping[str, Any] | None:
         """The endpoint on this machine, as its provider left it."""
-        return next((each.outputs for each in self.resources if each.kind == LOCAL_SERVICE), None)
+        return next(
+            (each.outputs for each in self.resources if each.kind == LOCAL_SERVICE and "pid" in each.outputs), None
+        )
+
+    @property
+    def here(self) -> bool:
+        """Whether anything of it is on this machine."""
+        return any(each.kind in (LOCAL_JOB, *SERVERS) for each in self.resources)
+
+    @property
+    def cloud_run(self) -> Resource | None:
+        """The endpoint on Cloud Run."""
+        return next((each for each in self.resources if each.type == CLOUD_RUN), None)
 
     @property
     def deployment(self) -> Mapping[str, Any] | None:
@@ -72,6 +90,10 @@ class State:
     def promotes(self) -> bool:
         """Whether it serves a model that another stack has made."""
         return any(each.kind == PROMOTED for each in self.resources)
+
+
+def _resource(found: Mapping[str, Any], side: str, begun: str) -> Resource:
+    return Resource(found["urn"].rpartition("::")[2], found["type"], found.get(side) or {}, begun)
 
 
 def supervisor(service: Mapping[str, Any]) -> ProcessIdentity:

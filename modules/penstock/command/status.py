@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,10 @@ def _local_stage(job: Resource) -> Stage:
     known: Mapping[str, tuple[int, float]] = read_json(folder / "processes.json") or {}
     alive = {name: pid for name, (pid, started) in known.items() if ProcessIdentity(pid, started).alive()}
     outcome = read_json(folder / "outcome.json")
-    said = "sealed" if (Path(job.outputs["path"]) / "manifest.json").is_file() else "its artifact is gone"
+    if not job.outputs.get("path"):
+        said = "begun, and not ended"
+    else:
+        said = "sealed" if (Path(job.outputs["path"]) / "manifest.json").is_file() else "its artifact is gone"
     if alive:
         said = "running"
     elif outcome and outcome["status"] != "succeeded":
@@ -86,7 +90,9 @@ def _cluster_stage(job: Resource) -> Stage:
     found = verdict.pods(api, job.outputs["namespace"], job.outputs["job_set"])
     roles = [f"{pod['metadata']['labels'].get(verdict.ROLE)} {pod['status'].get('phase')}" for pod in found]
     counted = {role: roles.count(role) for role in dict.fromkeys(roles)}
-    return _stage(job, "sealed", ", ".join(f"{count} x {role}" for role, count in counted.items()))
+    return _stage(
+        job, "running" if job.begun else "sealed", ", ".join(f"{count} x {role}" for role, count in counted.items())
+    )
 
 
 def _stage(job: Resource, said: str, roles: str) -> Stage:
@@ -95,7 +101,8 @@ def _stage(job: Resource, said: str, roles: str) -> Stage:
     result = ", ".join(f"{value:,.0f} {name}" for name, value in _counted(counts).items())
     test = metrics.get("test", {})
     figures = ", ".join(f"{name} {value:.4f}" for name, value in test.items() if isinstance(value, int | float))
-    return Stage(job.name, said, _short(job.outputs["digest"]), "; ".join(filter(None, [result, figures])), roles)
+    digest = _short(job.outputs.get("digest") or "")
+    return Stage(job.name, said, digest, "; ".join(filter(None, [result, figures])), roles)
 
 
 def _counted(counts: Mapping[str, Any]) -> Mapping[str, float]:
@@ -109,10 +116,16 @@ def _counted(counts: Mapping[str, Any]) -> Mapping[str, float]:
 def _local_endpoint(service: Mapping[str, Any]) -> Endpoint:
     leads = supervisor(service)
     if not leads.alive():
-        return Endpoint(service["url"], f"its supervisor (pid {leads.pid}) is gone; `up` starts it again", "none")
-    children = psutil.Process(leads.pid).children()
+        return _gone(service, leads.pid)
+    try:
+        process = psutil.Process(leads.pid)
+        children = process.children()
+        since = _since(process)
+    except psutil.NoSuchProcess:
+        # It went between the two questions.
+        return _gone(service, leads.pid)
     workers = ", ".join(str(child.pid) for child in children) or "none"
-    said = f"supervisor pid {leads.pid}, workers {workers}, for {_since(leads.pid)}"
+    said = f"supervisor pid {leads.pid}, workers {workers}, for {since}"
     lowest, highest = int(service["min_replicas"]), int(service["max_replicas"])
     replicas = f"{len(children)} of {lowest} to {highest}"
     if not children:
@@ -120,12 +133,19 @@ def _local_endpoint(service: Mapping[str, Any]) -> Endpoint:
         return Endpoint(service["url"], said, replicas, _known(service))
     program: list[str] = service["program"]
     url = f"{service['url']}/v1/models/{service['model_name']}/traffic"
-    answer = ask(
-        url, token_file=argument(program, "--token-file"), certificate=argument(program, "--certificate")
-    )  # fmt: skip
+    try:
+        answer = ask(
+            url, token_file=argument(program, "--token-file"), certificate=argument(program, "--certificate")
+        )  # fmt: skip
+    except (OSError, HTTPException, ValueError) as exc:
+        return Endpoint(service["url"], f"{said}; it does not answer: {exc}", replicas, _known(service))
     if answer["status"] != 200:
         return Endpoint(service["url"], f"{said}; answers with status {answer['status']}", replicas, _known(service))
     return Endpoint(service["url"], said, replicas, _answering(answer["body"]), _rollout(answer["body"]))
+
+
+def _gone(service: Mapping[str, Any], pid: int) -> Endpoint:
+    return Endpoint(service["url"], f"its supervisor (pid {pid}) is gone; `up` starts it again", "none")
 
 
 def _known(service: Mapping[str, Any]) -> list[Version]:
@@ -164,13 +184,13 @@ def _cluster_endpoint(state: State, deployment: Mapping[str, Any]) -> Endpoint:
     ready = live.get("status", {}).get("readyReplicas", 0)
     digest = argument(live["spec"]["template"]["spec"]["containers"][0]["args"], "--expect-digest")
     served = [Version("1", _short(digest), "100%")] if digest else []
-    return Endpoint(str(state.outputs["endpoint"]), said, f"{ready} of {live['spec']['replicas']} ready", served)
+    return Endpoint(str(state.outputs.get("endpoint")), said, f"{ready} of {live['spec']['replicas']} ready", served)
 
 
 def _short(digest: str) -> str:
     return digest.removeprefix("sha256:")[:DIGITS]
 
 
-def _since(pid: int) -> str:
-    minutes = (time.time() - psutil.Process(pid).create_time()) / 60
+def _since(process: psutil.Process) -> str:
+    minutes = (time.time() - process.create_time()) / 60
     return f"{minutes / 60:.1f} h" if minutes >= 100 else f"{minutes:.0f} min"

@@ -8,6 +8,7 @@ import pytest
 
 from penstock import verification
 from penstock.command.state import State
+from penstock.kubernetes.api import as_file
 from penstock.verification.target import Target
 
 CHECKS = verification.__name__
@@ -22,12 +23,14 @@ def verify(state: State, host: str | None) -> int:
     arguments += ["-v", "--no-header", "--tb=short", "-p", "no:cacheprovider", "--import-mode=importlib"]
     if hosts:
         arguments.append(f"--hosts={','.join(hosts)}")
-    if target.api is not None:
-        kubeconfig, context = state.cluster
-        arguments += [f"--kubeconfig={kubeconfig}", *([f"--kube-context={context}"] if context else [])]
     # What a project configures for its own tests is not for these.
     arguments += ["-c", os.devnull, f"--rootdir={Path(verification.__file__).parent}"]
-    return int(pytest.main(arguments, plugins=[_given(target)]))
+    if target.api is None:
+        return int(pytest.main(arguments, plugins=[_given(target)]))
+    kubeconfig, context = state.cluster
+    with as_file(kubeconfig) as file:
+        arguments += [f"--kubeconfig={file}", *([f"--kube-context={context}"] if context else [])]
+        return int(pytest.main(arguments, plugins=[_given(target)]))
 
 
 def _given(target: Target) -> ModuleType:

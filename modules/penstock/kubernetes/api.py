@@ -58,7 +58,7 @@ class Api:
         from kubernetes import config  # pyright: ignore[reportMissingTypeStubs]
 
         self._kinds: dict[tuple[str, str], Kind] = {}
-        with _as_file(kubeconfig) as file:
+        with as_file(kubeconfig) as file:
             try:
                 contexts, current = cast(Any, config).list_kube_config_contexts(config_file=file)
                 names = [str(each["name"]) for each in contexts]
@@ -131,8 +131,8 @@ class Api:
         return list(self.request("GET", path, query)["items"])
 
 
-class _as_file:  # noqa: N801 (a context manager, used as a function)
-    """The path of a kubeconfig that is given by its path or by its text."""
+class as_file:  # noqa: N801 (a context manager, used as a function)
+    """The path of a kubeconfig that is given by its path or by its text; a text is in a file of the user's alone."""
 
     def __init__(self, kubeconfig: str) -> None:
         self._given = kubeconfig

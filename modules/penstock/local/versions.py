@@ -26,6 +26,16 @@ def arrived(known: list[Version], path: str, digest: str) -> list[Version]:
     return [*others, {"number": number, "path": path, "digest": digest}]
 
 
+def led(served: list[str], version: str) -> list[str]:
+    """The versions that answered, one after the other, up to this one; to go back to one forgets what came after it."""
+    return served[: served.index(version) + 1] if version in served else [*served, version]
+
+
+def leader(weights: Mapping[str, float]) -> str:
+    """Of the versions that share the traffic, the one with most of it; of equals, the first that was named."""
+    return max(weights, key=lambda number: weights[number])
+
+
 def resolved(traffic: Mapping[str, float], known: list[Version]) -> dict[str, float]:
     """The weights by number, from weights by `latest`, `previous`, number, or beginning of a digest.
 

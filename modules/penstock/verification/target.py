@@ -44,6 +44,8 @@ class Target:
     """On a cluster."""
     workload: str = ""
     """Name of the Deployment, on a cluster."""
+    scaled: bool = False
+    """Whether something of the cluster sets the number of its pods."""
     api: Api | None = field(default=None, repr=False)
 
     @classmethod
@@ -98,7 +100,7 @@ class Target:
             token_file=argument(program, "--token-file"),
             certificate=argument(program, "--certificate"),
             pid=supervisor(service).pid,
-            stages=tuple(str(Path(job.outputs["path"]).parents[1]) for job in state.jobs if job.kind == LOCAL_JOB),
+            stages=tuple(str(Path(path).parents[1]) for path in _artifacts(state)),
         )
 
     @classmethod
@@ -106,7 +108,7 @@ class Target:
         metadata, container = deployment["metadata"], deployment["spec"]["template"]["spec"]["containers"][0]
         arguments: list[str] = container["args"]
         model, digest, port = (argument(arguments, name) for name in ("--model", "--expect-digest", "--port"))
-        lowest, highest = _range(state, deployment)
+        lowest, highest, scaled = _range(state, deployment)
         return cls(
             state,
             name=str(argument(arguments, "--name")),
@@ -118,8 +120,14 @@ class Target:
             models={str(digest): str(model)},
             namespace=metadata["namespace"],
             workload=metadata["name"],
+            scaled=scaled,
             api=Api(*state.cluster),
         )
+
+
+def _artifacts(state: State) -> list[str]:
+    """The folders of the artifacts that stages of this machine have left."""
+    return [job.outputs["path"] for job in state.jobs if job.kind == LOCAL_JOB and job.outputs.get("path")]
 
 
 def _answering(service: Mapping[str, Any]) -> dict[str, str]:
@@ -131,16 +139,16 @@ def _answering(service: Mapping[str, Any]) -> dict[str, str]:
     return {each["digest"]: each["path"] for each in known if not numbers or str(each["number"]) in numbers}
 
 
-def _range(state: State, deployment: Mapping[str, Any]) -> tuple[int, int]:
-    """Lowest and highest number of pods: of what scales the Deployment, else of itself."""
+def _range(state: State, deployment: Mapping[str, Any]) -> tuple[int, int, bool]:
+    """Lowest and highest number of pods, and whether something scales the Deployment between them."""
     for each in state.resources:
         spec: Mapping[str, Any] = each.outputs.get("spec") or {}
         if each.type.endswith(":HorizontalPodAutoscaler"):
-            return int(spec["minReplicas"]), int(spec["maxReplicas"])
+            return int(spec["minReplicas"]), int(spec["maxReplicas"]), True
         if each.type.endswith(":ScaledObject"):
-            return int(spec["minReplicaCount"]), int(spec["maxReplicaCount"])
+            return int(spec["minReplicaCount"]), int(spec["maxReplicaCount"]), True
     replicas = int(deployment["spec"]["replicas"])
-    return replicas, replicas
+    return replicas, replicas, False
 
 
 def _ready(pod: Mapping[str, Any]) -> bool:

@@ -17,13 +17,24 @@ ENTRIES = [
     for cell in re.findall(r"^\| (.+?) \|", RUNBOOK, re.MULTILINE)
     for span in re.findall(r"`([^`]+)`", cell)
 ]
+TOLD_BY_STAGES = (
+    *("artifacts", "beam_pipeline", "clusters", "compare", "csv_blocks", "dataset", "loop", "parquet_blocks"),
+    *("preprocess", "raw", "signing", "statistics", "study", "study_limits", "study_storage", "train", "tune"),
+)
+"""Of the trainer, what raw files, machines and earlier artifacts do to a run. What a problem's file or a command line
+does wrong is told to who writes it (docs/problem.md), before anything is deployed."""
+TOLD_BY_THE_SERVER = ("access", "grpc_server", "handover", "plan", "schema", "seal", "supervisor")
+"""Of the server, what keeps it from starting. What a request does wrong is told to its sender (docs/rest.md)."""
 WORDS = 12
 """A message whose pieces are all shorter than this is another's words, which are passed on."""
 
 
 def messages() -> Iterator[tuple[str, list[str]]]:
-    """Where an error of ours is raised in the Pulumi program, and the fixed pieces of its message."""
-    for file in sorted([*(CHECKOUT / "modules/penstock").rglob("*.py"), *(CHECKOUT / "stacks").glob("*.py")]):
+    """Where an error of ours is raised that stops a deployment, and the fixed pieces of its message."""
+    files = [*(CHECKOUT / "modules/penstock").rglob("*.py"), *(CHECKOUT / "stacks").glob("*.py")]
+    files += [CHECKOUT / f"trainer/penstock_trainer/{name}.py" for name in TOLD_BY_STAGES]
+    files += [CHECKOUT / f"serving/penstock_serving/{name}.py" for name in TOLD_BY_THE_SERVER]
+    for file in sorted(files):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and _name(node.exc.func) in ours():
                 pieces = [piece for argument in node.exc.args for piece in _pieces(argument)]
@@ -36,7 +47,7 @@ def ours() -> set[str]:
     import penstock.command.interrupted
     import penstock.kubernetes.api  # noqa: F401 (for its errors)
 
-    found, looked = [PenstockError], {"SettingsError"}
+    found, looked = [PenstockError], {"SettingsError", "InputError", "PlanError"}
     while found:
         each = found.pop()
         looked.add(each.__name__)

@@ -1,6 +1,8 @@
 import pytest
 
 from penstock.errors import ServiceFailed
+from penstock.local import plan
+from penstock.local.spec import write_json
 from penstock.local.versions import arrived, resolved
 
 DIGESTS = ["sha256:" + digit * 64 for digit in "abc"]
@@ -40,3 +42,43 @@ def test_one_version_by_two_names_is_refused_and_so_is_previous_where_there_is_n
         resolved({"latest": 50, "3": 50}, known)
     with pytest.raises(ServiceFailed, match="names 'previous'"):
         resolved({"previous": 100}, known[:1])
+
+
+def follow(folder, **changed):
+    """What the provider writes down of one `up`."""
+    digest = changed.pop("model", "a")
+    props = {"path": f"/models/{digest}", "digest": f"sha256:{digest}", "model_name": "toy"}
+    props |= {"min_replicas": 1, "max_replicas": 1, "idle_seconds": 9.0}
+    with plan.written(folder, {**props, **changed}):
+        pass
+    return plan.served(folder)
+
+
+def test_what_answered_is_told_in_its_order_and_going_back_forgets_what_came_after(tmp_path):
+    assert follow(tmp_path) == ["1"]
+    assert follow(tmp_path, model="b", traffic={"1": 100}) == ["1"], "trained, and never asked"
+    assert follow(tmp_path, model="b", traffic={"1": 30, "2": 70}) == ["1", "2"]
+    assert follow(tmp_path, model="c") == ["1", "2", "3"]
+    assert follow(tmp_path, model="c", traffic={"2": 1}) == ["1", "2"]
+    assert follow(tmp_path, model="c", traffic={"latest": 1}) == ["1", "2", "3"]
+    assert follow(tmp_path, model="c", traffic={"1": 1}) == ["1"]
+
+
+def test_a_plan_that_was_refused_has_answered_nothing(tmp_path):
+    follow(tmp_path)
+    with pytest.raises(ServiceFailed):
+        follow(tmp_path, model="b", traffic={"7": 1})
+    assert plan.served(tmp_path) == ["1"]
+
+
+def test_how_far_a_rollout_has_got_is_the_supervisor_s_to_say(tmp_path):
+    follow(tmp_path)
+    rollout = {"steps": [0, 100], "step_requests": 9.0}
+    assert follow(tmp_path, model="b", rollout=rollout) == ["1"]
+    write_json(tmp_path / "rollout.json", {"stable": "1", "candidate": "2"})
+    assert plan.served(tmp_path) == ["1", "2"], "on its way"
+    write_json(tmp_path / "rollout.json", {"stable": "1", "candidate": None})
+    assert plan.served(tmp_path) == ["1"], "its gate closed"
+    follow(tmp_path, model="c", rollout=rollout)
+    write_json(tmp_path / "rollout.json", {"stable": "3", "candidate": None})
+    assert plan.served(tmp_path) == ["1", "3"], "all the way"
