@@ -47,6 +47,7 @@ class ClusterSettings(BaseModel):
     exclusive_topology: str = ""
     scale_on: ScaleOn = ScaleOn.CPU
     requests_per_second: Annotated[int, Field(ge=1)] = 100
+    requests_in_flight: Annotated[int, Field(ge=1)] = 16
     prometheus: str = ""
     wake_query: str = ""
     timeout_minutes: Annotated[float, Field(gt=0)] = 24 * 60

@@ -61,6 +61,7 @@ class Application:
         """So many of the next answers are the last of their connections: their clients come back elsewhere."""
         self.in_flight = 0
         """Predict requests that are not answered yet."""
+        versions.metrics.in_flight.set_function(lambda: self.in_flight)
         self.predicted = 0
         """Predict requests answered."""
         self.held = Held()

@@ -25,7 +25,7 @@ SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 LABELS = ("model", "version")
 SUMMED = (
-    *("penstock_queue_rows", "penstock_observed_rows", "penstock_unobserved_rows"),
+    *("penstock_requests_in_flight", "penstock_queue_rows", "penstock_observed_rows", "penstock_unobserved_rows"),
     *("process_resident_memory_bytes", "process_virtual_memory_bytes", "process_open_fds"),
 )
 """Gauges that add up over processes; of any other the largest counts."""
@@ -78,6 +78,9 @@ class Metrics:
         GCCollector(registry=registry)
         self.requests = Requests()
         registry.register(self.requests)
+        self.in_flight = Gauge(
+            "penstock_requests_in_flight", "Predict requests that are not answered yet.", registry=registry
+        )
         self.rows = Counter("penstock_rows", "Rows answered.", LABELS, registry=registry)
         self.batch_rows = Histogram(
             "penstock_batch_rows", "Rows of one call of the model.", LABELS, buckets=ROWS, registry=registry

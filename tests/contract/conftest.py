@@ -1,6 +1,7 @@
 """Real server processes on loopback ports, serving real sealed models."""
 
 import contextlib
+import http.client
 import json
 import os
 import re
@@ -22,6 +23,8 @@ from penstock_trainer.artifacts import Manifest
 
 STARTUP_SECONDS = 120
 SUPERVISED_SECONDS = 240
+LARGE = json.dumps({"instances": [1.0, 2.0, 5.0]}).encode().ljust(1 << 20)
+"""A body so large that its request is in flight from its headers on."""
 
 
 class RunningServer:
@@ -117,6 +120,23 @@ class Load(threading.Thread):
                     except OSError as exc:
                         self.lost.append(repr(exc))
                         return
+
+    @staticmethod
+    def half_asked(port: int, path: str) -> socket.socket:
+        """A connection with the headers of a request: in flight until its body is sent, however fast all is."""
+        connection = socket.create_connection(("127.0.0.1", port), timeout=60)
+        head = f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(LARGE)}\r\n\r\n"
+        connection.sendall(head.encode())
+        return connection
+
+    @staticmethod
+    def answer_to(connection: socket.socket) -> object:
+        """Send the body; what the answer holds."""
+        with connection:
+            connection.sendall(LARGE)
+            response = http.client.HTTPResponse(connection)
+            response.begin()
+            return json.loads(response.read())
 
     def end(self) -> "Load":
         """Ask no more."""

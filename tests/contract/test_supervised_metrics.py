@@ -60,6 +60,14 @@ def test_every_worker_tells_the_counts_of_all_which_never_go_down(endpoint, load
     assert sum(rows) == 3 * (REQUESTS + 1)  # of both versions: workers with the first may answer for a moment yet
 
 
+def test_requests_that_are_not_answered_yet_are_told_by_their_number(endpoint, load):
+    in_flight = ("penstock_requests_in_flight",)
+    asked = [load.half_asked(endpoint.port, load.PATH) for _ in range(7)]
+    endpoint.until(lambda: scraped(endpoint)[in_flight] == 7)
+    assert [load.answer_to(connection) for connection in asked] == [load.ANSWER] * 7
+    endpoint.until(lambda: scraped(endpoint)[in_flight] == 0)
+
+
 def test_a_scrape_of_an_endpoint_without_its_supervisor_or_that_is_ending_is_answered(endpoint):
     endpoint.processes[-1].terminate()
     while endpoint.processes[-1].poll() is None:

@@ -1,12 +1,10 @@
 """A supervisor and its real workers on a loopback port: none, one or several, and changes under load."""
 
-import http.client
 import json
 import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -126,34 +124,13 @@ def test_a_version_that_is_forged_and_sealed_anew_is_refused_for_want_of_the_own
     endpoint.until(lambda: endpoint.predict(load.BODY).json() == load.OTHER)
 
 
-LARGE = json.dumps({"instances": [1.0, 2.0, 5.0]}).encode().ljust(1 << 20)
-"""A body so large that its request is in flight from its headers on."""
-
-
-def half_asked(port: int, path: str) -> socket.socket:
-    """A connection with the headers of a request: it is in flight until its body is sent, however fast the machine."""
-    connection = socket.create_connection(("127.0.0.1", port), timeout=60)
-    head = f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(LARGE)}\r\n\r\n"
-    connection.sendall(head.encode())
-    return connection
-
-
-def answer_to(connection: socket.socket) -> object:
-    """Send the body; what the answer holds."""
-    with connection:
-        connection.sendall(LARGE)
-        response = http.client.HTTPResponse(connection)
-        response.begin()
-        return json.loads(response.read())
-
-
 def test_workers_come_with_the_load_and_a_killed_one_is_replaced(endpoint, load):
     endpoint.plan(replicas={"lowest": 1, "highest": 2})
     endpoint.start()
     (first,) = endpoint.workers()
-    asked = [half_asked(endpoint.port, load.PATH) for _ in range(40)]
+    asked = [load.half_asked(endpoint.port, load.PATH) for _ in range(40)]
     endpoint.until(lambda: len(endpoint.workers()) == 2)
-    assert [answer_to(connection) for connection in asked] == [load.ANSWER] * 40
+    assert [load.answer_to(connection) for connection in asked] == [load.ANSWER] * 40
     endpoint.until(lambda: endpoint.traffic()["replicas"]["ready"] == endpoint.status()["ready"] == 2)
     os.kill(first, signal.SIGKILL)
     endpoint.until(lambda: endpoint.status()["ready"] == 2 and first not in endpoint.workers())

@@ -50,6 +50,7 @@ class ClusterArgs:
     quota: Mapping[str, str] = field(default_factory=lambda: dict(workspace.QUOTA))
     scale_on: ScaleOn = ScaleOn.CPU
     requests_per_second: int = 100
+    requests_in_flight: int = 16
     prometheus: str = ""
     wake_query: str = ""
     timeout_minutes: float = 24 * 60
@@ -73,7 +74,7 @@ class KubernetesPlatform:
         }
         kinds: list[tuple[str, str]] = [preflight.JOB_SET]
         kinds += [preflight.QUEUE] if args.queue else []
-        kinds += [preflight.SCALED] if args.scale_on is ScaleOn.KEDA else []
+        kinds += [preflight.SCALED] if args.scale_on.by_keda else []
         needs = preflight.Needs(
             stack=stack,
             namespace=args.namespace,
@@ -162,6 +163,7 @@ class KubernetesPlatform:
             scale_on=self._args.scale_on,
             requests_per_second=self._args.requests_per_second,
             prometheus=self._args.prometheus,
+            requests_in_flight=self._args.requests_in_flight,
             wake_query=self._args.wake_query,
             timeout_seconds=round(min(60 * self._args.timeout_minutes, 2 * serving.START_SECONDS)),
         )

@@ -29,6 +29,13 @@ class ScaleOn(str, Enum):
     """Requests a second; needs an adapter that offers the rate of the pods' `penstock_requests_total`."""
     KEDA = "keda"
     """Requests a second, by KEDA from Prometheus: also down to zero, where `wake_query` says when to come back."""
+    IN_FLIGHT = "in-flight"
+    """Requests that are not answered yet, in the same way: where some take much longer than others."""
+
+    @property
+    def by_keda(self) -> bool:
+        """Whether KEDA looks after the replicas."""
+        return self in (ScaleOn.KEDA, ScaleOn.IN_FLIGHT)
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,8 @@ class ServingArgs:
     scale_on: ScaleOn = ScaleOn.CPU
     requests_per_second: int = 100
     """What one replica is to answer."""
+    requests_in_flight: int = 16
+    """What one replica is to have unanswered, where `scale_on` is `in-flight`."""
     prometheus: str = ""
     """URL of the Prometheus that KEDA asks, which must scrape the pods and label their series `namespace` and `pod`."""
     wake_query: str = ""
@@ -64,7 +73,7 @@ def objects(name: str, service: Service, command: Sequence[str], args: ServingAr
     }
     if service.min_replicas > 1:
         found["budget"] = _budget(name, args)
-    if args.scale_on is ScaleOn.KEDA:
+    if args.scale_on.by_keda:
         found["scaling"] = _scaled_object(name, service, args)
     elif service.max_replicas > service.min_replicas:
         found["scaling"] = _autoscaler(name, service, args)
@@ -77,14 +86,16 @@ def selector(name: str, args: ServingArgs) -> dict[str, str]:
 
 
 def _unscalable(service: Service, args: ServingArgs) -> str:
-    if args.scale_on is ScaleOn.KEDA and not args.prometheus:
-        return "scale_on is 'keda', which asks a Prometheus; name its URL with the setting `prometheus`"
+    if args.scale_on.by_keda and not args.prometheus:
+        return (
+            f"scale_on is {args.scale_on.value!r}, which asks a Prometheus; name its URL with the setting `prometheus`"
+        )
     if service.min_replicas > 0:
         return ""
-    if args.scale_on is not ScaleOn.KEDA:
+    if not args.scale_on.by_keda:
         return (
             f"min_replicas is 0, and scale_on {args.scale_on.value!r} keeps one replica at least; set min_replicas to "
-            "1, or scale_on to 'keda'"
+            "1, or scale_on to 'keda' or 'in-flight'"
         )
     if not args.wake_query:
         return (
@@ -131,7 +142,7 @@ def _deployment(name: str, service: Service, command: Sequence[str], args: Servi
         "terminationGracePeriodSeconds": LEAVE_SECONDS + DRAIN_SECONDS,
         "topologySpreadConstraints": [spread],
     }
-    scaled = args.scale_on is ScaleOn.KEDA or service.max_replicas > service.min_replicas
+    scaled = args.scale_on.by_keda or service.max_replicas > service.min_replicas
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -217,9 +228,16 @@ def _autoscaler(name: str, service: Service, args: ServingArgs) -> dict[str, Any
 
 
 def _scaled_object(name: str, service: Service, args: ServingArgs) -> dict[str, Any]:
-    own = {"namespace": f'="{args.namespace}"', "pod": f'=~"{name}-[a-z0-9]+-[a-z0-9]+"', "route": f'=~"{ASKING}"'}
-    series = ",".join(f"{label}{wanted}" for label, wanted in own.items())
-    triggers = [_trigger(f"sum(rate(penstock_requests_total{{{series}}}[1m]))", args.requests_per_second, args)]
+    pods = f'namespace="{args.namespace}",pod=~"{name}-[a-z0-9]+-[a-z0-9]+"'
+    rate = f'sum(rate(penstock_requests_total{{{pods},route=~"{ASKING}"}}[1m]))'
+    if args.scale_on is ScaleOn.IN_FLIGHT:
+        in_flight = f"sum(avg_over_time(penstock_requests_in_flight{{{pods}}}[1m]))"
+        triggers = [_trigger(in_flight, args.requests_in_flight, args)]
+        if service.min_replicas == 0:
+            # Short requests are between two looks, and few of them would look like none.
+            triggers.append(_trigger(f"clamp_max({rate}, 1)", 1, args))
+    else:
+        triggers = [_trigger(rate, args.requests_per_second, args)]
     if service.min_replicas == 0:
         triggers.append(_trigger(f"clamp_max(sum({args.wake_query}), 1)", 1, args))
     idle = round(service.idle_seconds)

@@ -1,4 +1,4 @@
-"""KEDA and the real HPA give an endpoint the replicas its clients need, by what a real Prometheus counts."""
+"""KEDA and the real HPA give an endpoint the replicas its clients need, by what a real Prometheus counts of it."""
 
 import json
 import sys
@@ -11,7 +11,7 @@ from tests.cluster.conftest import PODS, eventually
 
 SERVER = "/apis/apps/v1/namespaces/{}/deployments/flow-serve-server"
 GATEWAY = """
-import http.server, json, pathlib, sys, threading, time, urllib.request
+import http.client, http.server, json, pathlib, sys, threading, time, urllib.parse, urllib.request
 url, row = sys.argv[1:]
 told, said = pathlib.Path("/tmp/told"), pathlib.Path("/tmp/said")
 counted = {"answered": 0, "failed": [], "held": [], "waiting": 0}
@@ -35,6 +35,26 @@ def hold():
     counted["waiting"] = 0
     counted["held"].append(time.monotonic() - begin)
     told.write_text("2")
+where, large, begun = urllib.parse.urlsplit(url), row.encode().ljust(1 << 20), []
+def begin(count):
+    while len(begun) < count:
+        asking = http.client.HTTPConnection(where.netloc, timeout=60)
+        asking.putrequest("POST", where.path + ":predict")
+        asking.putheader("content-length", str(len(large)))
+        asking.endheaders()
+        begun.append(asking)
+def finish():
+    while begun:
+        try:
+            asking = begun.pop()
+            asking.send(large)
+            answer = asking.getresponse()
+            answer.read()
+            if answer.status != 200:
+                raise OSError(answer.status)
+            counted["answered"] += 1
+        except Exception as exc:
+            counted["failed"].append(repr(exc))
 class Metrics(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(200)
@@ -47,13 +67,19 @@ while True:
     if order == "hold":
         hold()
         continue
+    if order.startswith("begin "):
+        begin(int(order.split()[1]))
+        order = ""
+    else:
+        finish()
     rate = float(order or 0)
     if rate:
         threading.Thread(target=once).start()
     time.sleep(1 / rate if rate else 0.1)
     said.write_text(json.dumps(counted))
 """
-"""In front of the endpoint: asks at the rate it is told, counts what fails, and holds a request where it is told to."""
+"""In front of the endpoint: asks at the rate it is told, counts what fails, and holds a request where it is told to; or
+begins so many requests as it is told, and ends them at the next order."""
 
 
 class Gateway:
@@ -83,15 +109,26 @@ class Gateway:
         return self._plane.kubectl("exec", "gateway", "--namespace", "default", "--", "sh", "-c", script)
 
 
-@pytest.fixture
-def scaled(plane, api, served):
-    """The endpoint with a range from zero, and the gateway in front of it."""
+@pytest.fixture(scope="module")
+def controllers(plane):
+    """Prometheus and KEDA."""
     prometheus.install(plane)
     begin = time.monotonic()
     keda.install(plane)
     print(f"KEDA answers after {time.monotonic() - begin:.0f} s", file=sys.stderr)
+
+
+@pytest.fixture(params=["keda", "in-flight"])
+def scale_on(request):
+    """What replicas follow."""
+    return request.param
+
+
+@pytest.fixture
+def scaled(plane, api, served, controllers, scale_on):
+    """The endpoint with a range from zero, and the gateway in front of it."""
     gateway = Gateway(plane, api, served)
-    asked = {"scale_on": "keda", "prometheus": prometheus.URL, "requests_per_second": 10}
+    asked = {"scale_on": scale_on, "prometheus": prometheus.URL, "requests_per_second": 10, "requests_in_flight": 10}
     served.configure(
         min_replicas=0, max_replicas=3, idle_seconds=20, cluster={**asked, "wake_query": "gateway_waiting"}
     )
@@ -100,10 +137,12 @@ def scaled(plane, api, served):
     served.configure()
     served.run("up")
     eventually(lambda: api.get(SERVER.format(served.namespace))["status"].get("readyReplicas") == 1, "one server again")
-    api.request("DELETE", f"{PODS.format('default')}/gateway")
+    path = f"{PODS.format('default')}/gateway"
+    api.request("DELETE", path)
+    eventually(lambda: api.get(path) is None, "the gateway is gone")
 
 
-def test_replicas_follow_the_load_up_and_down_to_zero_and_back_and_no_request_fails(scaled, served, api):
+def test_replicas_follow_the_load_up_and_down_to_zero_and_back_and_no_request_fails(scaled, served, api, scale_on):
     path = SERVER.format(served.namespace)
 
     def becomes(count, what):
@@ -124,8 +163,8 @@ def test_replicas_follow_the_load_up_and_down_to_zero_and_back_and_no_request_fa
     held = eventually(lambda: scaled.counted()["held"], "the request that was held is answered")
     print(f"it was answered after {held[0]:.0f} s", file=sys.stderr)
     assert held[0] > 1, "it was asked at zero"
-    scaled.tell(40)
-    becomes(3, "40 requests a second, 10 each: from 1 to 3 replicas")
+    scaled.tell({"keda": "40", "in-flight": "begin 40"}[scale_on])
+    becomes(3, "40 requests a second or in flight, 10 each: from 1 to 3 replicas")
     scaled.tell(1)
     becomes(1, "1 request a second: from 3 to 1 replica")
     scaled.tell(0)
@@ -133,4 +172,4 @@ def test_replicas_follow_the_load_up_and_down_to_zero_and_back_and_no_request_fa
     counted = scaled.counted()
     print(f"{counted['answered']} requests answered", file=sys.stderr)
     assert counted["failed"] == []
-    assert counted["answered"] > 300
+    assert counted["answered"] > {"keda": 300, "in-flight": 40}[scale_on]

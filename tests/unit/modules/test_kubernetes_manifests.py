@@ -167,10 +167,24 @@ def test_to_zero_is_kedas_and_what_clients_ask_of_this_stacks_pods_alone_is_coun
     assert wake["query"] == "clamp_max(sum(gateway_waiting), 1)"
 
 
+def test_replicas_may_follow_the_requests_in_flight_and_stay_while_anybody_asks():
+    in_flight = {**KEDA, "scale_on": ScaleOn.IN_FLIGHT, "requests_in_flight": 8}
+    (trigger,) = served(1, 5, **in_flight)["scaling"]["spec"]["triggers"]
+    pods = '{namespace="penstock-prod",pod=~"serve-[a-z0-9]+-[a-z0-9]+"}'
+    assert trigger["metadata"]["query"] == f"sum(avg_over_time(penstock_requests_in_flight{pods}[1m]))"
+    assert trigger["metadata"]["threshold"] == "8"
+    to_zero = served(0, 5, wake_query="gateway_waiting", **in_flight)
+    assert "replicas" not in to_zero["deployment"]["spec"]
+    _, asked, wake = (each["metadata"] for each in to_zero["scaling"]["spec"]["triggers"])
+    assert asked["query"].startswith("clamp_max(sum(rate(penstock_requests_total{")
+    assert (asked["threshold"], wake["query"]) == ("1", "clamp_max(sum(gateway_waiting), 1)")
+
+
 @pytest.mark.parametrize(
     ("lowest", "settings", "told"),
     [
         (1, {"scale_on": ScaleOn.KEDA}, "name its URL with the setting `prometheus`"),
+        (1, {"scale_on": ScaleOn.IN_FLIGHT}, "scale_on is 'in-flight', which asks a Prometheus"),
         (0, {"scale_on": ScaleOn.CPU}, "scale_on 'cpu' keeps one replica at least"),
         (0, KEDA, "without replicas nobody here counts requests"),
     ],
@@ -186,7 +200,7 @@ def test_a_range_that_nothing_could_follow_is_refused(lowest, settings, told):
         ({"trainer_image": "trainer:latest"}, "String should match pattern"),
         ({"namespace": "Not_A_Label"}, "String should match pattern"),
         ({"machines": {"wroker": {}}}, "there is no role wroker; roles are chief, ps"),
-        ({"scale_on": "magic"}, "Input should be 'cpu', 'requests' or 'keda'"),
+        ({"scale_on": "magic"}, "Input should be 'cpu', 'requests', 'keda' or 'in-flight'"),
     ],
 )
 def test_a_wrong_setting_of_the_cluster_is_refused_by_its_name(setting, told):
