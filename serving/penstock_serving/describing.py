@@ -41,10 +41,13 @@ def traffic(versions: Versions, beyond: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def metadata(served: ServedModel) -> dict[str, Any]:
-    """TensorFlow Serving's GetModelMetadataResponse: the signature, one tensor of shape [rows] a column."""
+    """TensorFlow Serving's GetModelMetadataResponse: the signature, one tensor of shape [rows] a column; of several
+    classes the answer's is [rows, classes].
+    """
+    classes = served.sealed.schema.classes
 
-    def tensor(dtype: str, name: str) -> dict[str, Any]:
-        shape = {"dim": [{"size": "-1", "name": ""}], "unknown_rank": False}
+    def tensor(dtype: str, name: str, each: Sequence[int] = ()) -> dict[str, Any]:
+        shape = {"dim": [{"size": str(size), "name": ""} for size in (-1, *each)], "unknown_rank": False}
         return {"dtype": dtype, "tensor_shape": shape, "name": name}
 
     inputs = {
@@ -53,7 +56,7 @@ def metadata(served: ServedModel) -> dict[str, Any]:
     }
     signature = {
         "inputs": inputs,
-        "outputs": {OUTPUT: tensor("DT_FLOAT", "StatefulPartitionedCall:0")},
+        "outputs": {OUTPUT: tensor("DT_FLOAT", "StatefulPartitionedCall:0", [len(classes)] if classes else [])},
         "method_name": "tensorflow/serving/predict",
     }
     return {

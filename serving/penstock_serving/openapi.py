@@ -17,6 +17,8 @@ from penstock_serving.schema import (
 from penstock_serving.served import ServedModel
 
 BASE64 = "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
+PICTURE = "A picture in PNG, JPEG, GIF or BMP."
+ENCODED: dict[str, Any] = {"type": "string", "contentEncoding": "base64", "minLength": 1, "pattern": BASE64}
 ERRORS = {
     "400": "The body does not fit the model's columns; the message names the column, the row and the value.",
     "401": "The server wants a bearer token, which the request lacks.",
@@ -107,11 +109,10 @@ def openapi(served: ServedModel, secured: bool = False) -> dict[str, Any]:
 def _value(column: Column) -> dict[str, Any]:
     """The JSON schema of one value of `column`."""
     if column.type is ColumnType.IMAGE:
-        encoded = {"type": "string", "contentEncoding": "base64", "minLength": 1, "pattern": BASE64}
         value: dict[str, Any] = {
             "type": "object",
-            "description": "A picture in PNG, JPEG, GIF or BMP.",
-            "properties": {"b64": encoded},
+            "description": PICTURE,
+            "properties": {"b64": ENCODED},
             "required": ["b64"],
             "additionalProperties": False,
         }
@@ -120,6 +121,17 @@ def _value(column: Column) -> dict[str, Any]:
     else:
         largest = LARGEST_INTEGER if column.type is ColumnType.INTEGER else LARGEST_NUMBER
         value = {"type": column.type.value, "minimum": -largest, "maximum": largest}
+    return _nullable(column, value)
+
+
+def _tensor_value(column: Column) -> dict[str, Any]:
+    """The same in a tensor of the Open Inference Protocol, where a picture is a string."""
+    if column.type is ColumnType.IMAGE:
+        return _nullable(column, ENCODED | {"description": PICTURE})
+    return _value(column)
+
+
+def _nullable(column: Column, value: dict[str, Any]) -> dict[str, Any]:
     return value if column.required else value | {"type": [value["type"], "null"]}
 
 
@@ -167,9 +179,9 @@ def _infer(served: ServedModel) -> dict[str, Any]:
             "type": "object",
             "properties": {
                 "name": {"const": column.name},
-                "datatype": {"enum": [BYTES] if column.type is ColumnType.CATEGORY else [*NUMBERS]},
+                "datatype": {"enum": [BYTES] if column.type in STRINGS else [*NUMBERS]},
                 "shape": shape,
-                "data": {"type": "array", "items": _value(column), "minItems": 1},
+                "data": {"type": "array", "items": _tensor_value(column), "minItems": 1},
             },
             "required": ["name", "datatype", "shape", "data"],
         }

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import hypothesis
+import pytest
 import schemathesis
 from hypothesis import strategies as st
 from schemathesis.checks import not_a_server_error
@@ -114,11 +115,13 @@ def answered(post: Callable[[bytes], Any], make: Callable[[random.Random], bytes
     return codes
 
 
-def test_no_body_gets_a_5xx_and_every_refusal_says_why(flights):
-    codes = answered(flights.predict, body, BODIES)
-    assert min(codes.values()) > BODIES / 20, codes
-    assert flights.predict({"instances": [ROW]}).status_code == 200
-    assert "request failed" not in flights.log
+@pytest.mark.parametrize(("backend", "bodies"), [("slim", BODIES), ("tensorflow", BODIES // 7)])
+def test_no_body_gets_a_5xx_and_every_refusal_says_why(serve, flights, backend, bodies):
+    server = flights if backend == "slim" else serve("flights", "--backend", backend).wait_until_ready()
+    codes = answered(server.predict, body, bodies)
+    assert min(codes.values()) > bodies / 20, codes
+    assert server.predict({"instances": [ROW]}).status_code == 200
+    assert "request failed" not in server.log
 
 
 def test_no_body_of_tensors_gets_a_5xx_either(flights):
@@ -158,8 +161,12 @@ def test_any_value_in_any_column_is_answered_or_refused_by_the_columns_name(flig
     assert "request failed" not in flights.log
 
 
-def test_every_operation_of_the_openapi_document_answers_as_it_says_to_what_fits_it_and_to_what_does_not(flights):
-    document = schemathesis.openapi.from_dict(flights.client.get("/openapi.json").json())
+@pytest.mark.parametrize(("model", "examples"), [("flights", DOCUMENT_EXAMPLES), ("kinds", 25), ("album", 25)])
+def test_every_operation_of_the_openapi_document_answers_as_it_says_to_what_fits_it_and_to_what_does_not(
+    serve, flights, model, examples
+):
+    server = flights if model == "flights" else serve(model).wait_until_ready()
+    document = schemathesis.openapi.from_dict(server.client.get("/openapi.json").json())
     kept = [
         not_a_server_error,
         checks.status_code_conformance,
@@ -168,6 +175,7 @@ def test_every_operation_of_the_openapi_document_answers_as_it_says_to_what_fits
         checks.negative_data_rejection,
     ]
     asked: Counter[str] = Counter()
+    answers: Counter[tuple[str, int]] = Counter()
     modes: tuple[Any, ...] = (schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE)
     for found in document.get_all_operations():
         assert isinstance(found, Ok), found
@@ -177,7 +185,7 @@ def test_every_operation_of_the_openapi_document_answers_as_it_says_to_what_fits
                 continue  # it has nothing that could be wrong
 
             @hypothesis.settings(
-                max_examples=DOCUMENT_EXAMPLES if operation.method.upper() == "POST" else 2,
+                max_examples=examples if operation.method.upper() == "POST" else 2,
                 deadline=None,
                 database=None,
                 derandomize=True,
@@ -186,14 +194,18 @@ def test_every_operation_of_the_openapi_document_answers_as_it_says_to_what_fits
             @hypothesis.given(operation.as_strategy(generation_mode=mode))
             def check(case: schemathesis.Case) -> None:
                 asked[case.path] += 1
-                response = case.call(base_url=flights.url)
+                response = case.call(base_url=server.url)
+                answers[case.path, response.status_code] += 1
                 if response.status_code not in (405, 404):  # a fuzzed path or method is another operation
                     case.validate_response(response, checks=kept)
 
             check()
     assert len(asked) > 15
-    assert sum(asked.values()) > 4 * DOCUMENT_EXAMPLES
-    assert "request failed" not in flights.log
+    assert sum(asked.values()) > 4 * examples
+    assert "request failed" not in server.log
+    if model != "album":  # no made up bytes are a picture
+        for path in (f"/v1/models/{model}:predict", f"/v2/models/{model}/infer"):
+            assert answers[path, 200] > 0, "nothing that fits the document was answered"
 
 
 def test_bodies_of_megabytes_and_of_a_hundred_thousand_brackets_are_answered(flights):

@@ -70,6 +70,12 @@ def test_a_picture_is_bytes_in_the_inference_protocol(album):
     answer = ask([encoded(png(255))["b64"], encoded(png(51))["b64"]])
     assert answer.json()["outputs"][0]["data"] == pytest.approx([1.0, 0.2], abs=1e-6)
     assert "is not base64" in ask(["?"]).json()["error"]
+    infer = album.client.get("/openapi.json").json()["paths"]["/v2/models/album/infer"]["post"]
+    body = infer["requestBody"]["content"]["application/json"]["schema"]
+    tensors = {t["properties"]["name"]["const"]: t for t in body["properties"]["inputs"]["items"]["oneOf"]}
+    for name, kind in (("scan", "string"), ("remark", ["string", "null"])):
+        described = tensors[name]["properties"]
+        assert (described["datatype"]["enum"], described["data"]["items"]["type"]) == (["BYTES"], kind)
     content = struct.pack("<I", len(png(51))) + png(51)
     tensor = {"name": "scan", "datatype": "BYTES", "shape": [1], "parameters": {"binary_data_size": len(content)}}
     head = json.dumps({"inputs": [tensor]}).encode()

@@ -108,6 +108,7 @@ def test_metadata_is_tensorflow_servings_signature(flights):
     metadata = flights.client.get(f"{BASE}/metadata").json()
     signature = metadata["metadata"]["signature_def"]["signature_def"]["serving_default"]
     shape = {"dim": [{"size": "-1", "name": ""}], "unknown_rank": False}
+    assert signature["outputs"]["predictions"]["tensor_shape"]["dim"] == [{"size": "-1", "name": ""}]
     assert metadata["model_spec"] == {"name": "flights", "signature_name": "", "version": "1"}
     assert signature["inputs"]["carrier"]["dtype"] == "DT_STRING"
     assert signature["inputs"]["month"] == {
@@ -190,6 +191,9 @@ def test_of_several_classes_an_answer_is_the_probability_of_each_in_the_document
     body = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [2], "data": [2.0, -1.0]}]}
     (tensor,) = server.client.post("/v2/models/kinds/infer", json=body).json()["outputs"]
     assert (tensor["shape"], tensor["data"]) == ([2, 3], [*found[0], *found[1]])
+    signature = server.client.get("/v1/models/kinds/metadata").json()["metadata"]["signature_def"]["signature_def"]
+    answered = signature["serving_default"]["outputs"]["predictions"]["tensor_shape"]
+    assert [dim["size"] for dim in answered["dim"]] == ["-1", "3"]
     document = server.client.get("/openapi.json").json()["paths"]["/v1/models/kinds:predict"]["post"]
     answer = document["responses"]["200"]["content"]["application/json"]["schema"]["oneOf"][0]
     one = answer["properties"]["predictions"]["items"]
