@@ -79,21 +79,25 @@ class Supervisor:
             signal.signal(number, lambda *_: setattr(self, "_stopping", True))
         try:
             while not self._stopping:
-                self._wait()
-                self._decide_alone()
-                if self._reread:
-                    self._reread = False
-                    self._read_plan()
-                self._hear()
+                self.turn()
                 if self._plan is None and self._trial is None:
                     return INPUT_AT_FAULT
-                if self._plan is not None:
-                    self._roll_out(self._plan)
-                    self._balance(self._plan)
-                self._tell()
             return 0
         finally:
-            self._end()
+            self.end()
+
+    def turn(self) -> None:
+        """Wait for something to happen, a tick at most, and do what it takes."""
+        self._wait()
+        self._decide_alone()
+        if self._reread:
+            self._reread = False
+            self._read_plan()
+        self._hear()
+        if self._plan is not None:
+            self._roll_out(self._plan)
+            self._balance(self._plan)
+        self._tell()
 
     def _wait(self) -> None:
         """Until something happens, but no longer than a tick."""
@@ -201,6 +205,9 @@ class Supervisor:
                 self._generation += 1
                 self._trial, (plan, progress) = None, self._tried
                 self._tried = None
+                for late in self._workers:
+                    if late.state == "loading":  # what an earlier plan needs
+                        late.end()
                 self._accept(plan, progress)
             elif self._plan is not None:
                 worker.direct(self._progress.routes(self._plan), self._progress.candidate is not None)
@@ -293,7 +300,7 @@ class Supervisor:
     def _status_file(self) -> Path:
         return self._folder / f"status.{os.getpid()}.json"
 
-    def _end(self) -> None:
+    def end(self) -> None:
         """End every worker, let go of the sockets and the lock, leave no file."""
         for worker in self._workers:
             if worker.state == "ready" and self._succeeded:
@@ -309,6 +316,7 @@ class Supervisor:
             worker.process.wait()
         self._status_file.unlink(missing_ok=True)
         self._handover.close()
+        self._lock.close()
 
     def _read_progress(self) -> Progress:
         try:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from typing import Any
+from weakref import WeakSet
 
 from penstock_serving.errors import NotFoundError
 from penstock_serving.explaining import shorten
@@ -27,6 +28,8 @@ class Versions:
         """What each version did, by number; counted only while there is something to compare or to decide."""
         self.only: ServedModel | None = None
         self._start: Callable[[], None] | None = None
+        self._retired: WeakSet[ServedModel] = WeakSet()
+        """Those that no route needs any more, as long as they are not gone."""
         self.routes = routes or Routes({served[0].version: 100})
         self.main = self._served[self.routes.main]
 
@@ -48,9 +51,16 @@ class Versions:
         """Send requests this way from now on; what no route needs any more goes once it has answered.
 
         `deciding`: somebody reads the tallies.
+
+        Raises:
+            KeyError: a version is not here; nothing has changed.
         """
+        for version in routes.versions:
+            self._served[version]
         for version in self._served.keys() - set(routes.versions):
-            self._served.pop(version).retire()
+            gone = self._served.pop(version)
+            self._retired.add(gone)
+            gone.retire()
         self.routes, self.main = routes, self._served[routes.main]
         self.only = self.main if len(routes.edges) == 1 else None
         if not deciding and routes.shadow is None:
@@ -98,5 +108,5 @@ class Versions:
         """End every thread; called when no request is in flight any more."""
         if self.shadow is not None:
             self.shadow.stop()
-        for each in self:
+        for each in (*self, *self._retired):
             each.stop()

@@ -232,3 +232,25 @@ def test_answers_send_as_many_clients_elsewhere_as_were_asked_to_leave(versions)
         assert closing == ["close", "close", None, None]
 
     running(versions, Routes({"1": 100}), test)
+
+
+def test_a_version_that_lost_its_traffic_a_moment_before_the_end_is_ended_as_the_others_are(versions):
+    second = versions.find("2")
+
+    async def test(app: Application) -> None:
+        app.direct(Routes({"1": 100}), deciding=False)
+        assert second.batcher._thread.is_alive()
+
+    running(versions, Routes({"1": 50, "2": 50}), test)
+    assert not second.batcher._thread.is_alive(), "what it observed last would be lost"
+
+
+def test_routes_to_a_version_that_is_not_here_change_nothing(versions):
+    async def test(app: Application) -> None:
+        app.direct(Routes({"1": 100}), deciding=False)
+        with pytest.raises(KeyError):
+            app.direct(Routes({"2": 100}), deciding=False)
+        assert [each.version for each in app.versions] == ["1"]
+        assert (await ask(app, PREDICT))[2] == {"predictions": [0.1]}
+
+    running(versions, Routes({"1": 50, "2": 50}), test)
