@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from packaging.metadata import Metadata
 
-from tests.reuse.conftest import DISTRIBUTIONS
+from tests.reuse.conftest import CHECKOUT, DISTRIBUTIONS, run_uv
 
 NAMES = Path(__file__).parent / "public_names.txt"
 # Run in the foreign environment, isolated from the folder it is run in.
@@ -65,6 +65,17 @@ def test_the_public_names_are_those_on_record(seen):
     recorded = set(NAMES.read_text().split())
     assert not recorded - found, "these names are public, and gone"
     assert not found - recorded, f"write these into {NAMES.name}, if they are to stay"
+
+
+@pytest.mark.parametrize(("folder", "package"), DISTRIBUTIONS.items())
+def test_pip_installs_it_from_the_git_repository(folder, package, tmp_path):
+    if subprocess.run(["git", "rev-parse"], cwd=CHECKOUT, capture_output=True, check=False).returncode != 0:
+        pytest.skip("this is no clone")
+    wanted = f"{package.replace('_', '-')} @ git+file://{CHECKOUT}#subdirectory={folder}"
+    run_uv("pip", "install", "--target", tmp_path, "--no-deps", wanted)
+    assert (tmp_path / package / "py.typed").is_file()
+    source = json.loads(next(tmp_path.glob("*.dist-info/direct_url.json")).read_text())
+    assert (source["subdirectory"], source["vcs_info"]["vcs"]) == (folder, "git")
 
 
 def test_every_public_name_can_be_imported():
