@@ -69,6 +69,9 @@ AUDIT = Environment("tools/audit", TOOLS / "audit", (), 1)
 # Clients of others that the server's tests cannot hold beside TensorFlow.
 CLIENTS = Environment("tests/contract/clients", TOOLS / "clients", (), 1)
 
+# What the measures of skew are compared with.
+ORACLE = Environment("tests/unit/serving/skew/oracle", TOOLS / "oracle", (), 1)
+
 # Linters that no environment of ours can hold.
 LINTERS = Environment("tests/static", TOOLS / "linters", (), 1)
 
@@ -84,6 +87,7 @@ def prepare(test: bool) -> None:
         _prepare(POLICIES, test=True)
         _prepare(SLIM, test=False)
         _prepare(CLIENTS, test=False)
+        _prepare(ORACLE, test=False)
         _prepare(NOTEBOOK, test=False)
         _prepare(SITE, test=False)
         _prepare(LINTERS, test=False)
@@ -93,7 +97,7 @@ def prepare(test: bool) -> None:
 def lock() -> None:
     """Resolves the dependencies anew; the files name no index, so that they work with any."""
     tool = uv.find()
-    for environment in (*ENVIRONMENTS, POLICIES, LAB, SITE, AUDIT, CLIENTS, LINTERS, GUARD):
+    for environment in (*ENVIRONMENTS, POLICIES, LAB, SITE, AUDIT, CLIENTS, ORACLE, LINTERS, GUARD):
         say(f"locking {environment.member}")
         common = [tool, "pip", "compile", "--quiet", "--universal", "--python-version", "3.10"]
         common += ["--generate-hashes", "--no-header"]
@@ -103,7 +107,7 @@ def lock() -> None:
         if environment.extra:
             own += ["-c", environment.lock.name, "--extra", environment.extra, "-o", environment.runtime_lock.name]
             run([*common, *own], f"locking {environment.member} with {environment.extra}", cwd=folder)
-        if environment in (AUDIT, CLIENTS, LAB, SITE, LINTERS, GUARD):
+        if environment in (AUDIT, CLIENTS, ORACLE, LAB, SITE, LINTERS, GUARD):
             continue
         test = ["-c", environment.runtime_lock.name, "--group", "pyproject.toml:test", "-o", "requirements-test.txt"]
         run([*common, *test], f"locking the tests of {environment.member}", cwd=folder)

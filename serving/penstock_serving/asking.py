@@ -7,7 +7,7 @@ from typing import Any
 
 from penstock_serving.bodies import BESIDE
 from penstock_serving.decoding import Asked
-from penstock_serving.errors import RequestError
+from penstock_serving.errors import RequestError, RowError
 from penstock_serving.served import ServedModel
 from penstock_serving.versions import Versions
 
@@ -49,7 +49,7 @@ class Question:
             try:
                 request = self._decode(self._served, self._body)
             except Exception as exc:  # noqa: BLE001 (the request's boundary, where the version is known)
-                self._finish(exc)
+                self._refused(exc)
             else:
                 self._submit(request)
             return
@@ -61,7 +61,13 @@ class Question:
         if failure is None:
             self._submit(decoding.result())
         else:
-            self._finish(failure)
+            self._refused(failure)
+
+    def _refused(self, failure: BaseException) -> None:
+        """Its rows cannot be read: what comes with them is skew too."""
+        if isinstance(failure, RowError) and self._served.skew is not None:
+            self._served.skew.refuse(failure.column, failure.reason, failure.rows)
+        self._finish(failure)
 
     def _submit(self, request: Asked) -> None:
         self._answer = request.answer

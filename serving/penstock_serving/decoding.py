@@ -14,7 +14,7 @@ import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
 from penstock_serving.errors import RequestError
-from penstock_serving.explaining import explain, shorten
+from penstock_serving.explaining import explain, refusal, shorten
 from penstock_serving.schema import LARGEST_INTEGER, LARGEST_NUMBER, SIGNATURE, Column, ColumnType, Schema
 from penstock_trainer.errors import InputError
 
@@ -98,7 +98,7 @@ class RequestDecoder:
         except RecursionError as exc:
             raise RequestError("the body is nested too deeply") from exc
         except (msgspec.DecodeError, UnicodeDecodeError) as exc:
-            raise RequestError(explain(body, self._schema) or f"the body is no predict request: {exc}") from exc
+            raise refusal(explain(body, self._schema) or f"the body is no predict request: {exc}") from exc
         if request.signature_name != SIGNATURE:
             raise RequestError(f"signature_name is {shorten(request.signature_name)}, this model has {SIGNATURE!r}")
         if (request.instances is UNSET) == (request.inputs is UNSET):
@@ -120,7 +120,7 @@ class RequestDecoder:
             found = msgspec.convert(columns, self._columns_type)
         except msgspec.ValidationError as exc:
             said = explain(json.dumps({"inputs": columns}).encode(), self._schema)
-            raise RequestError(said or f"the columns do not fit the model: {exc}") from exc
+            raise refusal(said or f"the columns do not fit the model: {exc}") from exc
         rows = self._rows_of_columns(found)
         if not rows:
             raise RequestError("the request holds no column of the model")

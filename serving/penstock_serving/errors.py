@@ -13,6 +13,17 @@ class RequestError(Exception):
         self.headers = dict(headers or {})
 
 
+class RowError(RequestError):
+    """A row that does not fit the model's schema, and with it the request of `rows` rows.
+
+    `column` is the model's; None: it has none of that name. `reason`: `missing`, `type`, `value` or `unknown`.
+    """
+
+    def __init__(self, message: str, column: str | None, reason: str, rows: int) -> None:
+        super().__init__(message)
+        self.column, self.reason, self.rows = column, reason, rows
+
+
 class UnauthorizedError(RequestError):
     """The server wants a token, and the request has none of its; `WWW-Authenticate` says how to send one."""
 

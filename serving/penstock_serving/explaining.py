@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any
 
+from penstock_serving.errors import RequestError, RowError
 from penstock_serving.schema import LARGEST_INTEGER, LARGEST_NUMBER, SIGNATURE, STRINGS, Column, ColumnType, Schema
 
 SHORT = 40
@@ -17,6 +18,26 @@ EXPECTED = {
     ColumnType.TEXT: "a string",
     ColumnType.IMAGE: 'a picture as {"b64": "..."}',
 }
+
+
+class Fault(str):
+    """Words about a row: the model's column at fault (None: it has none of that name), a word for the reason, and how
+    many rows are refused with it.
+    """
+
+    column: str | None
+    reason: str
+    rows: int
+
+    def __new__(cls, text: str, column: str | None, reason: str, rows: int) -> "Fault":
+        fault = super().__new__(cls, text)
+        fault.column, fault.reason, fault.rows = column, reason, rows
+        return fault
+
+
+def refusal(said: str) -> RequestError:
+    """The refusal of a request in these words."""
+    return RowError(said, said.column, said.reason, said.rows) if isinstance(said, Fault) else RequestError(said)
 
 
 class _Number(float):
@@ -72,13 +93,16 @@ def _explain_instances(request: dict[str, Any], schema: Schema) -> str | None:
             row = {schema.columns[0].name: row}
         for name in row:
             if name not in schema.names and name not in schema.ignored:
-                return f"row {index}: unknown column {shorten(name)}{suggestion(name, schema.names)}"
+                text = f"row {index}: unknown column {shorten(name)}{suggestion(name, schema.names)}"
+                return Fault(text, None, "unknown", len(rows))
         for column in schema.columns:
             if column.name in row:
                 if wrong := _wrong(row[column.name], column):
-                    return f"row {index}, column {column.name!r}: {wrong}"
+                    reason, text = wrong
+                    return Fault(f"row {index}, column {column.name!r}: {text}", column.name, reason, len(rows))
             elif column.required:
-                return f"row {index}: column {column.name!r} is required and missing"
+                text = f"row {index}: column {column.name!r} is required and missing"
+                return Fault(text, column.name, "missing", len(rows))
     return None
 
 
@@ -90,56 +114,62 @@ def _explain_inputs(request: dict[str, Any], schema: Schema) -> str | None:
         columns = {schema.columns[0].name: columns}
     if not isinstance(columns, dict):
         return f"inputs is {_kind(columns)}, expected an object of columns"
+    rows = max((len(values) for values in columns.values() if isinstance(values, list)), default=0)
     for name in columns:
         if name not in schema.names and name not in schema.ignored:
-            return f"unknown column {shorten(name)}{suggestion(name, schema.names)}"
+            return Fault(f"unknown column {shorten(name)}{suggestion(name, schema.names)}", None, "unknown", rows)
     for column in schema.columns:
         if column.name not in columns:
             if column.required:
-                return f"column {column.name!r} is required and missing"
+                return Fault(f"column {column.name!r} is required and missing", column.name, "missing", rows)
             continue
         values = columns[column.name]
         if not isinstance(values, list):
             return f"column {column.name!r} is {_kind(values)}, expected an array of values"
         for index, value in enumerate(values):
             if wrong := _wrong(value, column):
-                return f"row {index}, column {column.name!r}: {wrong}"
+                reason, text = wrong
+                return Fault(f"row {index}, column {column.name!r}: {text}", column.name, reason, rows)
     return None
 
 
-def _wrong(value: Any, column: Column) -> str | None:
-    """What is wrong with `value` in `column`; None if nothing is."""
+def _wrong(value: Any, column: Column) -> tuple[str, str] | None:
+    """What is wrong with `value` in `column`, in a word and in words; None if nothing is."""
     if value is None:
-        return "null is not a value of a required column" if column.required else None
+        return ("missing", "null is not a value of a required column") if column.required else None
     expected = EXPECTED[column.type]
     if column.type is ColumnType.IMAGE:
         return _wrong_picture(value, expected)
     if column.type in STRINGS:
         if not isinstance(value, str):
-            return f"{shorten(value)} is {_kind(value)}, expected {expected}"
+            return "type", f"{shorten(value)} is {_kind(value)}, expected {expected}"
         if any("\ud800" <= character <= "\udfff" for character in value):
-            return f"{shorten(value)} holds half of a surrogate pair, which is no text"
+            return "value", f"{shorten(value)} holds half of a surrogate pair, which is no text"
         return None
     if not isinstance(value, _Number):
-        return f"{shorten(value)} is {_kind(value)}, expected {expected}"
+        return "type", f"{shorten(value)} is {_kind(value)}, expected {expected}"
+    said = _wrong_number(value, column.type, expected)
+    return None if said is None else ("value", said)
+
+
+def _wrong_number(value: _Number, kind: ColumnType, expected: str) -> str | None:
     if value.spelled in ("NaN", "Infinity", "-Infinity"):
         return f"{value.spelled} is not JSON, expected {expected}"
-    if column.type is ColumnType.NUMBER:
-        too_large = abs(value) > LARGEST_NUMBER
-        return f"{shorten(value)} is beyond the largest float32, 3.4e38" if too_large else None
+    if kind is ColumnType.NUMBER:
+        return f"{shorten(value)} is beyond the largest float32, 3.4e38" if abs(value) > LARGEST_NUMBER else None
     if abs(value) > LARGEST_INTEGER:
         return f"{shorten(value)} is beyond 2**24, where float32 skips whole numbers"
     return None if value.is_integer() else f"{shorten(value)} is not a whole number"
 
 
-def _wrong_picture(value: Any, expected: str) -> str | None:
+def _wrong_picture(value: Any, expected: str) -> tuple[str, str] | None:
     if not isinstance(value, dict) or list(value) != ["b64"] or not isinstance(value["b64"], str):
-        return f"{shorten(value)} is {_kind(value)}, expected {expected}"
+        return "type", f"{shorten(value)} is {_kind(value)}, expected {expected}"
     try:
         encoded = base64.b64decode(value["b64"], validate=True)
     except ValueError as exc:
-        return f"{shorten(value)} is not base64: {exc}"
-    return None if encoded else "the picture has no bytes"
+        return "value", f"{shorten(value)} is not base64: {exc}"
+    return None if encoded else ("value", "the picture has no bytes")
 
 
 def _kind(value: Any) -> str:

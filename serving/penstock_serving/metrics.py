@@ -145,6 +145,8 @@ class VersionMetrics:
 
     def __init__(self, metrics: Metrics, model: str, version: str, digest: str) -> None:
         self._metrics, self._labels, self._digest = metrics, (model, version), digest
+        self._measured: set[tuple[str, ...]] = set()
+        self._skewed: set[tuple[str, ...]] = set()
         self.seconds = metrics.requests.seconds.setdefault(self._labels, Durations())
         self.rows = metrics.rows.labels(*self._labels)
         self.batch_rows = metrics.batch_rows.labels(*self._labels)
@@ -160,11 +162,17 @@ class VersionMetrics:
 
     def judged(self, excess: Mapping[str, Mapping[str, float]], skewed: Mapping[str, bool]) -> None:
         """What the last windows say: by column and measure, and by column."""
-        for column, measures in excess.items():
-            for measure, value in measures.items():
-                self._metrics.skew.labels(*self._labels, column, measure).set(value)
-        for column, state in skewed.items():
-            self._metrics.skewed.labels(*self._labels, column).set(state)
+        found = {(column, measure): value for column, each in excess.items() for measure, value in each.items()}
+        states = {(column,): float(state) for column, state in skewed.items()}
+        for gauge, values, shown in (
+            (self._metrics.skew, found, self._measured),
+            (self._metrics.skewed, states, self._skewed),
+        ):
+            for labels in shown - values.keys():  # what is not measured any more is over
+                gauge.labels(*self._labels, *labels).set(0)
+            for labels, value in values.items():
+                gauge.labels(*self._labels, *labels).set(value)
+            shown.update(values)
 
     def retire(self) -> None:
         """The version is no longer here: its gauges go, its counts stay."""

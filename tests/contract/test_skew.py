@@ -135,6 +135,56 @@ def test_skew_is_found_said_shown_counted_and_alerted_and_ends(observed, webhook
     assert (webhook[1][1]["text"], webhook[1][1]["columns"]) == ("flights version 1: the skew is over", [])
 
 
+def test_a_required_column_gone_missing_is_skew_though_no_row_of_it_is_answered(observed, webhook):
+    server, folder = observed
+    already = len(webhook[1])
+    for seed in range(2):
+        count = len(windows(folder))
+        lacking = [{name: value for name, value in row.items() if name != "distance"} for row in rows(40 + seed)]
+        assert server.predict({"instances": lacking}).status_code == 400
+        wait_for(lambda count=count: len(windows(folder)) > count)
+    found = wait_for(lambda: (found := skew(server)) and found["status"] == "skew" and found)
+    assert [said.partition(" since ")[0] for said in found["said"]] == [
+        "100 % of the rows are refused for `distance`, which is missing"
+    ]
+    assert (found["rows"], found["refused"]) == (0, {"distance": {"missing": ROWS}})
+    assert found["columns"]["distance"]["status"] == "skew"
+    metrics = server.client.get("/metrics").text
+    assert 'penstock_skewed{column="distance",model="flights",version="1"} 1.0' in metrics
+    assert 'penstock_skew_excess{column="distance",measure="refused",model="flights",version="1"} 20.0' in metrics
+    judged = judge(server.model, folder)
+    assert (judged.returncode, judged.stdout.startswith("100 % of the rows are refused for `distance`")) == (1, True)
+    wait_for(lambda: len(webhook[1]) > already)
+    assert [message["columns"] for message in webhook[1][already:]] == [["distance"]]
+    server.predict({"instances": rows(50)})
+    wait_for(lambda: len(webhook[1]) == already + 2)
+    assert 'measure="refused",model="flights",version="1"} 0.0' in server.client.get("/metrics").text
+
+
+def test_what_two_processes_receive_is_judged_together_and_told_once(serve, webhook, tmp_path, monkeypatch):
+    monkeypatch.setenv("PENSTOCK_ALERT_WEBHOOK", webhook[0])
+    arguments = ("--observations", str(tmp_path), "--window-seconds", "1", "--minimum-rows", str(ROWS))
+    servers = [serve("flights", *arguments).wait_until_ready() for _ in range(2)]
+    already = len(webhook[1])
+
+    def receive(seed: int) -> None:
+        """Each a half of the rows that a comparison takes."""
+        half = rows(seed, scale=1.609)
+        for server, own in zip(servers, (half[: ROWS // 2], half[ROWS // 2 :]), strict=True):
+            count = len(windows(tmp_path))
+            assert server.predict({"instances": own}).status_code == 200
+            wait_for(lambda count=count: len(windows(tmp_path)) > count)
+
+    for seed in range(3):
+        receive(60 + seed)
+    for server in servers:
+        found = wait_for(lambda server=server: (found := skew(server)) and found["status"] == "skew" and found)
+        assert found["rows"] == ROWS, "half of them came to the other process"
+    receive(70)
+    told = webhook[1][already:]
+    assert [message["columns"] for message in told] == [["distance"]]
+
+
 def test_every_window_is_sealed_and_holds_each_answered_row_once(observed):
     server, folder = observed
     digest = Manifest.read(server.model).digest

@@ -1,5 +1,6 @@
 """A supervisor and its real workers on a loopback port: none, one or several, and changes under load."""
 
+import itertools
 import json
 import os
 import re
@@ -179,14 +180,74 @@ def test_a_version_that_answers_otherwise_is_rolled_back_by_itself_and_stays_awa
     assert json.loads(example)["replicas"].keys() == endpoint.traffic()["replicas"].keys()
 
 
-def test_workers_without_their_supervisor_leave_and_free_the_port(endpoint):
-    endpoint.plan()
+@pytest.mark.parametrize(
+    ("gate", "rival", "gates"),
+    [
+        ("errors", "flights", {}),  # it has other columns, so that it refuses every request
+        ("latency", "half_plus_four", {"score_shift": 100.0, "latency": 0.01}),  # no version is a hundred times as fast
+    ],
+)
+def test_a_version_that_refuses_or_is_too_slow_is_rolled_back_too(endpoint, models, load, gate, rival, gates):
+    rollout = {"steps": [50, 100], "step_seconds": 3600, "step_requests": 20, **gates}
+    endpoint.versions["2"] = {"path": str(models / rival), "digest": Manifest.read(models / rival).digest}
+    endpoint.plan(latest="1", rollout=rollout)
     endpoint.start()
-    (worker,) = endpoint.workers()
-    endpoint.processes[-1].kill()
-    deadline = time.monotonic() + 20
-    while Path(f"/proc/{worker}/cmdline").exists() and Path(f"/proc/{worker}/cmdline").read_bytes():
-        assert time.monotonic() < deadline, endpoint.log
-        time.sleep(0.05)
+    endpoint.follow(latest="2", rollout=rollout)
+    for number in itertools.count():
+        if endpoint.status() and endpoint.traffic()["rollout"]["rejected"] == ["2"]:
+            break
+        assert number < 5000, endpoint.traffic()
+        endpoint.predict(load.BODY, **{"x-request-key": str(number)})
+    event = endpoint.traffic()["rollout"]["events"][-1]
+    assert (event["event"], event["why"].partition(" ")[0]) == ("rolled back", gate)
+    endpoint.until(
+        lambda: all(endpoint.predict(load.BODY, **{"x-request-key": key}).json() == load.ANSWER for key in "abcdefgh")
+    )
+
+
+def end_killed(endpoint) -> None:
+    """Kill the supervisor, and wait until its workers have left the port."""
+    workers, killed = endpoint.workers(), endpoint.processes.pop()
+    killed.kill()
+    killed.wait()
+    deadline = time.monotonic() + 60
+    for worker in workers:
+        while Path(f"/proc/{worker}/cmdline").exists() and Path(f"/proc/{worker}/cmdline").read_bytes():
+            assert time.monotonic() < deadline, endpoint.log
+            time.sleep(0.05)
     with pytest.raises(httpx.ConnectError):
         endpoint.client.get("/healthz")
+
+
+def test_when_the_supervisor_is_killed_its_workers_free_the_port_and_the_next_one_goes_on_with_the_rollout(
+    endpoint, load
+):
+    rollout = {"steps": [0, 50, 100], "step_seconds": 0.0, "step_requests": 10, "score_shift": 100.0, "latency": 1e6}
+    endpoint.plan(latest="1", rollout=rollout)
+    endpoint.start()
+    endpoint.follow(latest="2", rollout=rollout)
+
+    def ask_until(reached) -> None:
+        for number in itertools.count():
+            if reached(endpoint.traffic()["rollout"] or {}):
+                return
+            assert number < 5000, endpoint.traffic()
+            endpoint.predict(load.BODY, **{"x-request-key": str(number)})
+
+    ask_until(lambda told: told["percent"] == 50)
+    endpoint.follow(latest="2", rollout={**rollout, "step_seconds": 3600})
+    before = endpoint.traffic()["rollout"]
+    assert before["percent"] == 50
+    end_killed(endpoint)
+    endpoint.start()
+    after = endpoint.traffic()["rollout"]
+    for same in ("stable", "candidate", "percent", "since", "events"):
+        assert after[same] == before[same], same
+    endpoint.follow(latest="2", rollout=rollout)
+    ask_until(lambda told: told["stable"] == "2")
+    assert [event["event"] for event in endpoint.traffic()["rollout"]["events"]] == [
+        "serves",
+        "begun",
+        "advanced",
+        "promoted",
+    ]

@@ -14,6 +14,7 @@ MATTERS: Mapping[str, float] = {
     "mean_shift": 0.25,
     "variance_ratio": 1.5,
     "missing": 0.05,
+    "refused": 0.05,
     "unseen": 0.01,
     "psi": 0.2,
     "jensen_shannon": 0.1,
@@ -67,6 +68,11 @@ class VarianceRatio(Measure):
     def size(self) -> float:
         """The ratio, turned upward."""
         return max(self.value, 1 / self.value) if self.value > 0 else float("inf")
+
+
+def refused(rows: int, of: int) -> Measure:
+    """The share of the rows received that got no answer; of training rows, which all fitted, none would have."""
+    return Measure(rows / of, MATTERS["refused"])
 
 
 class ColumnComparison:

@@ -14,7 +14,7 @@ from penstock_serving.skew.alert import Alert
 from penstock_serving.skew.comparison import Rules
 from penstock_serving.skew.observing import Observer
 from penstock_serving.skew.watching import HORIZON, Verdict, Watch
-from penstock_serving.skew.windows import PREDICTIONS, Window, WindowFolder, prefix
+from penstock_serving.skew.windows import PREDICTIONS, UNKNOWN, Window, WindowFolder, prefix
 from penstock_trainer import statistics
 from penstock_trainer.errors import InputError
 from penstock_trainer.statistics import NumberStatistics
@@ -83,6 +83,10 @@ class SkewMonitor:
     def add(self, columns: Columns, predictions: Sequence[float], size: int) -> None:
         """Take answered rows that came as `size` bytes."""
         self.observer.add(columns, predictions, size)
+
+    def refuse(self, column: str | None, reason: str, rows: int) -> None:
+        """Take rows that were refused for a value, or the lack of one, in `column`; None: for a column that is none."""
+        self.observer.refuse(UNKNOWN if column is None else column, reason, rows)
 
     def close(self) -> None:
         """Finish and keep the window that is open."""

@@ -86,6 +86,7 @@ class Observer:
         """How often `MISSING` and each code has come in this window, by the column's place."""
         self._open = self._block()
         self._full: deque[_Block] = deque()
+        self._refused: Counter[tuple[str, str]] = Counter()
         self._swapping = threading.Lock()
         self._wake = threading.Event()
         self._closed = False
@@ -99,6 +100,11 @@ class Observer:
     def add(self, columns: Columns, predictions: Sequence[float], size: int) -> None:
         """Take answered rows that came as `size` bytes."""
         self._guarded(lambda: self._add(columns, predictions, size))
+
+    def refuse(self, column: str, reason: str, rows: int) -> None:
+        """Take rows that got no answer for this reason."""
+        with self._swapping:
+            self._refused[column, reason] += rows
 
     def close(self) -> None:
         """Count what waits, finish the window, end the thread."""
@@ -188,7 +194,11 @@ class Observer:
             self._merge(place, _known(counts, self._words[place]))
         self._codes.clear()
         finished, self._window = self._window, self._fresh()
-        if finished.rows:
+        with self._swapping:
+            refused, self._refused = self._refused, Counter()
+        for (column, reason), rows in refused.items():
+            finished.refused.setdefault(column, Counter())[reason] = rows
+        if finished.received:
             finished.end = min(finished.end, self._clock())
             self._guarded(lambda: self._on_window(finished, self.replica))
 

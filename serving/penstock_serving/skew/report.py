@@ -8,10 +8,12 @@ import numpy as np
 
 from penstock_serving.skew.comparison import ColumnComparison, Measure, VarianceRatio, largest_move
 from penstock_serving.skew.training import TrainedCategory, TrainedNumber, counts_between
+from penstock_serving.skew.windows import UNKNOWN
 from penstock_trainer.statistics import CategoryStatistics, ColumnStatistics, NumberStatistics
 
 BARS = 24
 TOP_SHOWN = 8
+REASONS = {"missing": "is missing", "type": "is of another type", "value": "has a value that does not fit"}
 NAMED_FROM_ROWS = 10
 """An unseen category that fewer rows have is not named: it may be one person's."""
 
@@ -34,6 +36,15 @@ def sentence(name: str, comparison: ColumnComparison, found: ColumnStatistics, m
             f"the distribution of `{name}` moved ({kind} {psi.value:.2f}, by chance up to {psi.threshold:.2f})"
         )
     return " and ".join(parts)
+
+
+def refused(name: str, share: Measure, reasons: Mapping[str, int]) -> str:
+    """Rows that get no answer for a column, and why, the most frequent reason first."""
+    most = sorted(reasons, key=lambda reason: -reasons[reason])
+    if name == UNKNOWN:
+        return f"{_share(share.value)} of the rows are refused for a column that the model does not have"
+    why = " or ".join(REASONS[reason] for reason in most if reason in REASONS)
+    return f"{_share(share.value)} of the rows are refused for `{name}`, which {why or 'does not fit'}"
 
 
 def _of_numbers(name: str, moved: Mapping[str, Measure]) -> list[str]:

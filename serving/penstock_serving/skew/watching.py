@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from penstock_serving.skew import report
-from penstock_serving.skew.comparison import ColumnComparison, Measure, Rules
+from penstock_serving.skew.comparison import ColumnComparison, Measure, Rules, refused
 from penstock_serving.skew.windows import PREDICTIONS, Window, merged
 from penstock_trainer.statistics import ColumnStatistics, NumberStatistics, Statistics
 
@@ -39,26 +39,35 @@ class Watch:
         compared: dict[tuple[str, ...], Stretch] = {}
         for group in _simultaneous(windows):
             waiting += group
-            if sum(window.rows for _, window in waiting) >= self.rules.minimum_rows:
+            if self._enough(window for _, window in waiting):
                 keys = tuple(key for key, _ in waiting)
                 stretch = self._compared.get(keys) or self._compare(window for _, window in waiting)
                 compared[keys] = stretch
                 stretches.append(stretch)
                 waiting = []
         self._compared = compared
-        return Verdict(self, stretches[-HORIZON:], sum(window.rows for _, window in waiting))
+        return Verdict(self, stretches[-HORIZON:], sum(window.received for _, window in waiting))
 
     def comparison(self, column: str) -> ColumnComparison | None:
         """What compares a column, or the predictions; None for one that training did not have."""
         return self.columns.get(column, self.predictions if column == PREDICTIONS else None)
 
+    def _enough(self, windows: Iterable[Window]) -> bool:
+        """Whether so many rows were answered, or refused, that they can be compared."""
+        rows = refused = 0
+        for window in windows:
+            rows, refused = rows + window.rows, refused + window.received - window.rows
+        return max(rows, refused) >= self.rules.minimum_rows
+
     def _compare(self, windows: Iterable[Window]) -> Stretch:
         window = merged(windows)
-        found: dict[str, Mapping[str, Measure]] = {}
-        for name, column in observed(window).items():
+        found: dict[str, dict[str, Measure]] = {}
+        for name, column in observed(window).items() if window.rows >= self.rules.minimum_rows else ():
             comparison = self.comparison(name)
             if comparison is not None:
                 found[name] = comparison.measures(column)
+        for name, reasons in window.refused.items():
+            found.setdefault(name, {})["refused"] = refused(reasons.total(), window.received)
         return Stretch(window, found)
 
 
@@ -106,14 +115,17 @@ class Verdict:
     def sentence(self, name: str) -> str:
         """What moved in a column and since when; empty where nothing did."""
         moved = self.since.get(name)
-        comparison = self.watch.comparison(name)
-        if not moved or comparison is None:
+        if not moved:
             return ""
-        last = self.stretches[-1]
+        last, comparison = self.stretches[-1], self.watch.comparison(name)
         measures = {measure: last.measures[name][measure] for measure in moved}
+        parts: list[str] = []
+        if "refused" in measures:
+            parts.append(report.refused(name, measures.pop("refused"), last.window.refused[name]))
+        if measures and comparison is not None:
+            parts.append(report.sentence(name, comparison, observed(last.window)[name], measures))
         began = min(start for start, _ in moved.values())
-        text = report.sentence(name, comparison, observed(last.window)[name], measures)
-        return f"{text} since {report.since(began)}"
+        return f"{' and '.join(parts)} since {report.since(began)}"
 
     def to_json(self) -> dict[str, Any]:
         """All of it; `columns` holds the distributions of the last stretch beside those of training."""
@@ -133,6 +145,7 @@ class Verdict:
             "said": self.said,
             "excess": float(f"{self.excess:.4g}"),
             "rows": last.window.rows if last else 0,
+            "refused": last.window.refused if last else {},
             "waiting_rows": self.waiting_rows,
             "window": {"start": report.iso(last.window.start), "end": report.iso(last.window.end)} if last else None,
             "rules": {

@@ -1,16 +1,18 @@
 """A window: the statistics of what one server process received in one stretch of time, and its sealed form on disk.
 
-`<folder>/<key>/` holds `statistics.json` (the columns), `predictions.json` and, written last, `manifest.json`, as any
-artifact does: a window is there whole or not at all.
+`<folder>/<key>/` holds `statistics.json` (the columns), `predictions.json`, `refused.json` (rows by column and reason)
+and, written last, `manifest.json`, as any artifact does: a window is there whole or not at all.
 """
 
 import json
 import logging
 import shutil
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from penstock_trainer import statistics
 from penstock_trainer.artifacts import MANIFEST, file_digest, seal, verify
@@ -19,6 +21,9 @@ from penstock_trainer.statistics import ColumnStatistics, NumberStatistics, Stat
 
 KIND = "observation"
 PREDICTIONS = "predictions"
+UNKNOWN = "(unknown)"
+"""Stands for every column that the model does not have."""
+REFUSED = "refused.json"
 
 logger = logging.getLogger("penstock_serving")
 
@@ -33,6 +38,13 @@ class Window:
     rows: int = 0
     columns: Statistics = field(default_factory=dict[str, ColumnStatistics])
     predictions: NumberStatistics = field(default_factory=NumberStatistics)
+    refused: dict[str, Counter[str]] = field(default_factory=dict[str, Counter[str]])
+    """Rows that got no answer, by the column at fault and the reason."""
+
+    @property
+    def received(self) -> int:
+        """Rows, answered or refused."""
+        return self.rows + sum(reasons.total() for reasons in self.refused.values())
 
     def add(self, other: "Window") -> None:
         """Take the rows of `other` in; `other` stays as it is."""
@@ -42,6 +54,8 @@ class Window:
         for name, column in other.columns.items():
             own = self.columns.setdefault(name, type(column)())
             own.merge(column)  # pyright: ignore[reportArgumentType] (a column has one type in all windows of a model)
+        for name, reasons in other.refused.items():
+            self.refused.setdefault(name, Counter()).update(reasons)
 
 
 def merged(windows: Iterable[Window]) -> Window:
@@ -67,6 +81,7 @@ class WindowFolder:
         partial.mkdir(parents=True)
         (partial / "statistics.json").write_text(json.dumps(statistics.to_json(window.columns)))
         (partial / "predictions.json").write_text(json.dumps(statistics.to_json({PREDICTIONS: window.predictions})))
+        (partial / REFUSED).write_text(json.dumps(window.refused))
         span: Mapping[str, float | str] = {"start": window.start, "end": window.end, "replica": replica}
         seal(
             partial,
@@ -102,10 +117,12 @@ class WindowFolder:
             predictions = statistics.from_json(json.loads((folder / "predictions.json").read_bytes()))[PREDICTIONS]
             start, end = float(manifest.parameters["start"]), float(manifest.parameters["end"])
             rows = int(manifest.counts["rows"])
-        except (OSError, ValueError, KeyError, TypeError) as exc:
+            refused: dict[str, Any] = json.loads((folder / REFUSED).read_bytes()) if REFUSED in manifest.files else {}
+            reasons = {name: Counter({str(r): int(n) for r, n in each.items()}) for name, each in refused.items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as exc:
             raise InputError(f"{folder} is no window of observations: {exc!r}") from exc
         assert isinstance(predictions, NumberStatistics)
-        return Window(model, start, end, rows, columns, predictions)
+        return Window(model, start, end, rows, columns, predictions, reasons)
 
     def keep(self, model: str, windows: int) -> None:
         """Remove all but the newest windows of the model; another process may do the same at the same time."""

@@ -1,13 +1,14 @@
 """Windows in a row: what is skew, since when, and in which words."""
 
 import json
+from collections import Counter
 
 import numpy as np
 import pytest
 
 from penstock_serving.skew.comparison import Rules
 from penstock_serving.skew.watching import Watch
-from penstock_serving.skew.windows import PREDICTIONS
+from penstock_serving.skew.windows import PREDICTIONS, UNKNOWN
 
 
 def judged(watch: Watch, window, rows_of_windows):
@@ -135,3 +136,27 @@ def test_the_report_has_both_sides_over_the_same_cells_and_is_json(watch, window
             assert len(column[side]["shares"]) == cells, name
             assert sum(column[side]["shares"]) == pytest.approx(1, abs=1e-3), name
     assert report["columns"]["origin"]["words"] == ["EWR", "JFK", "LGA", "other", "unseen in training"]
+
+
+def test_rows_that_are_refused_are_skew_of_the_column_at_fault_beside_what_the_answered_ones_show(watch, window, quiet):
+    windows = {f"{place:03d}": window(rows, place) for place, rows in enumerate(quiet)}
+    for late in list(windows.values())[3:]:
+        late.refused = {"month": Counter(value=60, type=40), UNKNOWN: Counter(unknown=900), "dest": Counter(missing=50)}
+    verdict = watch().judge(windows)
+    assert [said.partition(" since ")[0] for said in verdict.said] == [
+        "44 % of the rows are refused for a column that the model does not have"
+    ], "under 5 % are refused for the others"
+    assert verdict.stretches[-1].measures["month"]["refused"].value == 100 / 2050
+    assert "psi" in verdict.stretches[-1].measures["month"], "1,000 rows were answered"
+    for late in list(windows.values())[3:]:
+        late.refused["month"]["value"] += 400
+    verdict = watch().judge(windows)
+    assert verdict.sentence("month").startswith(
+        "20 % of the rows are refused for `month`, which has a value that does not fit or is of another type since"
+    )
+    few = {"000": window({name: values[:150] for name, values in quiet[0].items()}, 0)}
+    few["000"].refused = {"dest": Counter(missing=150)}
+    assert watch().judge(few).status == "waiting"
+    few["000"].refused = {"dest": Counter(missing=250)}
+    verdict = watch().judge(few)
+    assert verdict.stretches[-1].measures.keys() == {"dest"}, "150 answered rows are too few to compare"

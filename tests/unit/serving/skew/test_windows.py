@@ -1,11 +1,12 @@
 """Windows on disk: whole and sealed, or not there."""
 
 import json
+from collections import Counter
 
 import numpy as np
 import pytest
 
-from penstock_serving.skew.windows import WindowFolder
+from penstock_serving.skew.windows import UNKNOWN, WindowFolder, merged
 from penstock_trainer.artifacts import Manifest
 from penstock_trainer.errors import InputError
 
@@ -19,6 +20,7 @@ def folder(tmp_path) -> WindowFolder:
 
 def test_a_window_comes_back_as_it_was_written_and_is_sealed(folder, window, draw):
     written = window(draw(500, 1), 7)
+    written.refused = {"distance": Counter(missing=3, type=1), UNKNOWN: Counter(unknown=2)}
     key = folder.write(written, "a1b2")
     assert key == "abababababababab-19700101T003500Z-a1b2"
     read = folder.read(key, MODEL)
@@ -26,6 +28,9 @@ def test_a_window_comes_back_as_it_was_written_and_is_sealed(folder, window, dra
     assert read.columns["distance"].mean == written.columns["distance"].mean
     assert read.columns["dest"].categories == written.columns["dest"].categories
     assert read.predictions.count == 500
+    assert (read.refused, read.received) == (written.refused, 506)
+    total = merged([read, written])
+    assert (total.refused["distance"], total.received) == (Counter(missing=6, type=2), 1012)
     manifest = Manifest.read(folder.path / key)
     assert (manifest.kind, manifest.inputs, manifest.counts) == ("observation", {"model": MODEL}, {"rows": 500})
     assert folder.keys(MODEL) == [key]
