@@ -72,6 +72,8 @@ def resealed(model: Path, folder: Path, **changed: object) -> Path:
     [
         ({"reason": "LiteRT has no RightShift"}, "LiteRT has no RightShift"),
         ({"rows": 2}, "the proof is of 2 rows, the test split has 3"),
+        ({"splits": {"validation": 2, "test": 3}}, "the proof is of 2 rows, the validation split has None"),
+        ({"splits": {"test": 2}, "rows": 3}, "the proof is of 2 rows, the test split has 3"),
         ({"max_difference": 0.1}, "the proof found a difference of 0.1, over 1e-06"),
         ({"slim": "sha256:0"}, "the proof is of another slim/ than the sealed one"),
         ({"saved_model": "sha256:0"}, "the proof is of another saved_model/ than the sealed one"),

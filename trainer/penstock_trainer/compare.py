@@ -135,7 +135,7 @@ class Answers:
 
     def __init__(self, problem: Problem, dataset: Dataset, models: Mapping[str, Path]):
         self.head = problem.label.head
-        source = RawColumns(problem, dataset)
+        source = RawColumns(problem, dataset)  # of the test rows
         declared = {name: column.type for name, column in source.columns.items()}
         schemas = {which: _schema(path, problem, declared) for which, path in models.items()}
         # The modules are kept: their tables and variables would go with them.

@@ -1,7 +1,7 @@
 """Export: the trained network and everything before it as one SavedModel that takes raw columns.
 
 The exported graph runs `derive`, the vocabularies' look-ups and the featurizer: there is no second implementation of
-the preprocessing. Export proves it: the SavedModel, loaded again, answers every row of the test split from its raw
+the preprocessing. Export proves it: the SavedModel, loaded again, answers every validation and test row from its raw
 columns as the trained network answered it from the prepared ones. Where LiteRT has the operations, a slim form is
 written beside it and proven on the same rows to answer as the SavedModel does.
 """
@@ -21,7 +21,9 @@ from penstock_trainer import graph, pictures, slim, statistics
 from penstock_trainer.artifacts import file_digests, folder_digest
 from penstock_trainer.compiled import CannotCompile, compile_slim
 from penstock_trainer.dataset import Dataset
+from penstock_trainer.evaluation import SPLITS
 from penstock_trainer.examples import UNKNOWN, read_block
+from penstock_trainer.features import Hashed, parts
 from penstock_trainer.network import Network
 from penstock_trainer.problem import Category, Column, Image, Problem, Text
 from penstock_trainer.statistics import NumberStatistics
@@ -80,45 +82,55 @@ def export(problem: Problem, dataset: Dataset, network: Network, directory: Path
     (directory / "statistics.json").write_text(json.dumps(statistics.to_json(kept)))
 
 
-def prove(problem: Problem, dataset: Dataset, expected: np.ndarray, directory: Path) -> dict[str, Any]:
-    """Answer every test row from its raw columns by the SavedModel in `directory` and compare with `expected`, its
-    first dimension the rows.
+def prove(problem: Problem, dataset: Dataset, expected: Mapping[str, np.ndarray], directory: Path) -> dict[str, Any]:
+    """Answer every evaluation row from its raw columns by the SavedModel in `directory` and compare with `expected`,
+    by split, the first dimension the rows.
 
-    Also writes `samples.json`: a few raw rows with the trained network's own answers, and `predictions.json`: the
-    statistics of all answers, with which a server compares its own; of several classes, of the likeliest's probability.
+    Also writes `samples.json`: a few raw test rows with the trained network's own answers, and `predictions.json`: the
+    statistics of all answers to test rows, with which a server compares its own; of several classes, of the likeliest's
+    probability.
 
     Returns:
-        `rows` compared and the `max_difference` seen.
+        `rows` compared, of which split (`splits`), how many were `left_out` (`RawColumns.told`), and the
+        `max_difference` seen.
 
     Raises:
         RuntimeError: a row's answers differ by more than `TOLERANCE`.
     """
     signature = tf.saved_model.load(str(directory / "saved_model")).signatures["serving_default"]
-    source = RawColumns(problem, dataset)
-    compared, difference = 0, 0.0
-    for raw in source.blocks():
-        answers = signature(**{name: tf.constant(values) for name, values in raw.items()})["predictions"].numpy()
-        wanted = expected[compared : compared + len(answers)]
-        difference = max(difference, float(np.abs(answers - wanted).max()))
-        if compared == 0:
-            _write_samples(raw, source.columns, wanted, directory)
-        compared += len(answers)
+    compared, left_out, difference = dict.fromkeys(SPLITS, 0), 0, 0.0
+    for split in SPLITS:
+        source, place = RawColumns(problem, dataset, split), 0
+        for raw, told in source.blocks():
+            wanted = expected[split][place : place + len(told)][told]
+            place += len(told)
+            left_out += int((~told).sum())
+            if not told.any():
+                continue
+            rows = {name: values[told] for name, values in raw.items()}
+            answers = signature(**{name: tf.constant(values) for name, values in rows.items()})["predictions"].numpy()
+            difference = max(difference, float(np.abs(answers - wanted).max()))
+            if split == "test" and not compared[split]:
+                _write_samples(rows, source.columns, wanted, directory)
+            compared[split] += len(answers)
     if not difference <= tolerance(expected):
-        raise RuntimeError(f"the exported model answers a test row {difference} away from the trained network")
-    scores = expected.max(axis=1) if problem.label.classes else expected
+        raise RuntimeError(f"the exported model answers a row {difference} away from the trained network")
+    if not all(compared.values()):
+        raise RuntimeError(f"the exported model is proven on {compared} rows only, {left_out:,} were left out")
+    scores = expected["test"].max(axis=1) if problem.label.classes else expected["test"]
     answered = {"predictions": NumberStatistics.of(scores.astype(np.float32))}
     (directory / "predictions.json").write_text(json.dumps(statistics.to_json(answered)))
-    return {"rows": compared, "max_difference": difference}
+    return {"rows": sum(compared.values()), "splits": compared, "left_out": left_out, "max_difference": difference}
 
 
 def slim_form(
-    problem: Problem, dataset: Dataset, network: Network, expected: np.ndarray, directory: Path
+    problem: Problem, dataset: Dataset, network: Network, expected: Mapping[str, np.ndarray], directory: Path
 ) -> dict[str, Any]:
-    """Write `slim/` beside the SavedModel in `directory` and prove that it answers every test row as that does.
+    """Write `slim/` beside the SavedModel in `directory` and prove that it answers every evaluation row as that does.
 
     Returns:
-        The proof: `rows` compared, the `max_difference` seen, the `tolerance` it is within, and the digests of both
-        folders; or the `reason` why there is no slim form.
+        The proof: `rows` compared, of which split (`splits`), the `max_difference` seen, the `tolerance` it is within,
+        and the digests of both folders; or the `reason` why there is no slim form.
     """
     folder = directory / slim.FOLDER
     try:
@@ -126,50 +138,67 @@ def slim_form(
     except CannotCompile as exc:
         return {"reason": str(exc)}
     signature = tf.saved_model.load(str(directory / "saved_model")).signatures["serving_default"]
-    source = RawColumns(problem, dataset)
-    model = slim.SlimModel(folder, list(source.columns))
-    compared, difference = 0, 0.0
-    for raw in source.blocks():
-        wanted = signature(**{name: tf.constant(values) for name, values in raw.items()})["predictions"].numpy()
-        answers = np.array(model.predict([values.tolist() for values in raw.values()]))
-        difference = max(difference, float(np.abs(answers - wanted).max()))
-        compared += len(answers)
-    if not difference <= tolerance(expected):
+    model = slim.SlimModel(folder, list(graph.signature_columns(problem)))
+    compared, difference = dict.fromkeys(SPLITS, 0), 0.0
+    for split in SPLITS:
+        for raw, _ in RawColumns(problem, dataset, split).blocks():
+            wanted = signature(**{name: tf.constant(values) for name, values in raw.items()})["predictions"].numpy()
+            answers = np.array(model.predict([values.tolist() for values in raw.values()]))
+            difference = max(difference, float(np.abs(answers - wanted).max()))
+            compared[split] += len(answers)
+    allowed = tolerance(expected)
+    if not difference <= allowed:
         shutil.rmtree(folder)
-        return {"reason": f"it answers a test row {difference} away from the SavedModel"}
+        return {"reason": f"it answers a row {difference} away from the SavedModel"}
     files = file_digests(directory)
     digests = {name: folder_digest(files, name) for name in ("saved_model", slim.FOLDER)}
-    return {"rows": compared, "max_difference": difference, "tolerance": tolerance(expected), **digests}
+    proof = {"rows": sum(compared.values()), "splits": compared, "max_difference": difference, "tolerance": allowed}
+    return {**proof, **digests}
 
 
-def tolerance(expected: np.ndarray) -> float:
-    """How far two forms of a model may differ on a row, given all answers."""
-    return TOLERANCE * max(1.0, float(np.abs(expected).max()))
+def tolerance(expected: Mapping[str, np.ndarray]) -> float:
+    """How far two forms of a model may differ on a row, given all answers by split."""
+    return TOLERANCE * max(1.0, *(float(np.abs(answers).max()) for answers in expected.values()))
 
 
 class RawColumns:
-    """The raw columns that the served signature takes, back from the test split's blocks."""
+    """The raw columns that the served signature takes, back from the blocks of a split."""
 
-    def __init__(self, problem: Problem, dataset: Dataset):
-        self.columns = graph.signature_columns(problem)
+    def __init__(self, problem: Problem, dataset: Dataset, split: str = "test"):
+        self.split, self.columns = split, graph.signature_columns(problem)
+        hashed = {part.column for feature in problem.features for part in parts(feature) if isinstance(part, Hashed)}
+        exact = hashed | set(graph.columns_read(problem)[0])
+        self.exact = [name for name in dataset.examples.categories if name in exact and name in self.columns]
         self.known: dict[str, Column] = {**problem.columns, **problem.derived}
         self.path, self.examples = dataset.path, dataset.examples
         self.words: dict[str, np.ndarray] = {}
         self.unseen: dict[str, dict[int, str]] = {}
-        test = dataset.split_statistics("test")
+        held = dataset.split_statistics(split)
         for name in (*dataset.examples.categories, *dataset.examples.cells):
             if isinstance(self.known[name], Image):
                 continue
-            training, found = map(statistics.categories, (dataset.statistics[name], test[name]))
+            training, found = map(statistics.categories, (dataset.statistics[name], held[name]))
             self.words[name] = np.array([*training.ranked(), ""], object)
             unseen = sorted(found.categories.keys() - training.categories.keys())
             codes = graph.unknown_codes(tf.constant(unseen, tf.string)).numpy()
             self.unseen[name] = dict(zip(codes.tolist(), unseen, strict=True))
 
-    def blocks(self) -> Iterator[dict[str, np.ndarray]]:
-        """The columns of each block in turn, as `read` gives them."""
-        for block in self.examples.blocks["test"]:
-            yield self.read(self.path / block.path)
+    def blocks(self) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray]]:
+        """(The columns of each block in turn, as `read` gives them; `told` of the same rows.)"""
+        for block in self.examples.blocks[self.split]:
+            path = self.path / block.path
+            yield self.read(path), self.told(path)
+
+    def told(self, block: Path) -> np.ndarray:
+        """bool of shape [rows]: false where the model tells apart by its text what the statistics let go, in a column
+        of too many categories to keep: there `read` gives another text than the raw row has.
+        """
+        _, codes, _ = read_block(block, self.examples)
+        told = np.ones(codes.shape[1], bool)
+        for name in self.exact:
+            code = codes[self.examples.categories.index(name)]
+            told &= (code > UNKNOWN) | np.isin(code, np.fromiter(self.unseen[name], np.int32))
+        return told
 
     def read(self, block: Path) -> dict[str, np.ndarray]:
         """float32 or text of shape [rows] for each column; missing is NaN or the empty string."""

@@ -18,7 +18,7 @@ import tensorflow as tf
 from penstock_trainer.errors import InputError
 from penstock_trainer.examples import HASHES, MISSING, UNKNOWN
 from penstock_trainer.features import Crossed, parts
-from penstock_trainer.problem import Category, Column, Image, Problem, Text, suggestion
+from penstock_trainer.problem import Category, Column, Image, Problem, Text, Timestamp, suggestion
 
 Tensors = dict[str, tf.Tensor]
 LARGEST_PICTURE = 2**25
@@ -95,7 +95,7 @@ def check(problem: Problem) -> None:
     """Trace `derive` and the label once.
 
     Raises:
-        InputError: they read or return what does not fit the problem's columns, read a picture, or fail.
+        InputError: they read or return what does not fit the problem's columns, read what they must not, or fail.
     """
     specs = [{name: column_spec(name, column) for name, column in problem.columns.items()}]
     for name, function in (
@@ -134,18 +134,19 @@ def columns_read(problem: Problem) -> tuple[list[str], list[str]]:
 
 
 def _refused(problem: Problem, *, outcomes: bool) -> dict[str, str]:
-    """The columns that a function of the problem must not read, and what they are; `outcomes` are among them or not."""
-    found = {
-        name: "a picture: only the feature Pixels takes pictures"
-        for name, column in problem.columns.items()
-        if isinstance(column, Image)
-    }
-    if outcomes:
-        found |= {
-            name: "an outcome: it is known only after the moment of prediction"
-            for name, column in problem.columns.items()
-            if column.outcome
-        }
+    """The columns that a function of the problem must not read, and what they are; `outcomes` are among them or not,
+    and with them texts, of which the dataset keeps the tokens only.
+    """
+    found: dict[str, str] = {}
+    for name, column in problem.columns.items():
+        if isinstance(column, Image):
+            found[name] = "a picture: only the feature Pixels takes pictures"
+        elif isinstance(column, Timestamp):
+            found[name] = "a timestamp, which splits the rows and is not in the graph; have its parts as columns"
+        elif outcomes and column.outcome:
+            found[name] = "an outcome: it is known only after the moment of prediction"
+        elif outcomes and isinstance(column, Text):
+            found[name] = "a text: only the features Tokens and Missing take texts; declare it a Category to read it"
     return found
 
 

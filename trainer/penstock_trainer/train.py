@@ -14,11 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from penstock_trainer import artifacts, card, clusters, export, metrics
 from penstock_trainer.artifacts import Manifest, verify
 from penstock_trainer.checkpoints import Checkpoints
 from penstock_trainer.curves import Curves
 from penstock_trainer.dataset import Dataset
+from penstock_trainer.evaluation import SPLITS
 from penstock_trainer.loop import Epoch, Trainer, describe
 from penstock_trainer.membership import Member
 from penstock_trainer.network import Network
@@ -172,15 +175,19 @@ def finish(trainer: Trainer, order: Order) -> Manifest:
     """Evaluate, export, prove and seal the trained network."""
     problem, dataset, stage, progress = order.problem, order.dataset, order.stage, trainer.progress
     print(progress.sentence(order.examples_due), flush=True)
-    found: dict[str, Any] = {"validation": trainer.evaluate("validation")}
-    labels, expected = trainer.predictions("test")
-    found["test"] = metrics.evaluate(problem.label.head, labels, expected)
+    found: dict[str, Any] = {}
+    expected: dict[str, np.ndarray] = {}
+    for split in SPLITS:
+        labels, expected[split] = trainer.predictions(split)
+        found[split] = metrics.evaluate(problem.label.head, labels, expected[split])
     print("test: " + ", ".join(f"{name} {value:.4f}" for name, value in found["test"].items()), flush=True)
     with artifacts.building(stage.root, stage.kind, stage.key) as directory:
         network = Network(problem, dataset.statistics, dataset.examples, order.hyperparameters)
         network.keras_model.set_weights(trainer.network.values())
         export.export(problem, dataset, network, directory)
         found["export"] = export.prove(problem, dataset, expected, directory)
+        if left_out := found["export"]["left_out"]:
+            print(f"left out of the proof: {left_out:,} rows of categories that the statistics let go", flush=True)
         found["slim"] = export.slim_form(problem, dataset, network, expected, directory)
         if "reason" in found["slim"]:
             print(f"no slim form: {found['slim']['reason']}", flush=True)

@@ -98,8 +98,29 @@ def test_a_derived_number_that_is_infinite_is_missing_in_the_dataset_the_model_a
     assert rate.max < 1000
     model = run("train", *common, "--dataset", dataset.path, "--epochs", 1, folder=tmp_path)
     proven = model.metrics["export"]["rows"]
-    assert proven == model.metrics["slim"]["rows"] == dataset.counts["test"]
+    assert proven == model.metrics["slim"]["rows"] == dataset.counts["validation"] + dataset.counts["test"]
     assert np.isfinite(model.metrics["test"]["log_loss"])
+
+
+def test_rows_of_categories_that_were_let_go_are_left_out_of_the_proof_and_counted_where_their_text_matters(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(statistics, "MAX_CATEGORIES", 40)
+    islands = [f"island {row}" if row % 3 else "biscoe" for row in range(ROWS)]
+    raw = write(tmp_path / "birds.csv", ROWS, island=islands)
+    common = ("--problem", PROBLEM, "--artifacts", tmp_path)
+    dataset = run("preprocess", *common, "--raw", raw, folder=tmp_path)
+    model = run("train", *common, "--dataset", dataset.path, "--epochs", 1, folder=tmp_path)
+    found, evaluated = model.metrics["export"], dataset.counts["validation"] + dataset.counts["test"]
+    assert found["rows"] + found["left_out"] == evaluated
+    kept = 0
+    for split in ("validation", "test"):
+        island = statistics.read_statistics(Path(dataset.path))[split]["island"]
+        assert isinstance(island, statistics.CategoryStatistics)
+        kept += island.count - island.pruned
+        assert island.pruned > 0
+    assert found["rows"] == kept
+    assert model.metrics["slim"]["rows"] == evaluated
 
 
 def test_more_shards_than_rows_are_files_of_which_some_are_empty_and_no_row_is_lost(tmp_path):

@@ -6,7 +6,7 @@ from penstock_trainer.errors import InputError
 from penstock_trainer.examples import MISSING, UNKNOWN
 from penstock_trainer.features import Scaled
 from penstock_trainer.graph import Encoder
-from penstock_trainer.problem import Number
+from penstock_trainer.problem import Category, Label, Number, Text
 
 from ._toy import STATISTICS, problem
 
@@ -32,6 +32,28 @@ def test_the_encoder_gives_the_rank_or_missing_or_unknown():
 def test_a_derive_that_does_not_fit_its_declaration_is_refused_before_any_row_is_read(derive, derived, message):
     with pytest.raises(InputError, match=message):
         graph.check(problem(derive=derive, derived=derived))
+
+
+@pytest.mark.parametrize(
+    ("column", "reason"),
+    [("when", "a timestamp, which splits the rows"), ("notes", "a text: only the features Tokens and Missing")],
+)
+def test_what_derive_cannot_see_as_the_served_model_does_is_refused(column, reason):
+    columns = {**problem().columns, "notes": Text()}
+    shown = {"derive": lambda c: {"d": tf.strings.upper(c[column])}, "derived": {"d": Category()}}
+    with pytest.raises(InputError, match=f"derive reads '{column}', {reason}"):
+        graph.check(problem(columns=columns, **shown))
+
+
+def test_the_label_reads_a_text_and_no_timestamp():
+    columns = {**problem().columns, "notes": Text()}
+
+    def of(column):
+        return lambda c: tf.cast(tf.strings.length(c[column]) > 3, tf.float32)
+
+    graph.check(problem(columns=columns, label=Label("long", of=of("notes"))))
+    with pytest.raises(InputError, match="the label reads 'when', a timestamp"):
+        graph.check(problem(columns=columns, label=Label("long", of=of("when"))))
 
 
 def test_the_signature_takes_what_derive_and_features_use_and_no_more():

@@ -98,7 +98,9 @@ def test_blocks_hold_pixels_and_tokens_by_rank(prepared):
 def test_the_model_learns_from_both_and_answers_raw_rows_as_it_was_trained(trained):
     manifest = json.loads(Path(trained.path, "manifest.json").read_text())
     assert manifest["metrics"]["test"]["auc"] > 0.9
-    assert manifest["metrics"]["export"]["rows"] == trained.counts["test"]
+    proof = manifest["metrics"]["export"]
+    assert proof["rows"] == trained.counts["validation"] + trained.counts["test"]
+    assert proof["left_out"] == 0
     assert "scan" in manifest["metrics"]["slim"]["reason"]
     samples = json.loads(Path(trained.path, "samples.json").read_text())
     assert samples["instances"][0]["scan"].keys() == {"b64"}

@@ -31,7 +31,7 @@ def answers(model, dataset):
     """All test rows as columns, and the SavedModel's answers to them."""
     problem = load_problem("flights")
     source = RawColumns(problem, Dataset.open(Path(dataset.path), problem))
-    blocks = list(source.blocks())
+    blocks = [block for block, _ in source.blocks()]
     raw = {name: np.concatenate([block[name] for block in blocks]) for name in source.columns}
     signature = tf.saved_model.load(f"{model.path}/saved_model").signatures["serving_default"]
     wanted = signature(**{name: tf.constant(values) for name, values in raw.items()})["predictions"].numpy()
@@ -50,9 +50,10 @@ def test_the_slim_form_answers_every_test_row_as_the_saved_model_does_in_batches
     assert np.std(found) > 0.01
 
 
-def test_the_seal_holds_the_proof_of_every_test_row_and_what_it_is_about(model, dataset):
+def test_the_seal_holds_the_proof_of_every_evaluation_row_and_what_it_is_about(model, dataset):
     proof, files = model.metrics["slim"], verify(Path(model.path)).files
-    assert proof["rows"] == dataset.counts["test"]
+    assert proof["splits"] == {split: dataset.counts[split] for split in ("validation", "test")}
+    assert proof["rows"] == sum(proof["splits"].values())
     assert proof["max_difference"] <= proof["tolerance"] == TOLERANCE
     assert proof["slim"] == folder_digest(files, "slim") != folder_digest(files, "saved_model") == proof["saved_model"]
 
