@@ -6,9 +6,11 @@ import numpy as np
 
 from penstock_trainer.problem import Problem
 from penstock_trainer.statistics import (
+    OF_CLASS,
     CategoryStatistics,
     ColumnStatistics,
     Comoment,
+    GroupMeans,
     NumberStatistics,
     Statistics,
     TextStatistics,
@@ -42,14 +44,30 @@ def findings(problem: Problem, found: Mapping[str, Statistics]) -> Iterator[tupl
                 f"tells the label almost by itself: its distributions for the two labels are {distance:.2f} apart, "
                 "of 1; is it known before the moment of prediction?",
             )
+        distance, told = max(_of_classes(problem, found, name), default=(0.0, ""))
+        if distance > GIVES_AWAY:
+            yield (
+                name,
+                f"tells class {told!r} almost by itself: its distributions for it and for the others are "
+                f"{distance:.2f} apart, of 1; is it known before the moment of prediction?",
+            )
     for name, together in found.get("with_label", {}).items():
-        assert isinstance(together, Comoment)
+        assert isinstance(together, Comoment | GroupMeans)
         if abs(together.correlation) > CORRELATES:
             yield (
                 name,
                 f"tells the label almost by itself: their correlation is {together.correlation:.3f}; is it known "
                 "before the moment of prediction?",
             )
+
+
+def _of_classes(problem: Problem, found: Mapping[str, Statistics], name: str) -> Iterator[tuple[float, str]]:
+    """(how far apart a column's values are within and without the class, the class) of each class that tells."""
+    for place, class_ in enumerate(problem.label.classes):
+        column = found.get(f"{OF_CLASS}{place}", {}).get(name)
+        # Of a class with more categories than are kept, the rarest would seem to be the others'.
+        if column is not None and not (isinstance(column, CategoryStatistics) and column.pruned):
+            yield separation(column, found["training"][name]), class_
 
 
 def separation(positive: ColumnStatistics, every: ColumnStatistics) -> float:

@@ -1,6 +1,6 @@
 """A dataset's statistics as one page for people: self-contained HTML, light and dark, no script."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -8,8 +8,10 @@ from penstock_trainer.findings import findings
 from penstock_trainer.pages import document, number, text
 from penstock_trainer.problem import Problem
 from penstock_trainer.statistics import (
+    OF_CLASS,
     CategoryStatistics,
     ColumnStatistics,
+    GroupMeans,
     NumberStatistics,
     Statistics,
     TextStatistics,
@@ -29,7 +31,8 @@ def page(problem: Problem, found: Mapping[str, Statistics], counts: Mapping[str,
         for name, count in counts.items()
     )
     cards = "".join(
-        _card(name, column, bool([w for n, w in wrong if n == name])) for name, column in found["training"].items()
+        _card(name, column, bool([w for n, w in wrong if n == name]), _by_label(problem, found, name))
+        for name, column in found["training"].items()
     )
     body = f"""<section><h2>Rows</h2><table>{where}</table></section>
 <section><h2>What looks wrong</h2>{f"<ul class=warn>{said}</ul>" if said else "<p>Nothing.</p>"}</section>
@@ -37,7 +40,29 @@ def page(problem: Problem, found: Mapping[str, Statistics], counts: Mapping[str,
     return document(f"{problem.name}: dataset", "The dataset, by the statistics of its training rows.", body)
 
 
-def _card(name: str, column: ColumnStatistics, warn: bool) -> str:
+def _by_label(problem: Problem, found: Mapping[str, Statistics], name: str) -> str:
+    """What the column has to do with the label: its mean in each class, or the label's mean in its categories."""
+    classes = [(class_, found.get(f"{OF_CLASS}{place}", {})) for place, class_ in enumerate(problem.label.classes)]
+    if name == problem.label.name:
+        shares = [
+            (class_, each[name].count / max(1, found["training"][name].count)) for class_, each in classes if each
+        ]
+        return _lines("share of the rows", [(class_, f"{share:.1%}") for class_, share in shares])
+    means = [(class_, each[name]) for class_, each in classes if name in each]
+    of_class = [(class_, number(c.mean)) for class_, c in means if isinstance(c, NumberStatistics) and c.count]
+    together = found.get("with_label", {}).get(name)
+    if isinstance(together, GroupMeans):
+        ranked = sorted(together.groups.items(), key=lambda group: (-group[1][0], group[0]))
+        return _lines("mean of the label", [(word[:40], number(mean)) for word, (_, mean, _) in ranked[:TOP]])
+    return _lines("mean in the class", of_class[:TOP])
+
+
+def _lines(title: str, lines: Sequence[tuple[str, str]]) -> str:
+    said = "".join(f"<tr><td>{text(name)}</td><td class=number>{value}</td></tr>" for name, value in lines)
+    return f"<p class=soft>{title}</p><table>{said}</table>" if said else ""
+
+
+def _card(name: str, column: ColumnStatistics, warn: bool, by_label: str) -> str:
     rows = max(1, column.count + column.missing)
     missing = f"{column.missing / rows:.1%} missing" if column.missing else "none missing"
     if isinstance(column, NumberStatistics):
@@ -45,7 +70,7 @@ def _card(name: str, column: ColumnStatistics, warn: bool) -> str:
     else:
         body = _top(column.tokens, "tokens") if isinstance(column, TextStatistics) else _top(column, "categories")
     title = f"<h2{' class=warn' if warn else ''}>{text(name)}</h2>"
-    return f"<section>{title}<p class=soft>{missing}</p>{body}</section>"
+    return f"<section>{title}<p class=soft>{missing}</p>{body}{by_label}</section>"
 
 
 def _histogram(column: NumberStatistics) -> str:

@@ -11,7 +11,7 @@ import base64
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -19,10 +19,12 @@ import numpy as np
 from datasketches import hll_sketch, hll_union, kll_floats_sketch
 
 from penstock_trainer.errors import InputError
+from penstock_trainer.labelled import Comoment, GroupMeans
 
 KLL_K = 1024  # rank error about 0.2 % with 99 % confidence (datasketches, get_normalized_rank_error)
 HLL_LG_K = 12  # distinct counts within about 1.6 %
 MAX_CATEGORIES = 100_000
+OF_CLASS = "class "
 FORMAT = 1
 
 
@@ -235,62 +237,6 @@ class TextStatistics:
         return cls(value["count"], value["missing"], CategoryStatistics.from_json(value["tokens"]))
 
 
-@dataclass
-class Comoment:
-    """Of two numeric columns, over the `count` rows that have both: the means, and the sums of squares and products of
-    the deviations from them.
-    """
-
-    count: int = 0
-    mean_x: float = 0.0
-    mean_y: float = 0.0
-    m2_x: float = 0.0
-    m2_y: float = 0.0
-    product: float = 0.0
-
-    @classmethod
-    def of(cls, x: np.ndarray, y: np.ndarray) -> "Comoment":
-        """Of one batch: float32, shape [rows], NaN where missing."""
-        both = ~(np.isnan(x) | np.isnan(y))
-        x, y = x[both].astype(np.float64), y[both].astype(np.float64)
-        if not x.size:
-            return cls()
-        mean_x, mean_y = float(x.mean()), float(y.mean())
-        x -= mean_x
-        y -= mean_y
-        sums = (float(values.sum()) for values in (np.square(x), np.square(y), x * y))
-        return cls(int(x.size), mean_x, mean_y, *sums)
-
-    def merge(self, other: "Comoment") -> "Comoment":
-        """Of the rows of both, by Chan's parallel formula; `self` takes `other` in and is returned."""
-        if not other.count:
-            return self
-        count = self.count + other.count
-        x, y, weight = other.mean_x - self.mean_x, other.mean_y - self.mean_y, self.count * other.count / count
-        self.m2_x += other.m2_x + x * x * weight
-        self.m2_y += other.m2_y + y * y * weight
-        self.product += other.product + x * y * weight
-        self.mean_x += x * other.count / count
-        self.mean_y += y * other.count / count
-        self.count = count
-        return self
-
-    @property
-    def correlation(self) -> float:
-        """Pearson's, from -1 to 1; 0 where one of the columns has one value."""
-        scale = (self.m2_x * self.m2_y) ** 0.5
-        return max(-1.0, min(1.0, self.product / scale)) if scale else 0.0
-
-    def to_json(self) -> dict[str, Any]:
-        """A JSON object that `from_json` of this and later releases reads."""
-        return {"type": "comoment", **asdict(self)}
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> "Comoment":
-        """What `to_json` wrote."""
-        return cls(**{name: value[name] for name in asdict(cls())})
-
-
 ColumnStatistics: TypeAlias = NumberStatistics | CategoryStatistics | TextStatistics
 Statistics: TypeAlias = dict[str, ColumnStatistics]
 
@@ -322,13 +268,19 @@ def from_json(value: Mapping[str, Any]) -> Statistics:
     """
     if value["format"] > FORMAT:
         raise InputError(f"statistics have format {value['format']}; this release reads up to {FORMAT}")
-    types = {"number": NumberStatistics, "category": CategoryStatistics, "text": TextStatistics, "comoment": Comoment}
+    types = {
+        "number": NumberStatistics,
+        "category": CategoryStatistics,
+        "text": TextStatistics,
+        "comoment": Comoment,
+        "groups": GroupMeans,
+    }
     return {name: types[column["type"]].from_json(column) for name, column in value["columns"].items()}
 
 
 def read_statistics(dataset: Path) -> dict[str, Statistics]:
-    """A dataset's statistics: by split; `positive`, the training rows whose binary label is 1; `with_label`, the
-    comoments of each numeric column with a regression's label in the training rows.
+    """A dataset's statistics: by split; and of the training rows `positive`, those whose binary label is 1; `class 0`
+    and so on, those of each class; `with_label`, each number's and category's together with a regression's label.
     """
     found = json.loads((dataset / "statistics.json").read_text())
     return {split: from_json(columns) for split, columns in found.items()}

@@ -4,7 +4,9 @@ from scipy.stats import ks_2samp
 
 from penstock_trainer import report
 from penstock_trainer.findings import findings, separation
-from penstock_trainer.statistics import CategoryStatistics, Comoment, NumberStatistics
+from penstock_trainer.labelled import Comoment, GroupMeans
+from penstock_trainer.problem import Label
+from penstock_trainer.statistics import CategoryStatistics, NumberStatistics
 
 from ._toy import problem
 
@@ -58,10 +60,65 @@ def found(**training):
             "size",
             "their correlation is -1.000",
         ),
+        (
+            {
+                "training": {"size": numbers(RANDOM.normal(size=300)), "kind": categories(oak=100, elm=100, fir=100)},
+                "with_label": {
+                    "kind": GroupMeans.of(["oak", "elm", "fir"], np.arange(300) % 3, np.arange(300.0) % 3),
+                    "size": GroupMeans.of([str(n) for n in range(299)], np.arange(300) % 299, RANDOM.normal(size=300)),
+                },
+            },
+            "kind",
+            "their correlation is 1.000",
+        ),
     ],
 )
 def test_what_looks_wrong_is_said_of_the_column(statistics, column, said):
     assert [name for name, what in findings(problem(), statistics) if said in what] == [column]
+
+
+CLASSES = problem(
+    label=Label("worth", of=lambda columns: columns["cost"], head="multiclass", classes=("low", "middle", "high"))
+)
+
+
+def test_a_column_that_tells_one_class_from_the_others_is_named_with_it():
+    values = RANDOM.normal(size=900)
+    thirds = [values[values < -0.5], values[abs(values) <= 0.5], values[values > 0.5]]
+    statistics = {
+        "training": {"size": numbers(values), "same": numbers(values), "kind": categories(oak=300, elm=600)},
+        **{
+            f"class {place}": {
+                "size": numbers(third),
+                "same": numbers(values[place::3]),
+                "kind": categories(oak=300 * (place == 0), elm=300 * (place != 0)),
+            }
+            for place, third in enumerate(thirds)
+        },
+    }
+    said = dict(findings(CLASSES, statistics))
+    assert said.keys() == {"size", "kind"}
+    assert (
+        "tells class 'low' almost by itself: its distributions for it and for the others are 1.00 apart" in said["kind"]
+    )
+    page = report.page(CLASSES, statistics, {"rows": 900, "training": 900})
+    assert page.count("mean in the class") == 2
+    assert "<td>middle</td>" in page
+
+
+def test_a_class_of_more_categories_than_are_kept_is_not_judged_by_them():
+    half = categories(**{f"id{n}": 1 for n in range(1500)})
+    half.bound(1000)
+    statistics = {"training": {"kind": categories(**{f"id{n}": 1 for n in range(3000)})}, "class 0": {"kind": half}}
+    assert list(findings(CLASSES, statistics)) == []
+
+
+def test_the_page_has_the_mean_of_a_regressions_label_by_category():
+    means = GroupMeans.of(["oak", "elm"], np.array([0, 0, 1, -1]), np.array([2.0, 4.0, 7.25, 9.0]))
+    statistics = {"training": {"kind": categories(oak=2, elm=1, missing=1)}, "with_label": {"kind": means}}
+    page = report.page(problem(), statistics, {"rows": 4, "training": 4})
+    assert "<td>oak</td><td class=number>3</td>" in page
+    assert "<td>elm</td><td class=number>7.25</td>" in page
 
 
 def test_nothing_is_said_of_columns_that_are_alright():

@@ -1,19 +1,40 @@
 import json
+import shutil
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from penstock_trainer import statistics
-from penstock_trainer.statistics import CategoryStatistics, Comoment, NumberStatistics
+from penstock_trainer import labelled, statistics
+from penstock_trainer.errors import InputError
+from penstock_trainer.labelled import Comoment, GroupMeans
+from penstock_trainer.statistics import CategoryStatistics, NumberStatistics, TextStatistics
+
+FORMAT_1 = Path(__file__).with_name("statistics_of_format_1.json")
 
 numbers = st.lists(st.one_of(st.just(float("nan")), st.floats(-1e6, 1e6, width=32)), max_size=60)
+orders = st.randoms(use_true_random=False)
 
 
 def of(values):
     return NumberStatistics.of(np.array(values, np.float32))
+
+
+def merged_in_any_order(parts, order):
+    """Two at a time, whichever `order` picks, until one is left."""
+    parts = list(parts)
+    while len(parts) > 1:
+        left, right = (parts.pop(order.randrange(len(parts))) for _ in range(2))
+        parts.append(left.merge(right))
+    return parts[0]
+
+
+def words_of(batch):
+    counted = Counter(batch)
+    return CategoryStatistics.of(counted.keys(), counted.values(), missing=0)
 
 
 @given(st.lists(numbers, min_size=1, max_size=6))
@@ -96,6 +117,42 @@ def test_a_correlation_is_that_of_the_whole_however_the_rows_are_split(batches):
     assert statistics.from_json(statistics.to_json({"c": merged}))["c"] == merged  # pyright: ignore[reportArgumentType]
 
 
+@given(
+    st.lists(
+        st.lists(st.tuples(st.integers(-1, 5), st.floats(-100, 100, width=32)), max_size=30), min_size=1, max_size=6
+    ),
+    orders,
+)
+def test_the_labels_mean_by_category_is_that_of_the_whole_in_any_order(batches, order):
+    def groups(rows):
+        codes, labels = np.array([code for code, _ in rows], int), np.array([label for _, label in rows], np.float32)
+        return GroupMeans.of("abcdef", codes, labels)
+
+    merged = merged_in_any_order([groups(rows) for rows in batches], order)
+    whole = {word: [] for word in "abcdef"}
+    for code, label in (row for rows in batches for row in rows):
+        if code >= 0:
+            whole["abcdef"[code]].append(label)
+    assert {word: group[0] for word, group in merged.groups.items()} == {w: len(v) for w, v in whole.items() if v}
+    for word, (_, mean, squares) in merged.groups.items():
+        assert mean == pytest.approx(np.mean(whole[word]), abs=1e-4)
+        assert squares == pytest.approx(np.var(whole[word]) * len(whole[word]), rel=1e-4, abs=1e-2)
+    again = statistics.from_json(json.loads(json.dumps(statistics.to_json({"c": merged}))))["c"]  # pyright: ignore[reportArgumentType]
+    assert again == merged
+
+
+def test_categories_of_a_label_without_end_stay_bounded_and_explain_nothing_by_their_number(monkeypatch):
+    monkeypatch.setattr(labelled, "MAX_GROUPS", 100)
+    random, merged = np.random.default_rng(0), GroupMeans()
+    for start in range(0, 5000, 50):
+        words = ["often", *(f"once-{n}" for n in range(start, start + 50))]
+        merged = merged.merge(GroupMeans.of(words, np.array([0] * 10 + list(range(1, 51))), random.normal(size=60)))
+        assert len(merged.groups) <= 100
+    assert merged.groups["often"][0] == 1000
+    assert sum(count for count, _, _ in merged.groups.values()) + merged.pruned == 6000
+    assert merged.correlation < 0.5
+
+
 def test_counts_of_kept_categories_are_off_by_no_more_than_is_admitted(monkeypatch):
     monkeypatch.setattr(statistics, "MAX_CATEGORIES", 50)
     words = [f"word-{n % (1 + n % 97)}" for n in range(20_000)]
@@ -109,3 +166,97 @@ def test_counts_of_kept_categories_are_off_by_no_more_than_is_admitted(monkeypat
     again = statistics.from_json(statistics.to_json({"c": merged}))["c"]
     assert isinstance(again, CategoryStatistics)
     assert (again.undercount, again.distinct) == (merged.undercount, merged.distinct)
+
+
+@settings(max_examples=30)
+@given(
+    st.lists(st.integers(0, 6000), min_size=1, max_size=8),
+    st.sampled_from(["sorted", "shuffled", "few values", "long tail"]),
+    st.integers(0, 2**32 - 1),
+    orders,
+)
+def test_ranks_are_those_of_the_whole_within_the_sketchs_bound_however_rows_are_split_and_merged(
+    sizes, kind, seed, order
+):
+    random = np.random.default_rng(seed)
+    values = random.lognormal(sigma=3, size=sum(sizes)) if kind == "long tail" else random.normal(size=sum(sizes))
+    values = np.round(values) if kind == "few values" else np.sort(values) if kind == "sorted" else values
+    values = values.astype(np.float32)
+    merged = merged_in_any_order([of(part) for part in np.split(values, np.cumsum(sizes)[:-1])], order)
+    assert merged.count == len(values) == merged.quantiles.n
+    # The bound holds for 99 of 100 questions: three times it is never reached.
+    bound = 3 * merged.quantiles.normalized_rank_error(False)
+    assert bound < 0.01
+    for point in values[:: max(1, len(values) // 50)]:
+        assert abs(merged.quantiles.get_rank(float(point)) - (values < point).mean()) <= bound
+    ranked = np.sort(values)
+    for edge in merged.boundaries(16):
+        below, upto = np.searchsorted(ranked, edge, "left"), np.searchsorted(ranked, edge, "right")
+        wanted = np.arange(1, 16) / 16
+        assert ((below / len(values) <= wanted + bound) & (wanted - bound <= upto / len(values))).any()
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 60).map(lambda n: f"w{n * n // 60}"), max_size=80), min_size=1, max_size=8), orders
+)
+def test_what_is_kept_and_let_go_is_the_whole_and_off_by_no_more_than_admitted_in_any_order(batches, order):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(statistics, "MAX_CATEGORIES", 8)
+        merged = merged_in_any_order([words_of(batch) for batch in batches], order)
+    whole = Counter(word for batch in batches for word in batch)
+    assert len(merged.categories) <= 8
+    assert merged.categories.total() + merged.pruned == merged.count == whole.total()
+    assert all(0 <= count - merged.categories[word] <= merged.undercount for word, count in whole.items())
+    assert merged.undercount <= merged.pruned
+    assert merged.distinct == len(whole)  # the sketch counts so few one by one
+
+
+@settings(max_examples=15)
+@given(st.lists(st.tuples(st.integers(0, 20_000), st.integers(0, 4000)), min_size=2, max_size=6), orders)
+def test_kinds_that_were_let_go_are_counted_once_however_often_they_came_back(ranges, order):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(statistics, "MAX_CATEGORIES", 100)
+        parts = [words_of(f"word {n}" for n in range(first, first + many)) for first, many in ranges]
+        merged = merged_in_any_order(parts, order)
+    distinct = len({n for first, many in ranges for n in range(first, first + many)})
+    assert merged.distinct == pytest.approx(distinct, rel=0.1)  # six times the sketch's standard error
+
+
+@given(st.lists(st.lists(st.lists(st.sampled_from("abcdef"), max_size=4), max_size=10), min_size=1, max_size=6), orders)
+def test_texts_and_their_tokens_add_up_in_any_order(batches, order):
+    def texts(rows):
+        there = [row for row in rows if row]
+        return TextStatistics(len(there), len(rows) - len(there), words_of(token for row in rows for token in row))
+
+    merged = merged_in_any_order([texts(rows) for rows in batches], order)
+    whole = texts([row for rows in batches for row in rows])
+    for found in (merged, TextStatistics.from_json(json.loads(json.dumps(merged.to_json())))):
+        assert (found.count, found.missing) == (whole.count, whole.missing)
+        assert found.tokens.categories == whole.tokens.categories
+        assert found.tokens.distinct == whole.tokens.distinct
+
+
+def test_statistics_of_the_first_format_are_read_with_the_figures_they_had(tmp_path):
+    shutil.copy(FORMAT_1, tmp_path / "statistics.json")
+    found = statistics.read_statistics(tmp_path)
+    assert found.keys() == {"training", "with_label"}
+    size, kind, early, notes = (found["training"][name] for name in ("size", "kind", "early", "notes"))
+    assert isinstance(size, NumberStatistics)
+    assert (size.count, size.missing, size.min, size.max) == (3000, 7, 0.0, 2999.0)
+    assert (size.mean, size.variance) == pytest.approx((1499.5, (3000**2 - 1) / 12))
+    assert size.boundaries(4) == pytest.approx([750, 1500, 2250], abs=30)
+    assert isinstance(kind, CategoryStatistics)
+    assert kind.ranked() == ["oak", "elm"]
+    assert (kind.count, kind.missing, kind.pruned, kind.undercount, kind.distinct) == (12, 1, 4, 1, 6)
+    assert isinstance(early, CategoryStatistics)  # of a release that did not write `undercount` yet
+    assert (early.pruned, early.undercount, early.categories["oak"]) == (4, 4, 5)
+    assert isinstance(notes, TextStatistics)
+    assert (notes.count, notes.missing, notes.tokens.categories) == (2, 1, Counter({"old": 2, "tree": 1}))
+    together = found["with_label"]["size"]
+    assert isinstance(together, Comoment)
+    assert together.correlation == pytest.approx(-1.0)
+
+
+def test_statistics_of_a_newer_format_are_refused():
+    with pytest.raises(InputError, match="statistics have format 2; this release reads up to 1"):
+        statistics.from_json({"format": 2, "columns": {}})
