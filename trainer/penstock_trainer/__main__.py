@@ -70,10 +70,7 @@ def parser() -> argparse.ArgumentParser:
     preprocess.add_argument(
         "--processes", type=_positive, help="processes side by side (default: by the files' size, up to one a core)"
     )
-    preprocess.add_argument(
-        "--runner", choices=["in-process", "prism", "dataflow"], default="in-process", help="default: in-process"
-    )
-    preprocess.add_argument("beam", nargs="*", metavar="-- OPTION", help="the runner's own options, as Beam has them")
+    _take_runner(preprocess)
     tune = stage("tune", "search the problem's ranges; start it as often as you want processes", run_tune)
     tune.add_argument("--trials", type=_positive, default=12, help="finished trials in all (default: 12)")
     tune.add_argument("--time-limit", type=_amount, metavar="SECONDS", help="end after so long with what is finished")
@@ -124,6 +121,7 @@ def parser() -> argparse.ArgumentParser:
     predict.add_argument(
         "--processes", type=_positive, help="processes side by side (default: by the files' size, up to one a core)"
     )
+    _take_runner(predict)
     predict.add_argument("--output", dest="artifacts", type=Path, required=True, help="folder for the predictions")
     predict.set_defaults(run=run_predict)
     verify = stages.add_parser(
@@ -215,7 +213,15 @@ def run_predict(options: argparse.Namespace) -> None:
     """Batch prediction."""
     from penstock_trainer import predict
 
-    predict.run_stage(options.model, options.raw, options.artifacts, options.keep, options.processes)
+    predict.run_stage(
+        options.model,
+        options.raw,
+        options.artifacts,
+        options.keep,
+        options.processes,
+        options.runner,
+        options.beam,
+    )
 
 
 def run_verify(options: argparse.Namespace) -> None:
@@ -230,6 +236,13 @@ def run_sign(options: argparse.Namespace) -> None:
     from penstock_trainer import verifying
 
     verifying.sign(options.artifacts, options.key)
+
+
+def _take_runner(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--runner", choices=["in-process", "prism", "dataflow"], default="in-process", help="default: in-process"
+    )
+    sub.add_argument("beam", nargs="*", metavar="-- OPTION", help="the runner's own options, as Beam has them")
 
 
 def _positive(text: str) -> int:

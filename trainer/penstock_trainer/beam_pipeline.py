@@ -29,7 +29,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import tensorflow as tf
 from apache_beam.metrics.metric import Metrics, MetricsFilter
-from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineState
 from apache_beam.transforms.util import Reshuffle
 from apache_beam.transforms.window import GlobalWindows
@@ -47,8 +47,11 @@ METRIC = "rows"
 TOLD = re.compile(r"^penstock_trainer\.errors\.InputError: (.*)$", re.MULTILINE)
 ASKED_SECONDS = 2
 UNLABELLED = "unlabelled"
-POSITIVE = "positive"  # statistics besides those of the splits: of the training rows whose binary label is 1
-WITH_LABEL = "with_label"  # and of each numeric column together with a regression's label, in the training rows
+# Statistics besides those of the splits, of the training rows: those whose binary label is 1, those of each class, and
+# of each number and category together with a regression's label.
+POSITIVE, OF_CLASS, WITH_LABEL = "positive", statistics.OF_CLASS, "with_label"
+CLASSES = 32  # a label of more has no statistics by class
+CLASS_CATEGORIES = 1000  # of each class
 COUNTS = ("rows", *SPLITS, UNLABELLED, "dead_letter")
 
 
@@ -137,10 +140,8 @@ class Prepare(beam.DoFn):
             if rows.num_rows:
                 self._count(split, rows)
                 path = f"{self.scratch}/{name}-{split}.arrow"
-                if split == "training" and self.problem.label.head == "binary":
-                    self._count(POSITIVE, rows.filter(pc.greater(rows[""], 0.5)))
-                if split == "training" and self.problem.label.head == "regression":
-                    self._count_with_label(rows)
+                if split == "training":
+                    self._count_by_label(rows)
                 if split != UNLABELLED:
                     parts.write_part(path, rows)
                     yield parts.Part(split, path, rows.num_rows)
@@ -161,11 +162,25 @@ class Prepare(beam.DoFn):
             return values
         return values.dictionary_encode() if isinstance(column, Category) else pa.array(raw)
 
+    def _count_by_label(self, rows: pa.Table) -> None:
+        head, classes = self.problem.label.head, self.problem.label.classes
+        if head == "binary":
+            self._count(POSITIVE, rows.filter(pc.greater(rows[""], 0.5)))
+        elif head == "regression":
+            self._count_with_label(rows)
+        elif len(classes) <= CLASSES:
+            for place in range(len(classes)):
+                self._count(f"{OF_CLASS}{place}", rows.filter(pc.equal(rows[""], place)))
+
     def _count_with_label(self, rows: pa.Table) -> None:
         label = rows[""].to_numpy()
-        numbers, _, _ = column_order(self.problem)
+        numbers, categories, _ = column_order(self.problem)
         found: Any = {name: statistics.Comoment.of(rows[name].to_numpy(), label) for name in numbers}
-        self.statistics[WITH_LABEL] = statistics.merge(self.statistics.get(WITH_LABEL, {}), found)
+        for name in categories:
+            values = rows[name].combine_chunks()
+            codes = values.indices.fill_null(-1).to_numpy()
+            found[name] = statistics.GroupMeans.of(values.dictionary.to_pylist(), codes, label)
+        merge_into(self.statistics, WITH_LABEL, found)
 
     def _check_label(self, label: np.ndarray, raw: Mapping[str, np.ndarray]) -> None:
         """Raise InputError where a label is none that its head takes."""
@@ -187,6 +202,8 @@ class Prepare(beam.DoFn):
             if isinstance(column, Category):
                 found[name] = _categories(values, values.null_count)
             elif isinstance(column, Text):
+                if split.startswith(OF_CLASS):
+                    continue  # nothing is found from them
                 items = values.flatten()
                 missing = pc.is_null(items).to_numpy(zero_copy_only=False)[:: column.tokens].sum()
                 tokens = _categories(items, 0)
@@ -197,7 +214,16 @@ class Prepare(beam.DoFn):
                 found[name] = statistics.NumberStatistics.of(values.to_numpy(zero_copy_only=False))
         label = rows[""].combine_chunks().to_numpy()
         found[self.problem.label.name] = statistics.NumberStatistics.of(label)
-        self.statistics[split] = statistics.merge(self.statistics.get(split, {}), found)
+        merge_into(self.statistics, split, found)
+
+
+def merge_into(every: dict[str, statistics.Statistics], split: str, found: statistics.Statistics) -> None:
+    """Take the statistics `found` of a split's rows into those of every split; of a class, few categories are kept."""
+    every[split] = statistics.merge(every.get(split, {}), found)
+    if split.startswith(OF_CLASS):
+        for column in every[split].values():
+            if isinstance(column, statistics.CategoryStatistics):
+                column.bound(CLASS_CATEGORIES)
 
 
 def _is_label(label: np.ndarray, declared: Label) -> np.ndarray:
@@ -231,7 +257,7 @@ class MergeStatistics(beam.CombineFn):
 
     def add_input(self, mutable_accumulator: Any, element: Any) -> Any:
         for split, found in element.items():
-            mutable_accumulator[split] = statistics.merge(mutable_accumulator.get(split, {}), found)
+            merge_into(mutable_accumulator, split, found)
         return mutable_accumulator
 
     def merge_accumulators(self, accumulators: Iterable[Any]) -> Any:
@@ -305,8 +331,7 @@ def run(
     made = f"{scratch}/made" if remote else str(directory)
     for split in SPLITS:
         (directory / "examples" / split).mkdir(parents=True)
-    # The in-process runner answers nothing until it is done, and its workers print where the user reads.
-    in_process = PipelineOptions(options).view_as(StandardOptions).runner == runners.BEAM_NAMES["in-process"]
+    aloud = runners.is_in_process(options)
     with watched(beam.Pipeline(options=PipelineOptions(options))) as pipeline:
         read = (
             pipeline
@@ -316,7 +341,7 @@ def run(
             | "Spread pieces" >> Reshuffle()
             | "Read" >> beam.ParDo(ReadPiece(reference, scratch)).with_outputs("dead_letters", main="batches")
         )
-        prepared = read.batches | "Prepare" >> beam.ParDo(Prepare(reference, scratch, in_process)).with_outputs(
+        prepared = read.batches | "Prepare" >> beam.ParDo(Prepare(reference, scratch, aloud)).with_outputs(
             "statistics", main="parts"
         )
         found = prepared.statistics | "Merge statistics" >> beam.CombineGlobally(MergeStatistics())
@@ -333,14 +358,19 @@ def run(
             | "Index" >> beam.Map(_write_index, problem=reference, directory=made)
         )
         _ = found | "Write statistics" >> beam.Map(_write_statistics, directory=made)
-        _ = (
-            read.dead_letters
-            | "All dead letters" >> beam.combiners.ToList()
-            | "Keep" >> beam.Map(_write_dead_letters, directory=made)
-        )
+        keep_dead_letters(read.dead_letters, made)
     if remote:
         files.fetch_folder(made, directory)
     return _counts(directory, problem)
+
+
+def keep_dead_letters(paths: Any, directory: str) -> None:
+    """Write one file of all dead letters, given those that `ReadPiece` has written; a step of a pipeline."""
+    _ = (
+        paths
+        | "All dead letters" >> beam.combiners.ToList()
+        | "Keep" >> beam.Map(_write_dead_letters, directory=directory)
+    )
 
 
 def column_order(problem: Problem) -> tuple[list[str], list[str], dict[str, int]]:
@@ -378,7 +408,7 @@ def group_parts(found: Any, rows: int) -> Iterator[Any]:
 
 @contextmanager
 def watched(pipeline: beam.Pipeline) -> Iterator[beam.Pipeline]:
-    """Runs the pipeline that was built inside to its end, and says how many rows it has read so far.
+    """Runs the pipeline that was built inside to its end, and says how many rows it has read so far and in the end.
 
     Raises:
         InputError: a worker raised it.
@@ -388,9 +418,10 @@ def watched(pipeline: beam.Pipeline) -> Iterator[beam.Pipeline]:
     result, ended = pipeline.run(), Event()
 
     def watch() -> None:
-        said = 0
-        while not PipelineState.is_terminal(result.state) and not ended.wait(ASKED_SECONDS):
-            rows = _counted(result)
+        said, going = 0, True
+        while going:
+            going = not (PipelineState.is_terminal(result.state) or ended.wait(ASKED_SECONDS))
+            rows = _counted(result) if going or result.state == PipelineState.DONE else 0
             if rows > said:
                 print(f"{rows:,} rows read", flush=True)
                 said = rows

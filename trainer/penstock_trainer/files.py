@@ -61,6 +61,18 @@ def fetch_folder(folder: str, directory: Path) -> None:
         list(pool.map(fetch, _files_below(root)))
 
 
+def send_folder(directory: Path, folder: str) -> None:
+    """Copy all below `directory` into the cloud folder, several files side by side."""
+
+    def send(path: Path) -> None:
+        target = f"{folder}/{path.relative_to(directory).as_posix()}"
+        with path.open("rb") as source, create_file(target) as file:
+            shutil.copyfileobj(source, file, COPIED)
+
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        list(pool.map(send, [path for path in directory.rglob("*") if path.is_file()]))
+
+
 def delete_folder(folder: str) -> None:
     """Delete all files below the cloud folder."""
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:

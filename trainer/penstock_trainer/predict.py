@@ -8,7 +8,9 @@ Every row is counted: predicted + dead letters.
 """
 
 import json
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +18,12 @@ import apache_beam as beam
 import pyarrow as pa
 import pyarrow.parquet as pq
 import tensorflow as tf
+from apache_beam.metrics.metric import Metrics
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.transforms.util import Reshuffle
 
 from penstock_trainer import artifacts, files, parts, pictures, runners, sources
-from penstock_trainer.beam_pipeline import Progress, ReadPiece
+from penstock_trainer.beam_pipeline import METRIC, Progress, ReadPiece, keep_dead_letters, watched
 from penstock_trainer.errors import InputError
 from penstock_trainer.preprocess import find_files, raw_manifest
 from penstock_trainer.problem import Category, Column, Image, Integer, Number, Text
@@ -42,16 +45,24 @@ class ReadRows(ReadPiece):
 
 
 class Predict(beam.DoFn):
-    """A batch of raw rows to a Parquet file of those columns that are kept and the model's answers; the rows in it."""
+    """A batch of raw rows to a Parquet file of those columns that are kept and the model's answers; the rows in it.
 
-    def __init__(self, model: str, taken: Mapping[str, Column], kept: list[str], folder: str):
-        self.model, self.taken, self.kept, self.folder = model, taken, kept, folder
+    `saved_model` is a folder that the workers reach.
+    """
+
+    def __init__(self, saved_model: str, taken: Mapping[str, Column], kept: list[str], folder: str, aloud: bool):
+        self.saved_model, self.taken, self.kept, self.folder, self.aloud = saved_model, taken, kept, folder, aloud
 
     def setup(self) -> None:
-        # The module is kept: its tables and variables would go with it.
-        self.module = tf.saved_model.load(f"{self.model}/saved_model")
+        with tempfile.TemporaryDirectory() as fetched:
+            if self.saved_model.startswith(files.SCHEME):
+                files.fetch_folder(self.saved_model, Path(fetched))
+            # The module is kept: its tables and variables would go with it.
+            self.module = tf.saved_model.load(
+                fetched if self.saved_model.startswith(files.SCHEME) else self.saved_model
+            )
         self.signature = self.module.signatures["serving_default"]
-        self.rows, self.progress = 0, Progress()
+        self.rows, self.progress, self.counter = 0, Progress(), Metrics.counter(METRIC, METRIC)
 
     def process(self, element: Any) -> Iterator[Any]:
         name, table = element
@@ -60,21 +71,32 @@ class Predict(beam.DoFn):
         # Of several classes, a row has a number for each.
         answer = pa.array(answers if answers.ndim == 1 else list(answers))
         kept = table.select(self.kept).append_column(PREDICTION, answer)
-        pq.write_table(kept, f"{self.folder}/{name}.parquet")
+        with files.create_file(f"{self.folder}/{name}.parquet") as file:
+            pq.write_table(kept, file)
         self.rows += table.num_rows
-        self.progress.say(f"{self.rows:,} rows predicted")
+        self.counter.inc(table.num_rows)
+        if self.aloud:
+            self.progress.say(f"{self.rows:,} rows predicted")
         yield table.num_rows
 
 
 def run_stage(
-    model: Path, patterns: list[str], root: Path, keep: list[str] | None = None, processes: int | None = None
+    model: Path,
+    patterns: list[str],
+    root: Path,
+    keep: list[str] | None = None,
+    processes: int | None = None,
+    runner: str = "in-process",
+    given: Sequence[str] = (),
 ) -> None:
     """Answer every row of the raw files that `patterns` name and seal the answers.
 
-    `keep`: the input columns written beside each answer; None: those that the model reads, without pictures.
+    `keep`: the input columns written beside each answer; None: those that the model reads, without pictures. `runner`
+    is one of `runners.BEAM_NAMES`, `given` are Beam's own options for it.
 
     Raises:
-        InputError: the model's seal or lineage does not hold, no file matches, or a file lacks a column.
+        InputError: the model's seal or lineage does not hold, no file matches, a file lacks a column, or the runner's
+            workers do not reach it.
     """
     chain = artifacts.verify_lineage(model)
     if "model" not in chain:
@@ -91,6 +113,7 @@ def run_stage(
     # Files without a header line have the columns of those that the model was made of.
     header = tuple(chain["dataset"].parameters.get("header", ()))
     paths = find_files(patterns)
+    runners.check_reach(runner, paths)
     for path in paths:
         sources.check_file(path, columns, header)
     raw = raw_manifest(paths)
@@ -102,35 +125,58 @@ def run_stage(
         return
     processes = processes or runners.processes_for(sum(files.size(path) for path in paths))
     with stage.fresh_scratch(), artifacts.building(root, stage.kind, stage.key) as directory:
-        options = runners.beam_options("in-process", processes, (), stage.scratch)
-        read = ReadRows(columns, header, str(stage.scratch))
-        predict = Predict(str(model), taken, kept, str(directory / "predictions"))
-        counts = run(PipelineOptions(options), paths, read, predict, directory, stage.scratch)
+        options = runners.beam_options(runner, processes, given, stage.scratch)
+        with runners.scratch_folder(runner, options, stage.key, stage.scratch) as scratch:
+            counts = run(options, paths, model, Asked(taken, kept, columns, header), directory, scratch)
         print(", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in counts.items()), flush=True)
         write_lineage(directory, {"model": chain["model"], "input": raw}, model)
         manifest = stage.seal(directory, counts=counts)
     stage.report(manifest, reused=False)
 
 
+@dataclass(frozen=True)
+class Asked:
+    """Of raw files: the columns that the model has `taken`, those `kept` beside its answers, and all `columns` that are
+    read; `header`, where the files have no line of their own for it.
+    """
+
+    taken: Mapping[str, Column]
+    kept: list[str]
+    columns: Mapping[str, Column]
+    header: Sequence[str]
+
+
 def run(
-    options: PipelineOptions, paths: list[str], read: ReadRows, predict: Predict, directory: Path, scratch: Path
+    options: list[str], paths: list[str], model: Path, asked: Asked, directory: Path, scratch: str
 ) -> dict[str, int]:
-    """Run the pipeline into `directory` and return the counts of rows: `rows`, `predicted`, `dead_letter`."""
-    Path(predict.folder).mkdir()
-    with beam.Pipeline(options=options) as pipeline:
+    """Run the pipeline into `directory` and return the counts of rows: `rows`, `predicted`, `dead_letter`.
+
+    `scratch` is a folder that all workers reach and the caller removes. Where that is in the cloud, workers may be
+    machines that reach neither `model` nor `directory`: the model is taken there, and what they write fetched from it.
+    """
+    remote = scratch.startswith(files.SCHEME)
+    made, saved_model = (
+        (f"{scratch}/made", f"{scratch}/saved_model") if remote else (str(directory), f"{model}/saved_model")
+    )
+    if remote:
+        files.send_folder(model / "saved_model", saved_model)
+    (directory / "predictions").mkdir()
+    read = ReadRows(asked.columns, asked.header, scratch)
+    predict = Predict(saved_model, asked.taken, asked.kept, f"{made}/predictions", runners.is_in_process(options))
+    with watched(beam.Pipeline(options=PipelineOptions(options))) as pipeline:
         pieces = pipeline | "Files" >> beam.Create(paths) | "Cut" >> beam.FlatMap(sources.pieces, read.header)
         batches = (
             pieces | "Spread" >> Reshuffle() | "Read" >> beam.ParDo(read).with_outputs("dead_letters", main="good")
         )
         answered = batches.good | "Predict" >> beam.ParDo(predict)
-        _ = answered | "Sum" >> beam.CombineGlobally(sum) | "Keep sum" >> beam.Map(_write, path=str(scratch / "rows"))
-    dead = 0
-    with (directory / "dead_letters.jsonl").open("w") as file:
-        for path in sorted(scratch.glob("*.dead_letters.jsonl")):
-            text = path.read_text()
-            dead += text.count("\n")
-            file.write(text)
-    predicted = int((scratch / "rows").read_text())
+        _ = answered | "Sum" >> beam.CombineGlobally(sum) | "Keep sum" >> beam.Map(_write, path=f"{scratch}/rows")
+        keep_dead_letters(batches.dead_letters, made)
+    if remote:
+        files.fetch_folder(made, directory)
+    with files.open_file(f"{scratch}/rows") as file:
+        predicted = int(file.read())
+    with (directory / "dead_letters.jsonl").open() as file:
+        dead = sum(1 for _ in file)
     return {"rows": predicted + dead, "predicted": predicted, "dead_letter": dead}
 
 
@@ -142,4 +188,5 @@ def _as_served(values: pa.ChunkedArray, column: Column) -> Any:
 
 
 def _write(value: Any, path: str) -> None:
-    Path(path).write_text(str(value))
+    with files.create_file(path) as file:
+        file.write(str(value).encode())

@@ -39,9 +39,7 @@ def run_stage(
         reference = str(Path(reference).resolve())
     problem = load_problem(reference)
     paths = find_files(patterns)
-    local = [path for path in paths if not path.startswith(files.SCHEME)]
-    if runner == "dataflow" and local:
-        raise InputError(f"runner 'dataflow': its workers do not reach {local[0]}; raw files must begin with gs://")
+    runners.check_reach(runner, paths)
     for path in paths:
         sources.check_file(path, problem.columns, problem.header)
     graph.check(problem)
@@ -64,12 +62,8 @@ def run_stage(
     print(f"{len(paths)} files, {size / 1e6:,.1f} MB, {where}", flush=True)
     with stage.fresh_scratch(), artifacts.building(root, stage.kind, stage.key) as directory:
         options = runners.beam_options(runner, processes, given, stage.scratch)
-        scratch = runners.scratch_folder(runner, options, stage.key, stage.scratch)
-        try:
+        with runners.scratch_folder(runner, options, stage.key, stage.scratch) as scratch:
             counts = beam_pipeline.run(problem, reference, paths, directory, scratch, options)
-        finally:
-            if scratch.startswith(files.SCHEME):
-                files.delete_folder(scratch)
         print(", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in counts.items()), flush=True)
         _refuse_bad_rows(counts, bad_rows_allowed, directory, stage)
         _refuse_no_training_rows(counts, problem)

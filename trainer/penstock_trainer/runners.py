@@ -5,10 +5,11 @@ would look for Prism's binary, try to download it, and fall back in silence.
 import os
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 
 from penstock_trainer import files
 from penstock_trainer.errors import InputError
@@ -26,12 +27,34 @@ def processes_for(size: int) -> int:
     return max(1, min(os.cpu_count() or 1, size // BYTES_PER_PROCESS))
 
 
-def scratch_folder(runner: str, options: Sequence[str], key: str, local: Path) -> str:
-    """Where the workers of a runner leave what they make: `local`, or for Dataflow a folder below `temp_location`."""
+@contextmanager
+def scratch_folder(runner: str, options: Sequence[str], key: str, local: Path) -> Iterator[str]:
+    """Where the workers of a runner leave what they make: `local`, or for Dataflow a folder below `temp_location` that
+    is gone afterwards.
+    """
     if runner != "dataflow":
-        return str(local)
+        yield str(local)
+        return
     found = PipelineOptions(list(options)).get_all_options(drop_default=True)
-    return f"{found['temp_location'].rstrip('/')}/penstock-{key}"
+    folder = f"{found['temp_location'].rstrip('/')}/penstock-{key}"
+    try:
+        yield folder
+    finally:
+        files.delete_folder(folder)
+
+
+def is_in_process(options: Sequence[str]) -> bool:
+    """Whether the in-process runner computes: it answers nothing until it is done, and its workers print where the user
+    reads.
+    """
+    return PipelineOptions(list(options)).view_as(StandardOptions).runner == BEAM_NAMES["in-process"]
+
+
+def check_reach(runner: str, paths: Sequence[str]) -> None:
+    """Raise InputError where the runner's workers are on machines that do not reach a raw file."""
+    local = [path for path in paths if not path.startswith(files.SCHEME)]
+    if runner == "dataflow" and local:
+        raise InputError(f"runner 'dataflow': its workers do not reach {local[0]}; raw files must begin with gs://")
 
 
 def beam_options(runner: str, processes: int, given: Sequence[str], scratch: Path) -> list[str]:

@@ -12,6 +12,7 @@ from penstock_trainer.__main__ import main
 from penstock_trainer.network import Network
 from penstock_trainer.problem import InputError, Label
 from penstock_trainer.slim import SlimModel
+from penstock_trainer.statistics import NumberStatistics, read_statistics
 from penstock_trainer.tallies import MulticlassTally
 
 from . import _species
@@ -55,15 +56,28 @@ def test_the_model_answers_a_probability_for_each_class_by_name(trained):
     assert trained[1].metrics["test"]["accuracy"] > 0.9 > trained[1].metrics["test"]["base_rate"] + 0.2
 
 
-def test_its_slim_form_is_proven_on_every_test_row_and_answers_alike(trained):
+def test_its_slim_form_is_proven_on_every_evaluation_row_and_answers_alike(trained):
     dataset, model = trained
-    assert model.metrics["slim"]["rows"] == dataset.counts["test"]
+    assert model.metrics["slim"]["rows"] == dataset.counts["validation"] + dataset.counts["test"]
     _, raw, wanted = answers(model)
     form = SlimModel(Path(model.path) / "slim", ["bill", "mass", "island"])
     found = form.predict([raw[name].tolist() for name in ("bill", "mass", "island")])
     assert np.abs(np.array(found) - wanted).max() <= model.metrics["slim"]["tolerance"]
     samples = json.loads((Path(model.path) / "samples.json").read_text())
     assert {len(answer) for answer in samples["predictions"]} == {3}
+
+
+def test_each_class_has_its_own_statistics_of_the_training_rows_and_all_are_in_one(trained):
+    dataset, _ = trained
+    found = read_statistics(Path(dataset.path))
+    classes = [found[f"class {place}"] for place in range(len(_species.CLASSES))]
+    assert sum(each["kind"].count for each in classes) == dataset.counts["training"]
+    mass = classes[1]["mass"]
+    assert isinstance(mass, NumberStatistics)
+    assert mass.mean == pytest.approx(5100, abs=50)
+    page = (Path(dataset.path) / "report.html").read_text()
+    assert page.count("mean in the class") == 2
+    assert "share of the rows" in page
 
 
 def test_the_card_has_every_test_row_once_in_its_confusion_and_in_its_slices(trained):

@@ -2,6 +2,7 @@
 
 import json
 import resource
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,13 +19,30 @@ import penstock_trainer
 from penstock_trainer import artifacts as sealed
 from penstock_trainer import csv_blocks, export, graph, stages, statistics
 from penstock_trainer.__main__ import main
+from penstock_trainer.dataset import Dataset
 from penstock_trainer.examples import Examples, read_block
+from penstock_trainer.network import Network
 from penstock_trainer.problem import load_problem
 from penstock_trainer.statistics import CategoryStatistics, NumberStatistics
 
 from .conftest import ROWS, run
 
 FLIGHTS = Path(penstock_trainer.__file__).parent / "problems" / "flights.py"
+
+
+@pytest.fixture
+def opened_files():
+    """The paths of all files that Python opens meanwhile."""
+    opened: list[str] = []
+    listening = [True]  # a hook is there for good
+
+    def hook(event, arguments):
+        if listening and event == "open":
+            opened.append(str(arguments[0]))
+
+    sys.addaudithook(hook)
+    yield opened
+    listening.clear()
 
 
 def raw_table(raw):
@@ -89,14 +107,19 @@ def exact(dataset, number: Callable[[float], Any] = float):
     return found
 
 
-def test_small_pieces_several_processes_and_parquet_files_give_the_same_dataset(raw, dataset, tmp_path, monkeypatch):
+def test_small_pieces_several_processes_and_parquet_files_give_the_same_dataset_and_say_how_far_they_are(
+    raw, dataset, tmp_path, monkeypatch, capfd
+):
     for path in Path(raw.path).glob("*.csv"):
         pq.write_table(pa_csv.read_csv(path), tmp_path / f"{path.stem}.parquet", row_group_size=1000)
     flags = ("--problem", "flights", "--artifacts", tmp_path)
     parquet = run("preprocess", *flags, "--raw", tmp_path, "--processes", 2, folder=tmp_path)
+    while_it_ran, the_end = "1,000 rows read", f"{ROWS:,} rows read"  # said by a worker; by the runner
+    assert {while_it_ran, the_end} <= set(capfd.readouterr().out.splitlines())
     monkeypatch.setattr(csv_blocks, "BLOCK_BYTES", 50_000)
     monkeypatch.setattr(csv_blocks, "PIECE_BYTES", 100_000)
     pieces = run("preprocess", *flags, "--raw", raw.path, folder=tmp_path)
+    assert the_end in capfd.readouterr().out.splitlines()
     expected = exact(dataset, number=lambda value: pytest.approx(value, rel=1e-6, abs=1e-6))
     for found in (parquet, pieces):
         assert found.counts == dataset.counts
@@ -146,6 +169,25 @@ def test_a_study_runs_with_the_raw_files_out_of_reach_and_keeps_every_trial(stud
     assert found["best"]["value"] == max(values)
 
 
+def test_a_network_of_other_bucket_counts_is_built_without_a_raw_or_example_file(dataset, tmp_path, opened_files):
+    copy = shutil.copytree(dataset.path, tmp_path / "dataset")
+    flights = load_problem("flights")
+    opened = Dataset.open(copy, flights)
+    shutil.rmtree(copy / "examples")  # what TensorFlow would open is not there
+    name = "departure_minute_bucketized"
+    assert f"{name}.buckets" in flights.search_space()
+    opened_files.clear()
+    ids = [
+        Network(flights, opened.statistics, opened.examples, {f"{name}.buckets": buckets}).featurizer.specs()[name].ids
+        for buckets in (5, 30)
+    ]
+    assert ids == [5 + 2, 30 + 2]
+    assert not [path for path in opened_files if path.endswith((".block", ".csv", ".parquet")) or "/examples/" in path]
+    with pytest.raises(FileNotFoundError):
+        read_block(copy / opened.examples.blocks["training"][0].path, opened.examples)
+    assert opened_files[-1].endswith(".block")  # it would have been seen
+
+
 def test_training_sees_every_example_in_every_epoch(model, dataset):
     assert model.counts["examples_seen"] == 2 * dataset.counts["training"]
 
@@ -155,8 +197,9 @@ def test_training_learns_from_a_few_thousand_rows(tmp_path, dataset):
     assert run(*flags, folder=tmp_path).metrics["validation"]["auc"] > 0.6
 
 
-def test_the_exported_model_was_proven_on_every_test_row(model, dataset):
-    assert model.metrics["export"]["rows"] == dataset.counts["test"]
+def test_the_exported_model_was_proven_on_every_evaluation_row(model, dataset):
+    assert model.metrics["export"]["splits"] == {split: dataset.counts[split] for split in ("validation", "test")}
+    assert model.metrics["export"]["left_out"] == 0
     assert model.metrics["export"]["max_difference"] <= export.TOLERANCE
 
 

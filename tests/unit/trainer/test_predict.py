@@ -2,15 +2,20 @@ import json
 import shutil
 from pathlib import Path
 
+import go_programs
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 
+from penstock_trainer import predict, runners
 from penstock_trainer.__main__ import main
 from penstock_trainer.artifacts import Manifest, verify_lineage
+from penstock_trainer.predict import TYPES, Asked
+from penstock_trainer.problem import Category
 
 from .conftest import run
 
@@ -63,6 +68,46 @@ def test_every_row_is_answered_as_the_model_answers_it(predicted, model, table):
     assert found["id"].to_pylist() == wanted["id"].to_pylist()
     assert found["carrier"].to_pylist() == wanted["carrier"].to_pylist()
     np.testing.assert_allclose(found["prediction"].to_numpy(), wanted["answer"].to_numpy(), atol=1e-6, rtol=0)
+
+
+def test_workers_that_share_nothing_but_a_bucket_give_the_very_same_answers(predicted, model, storage, tmp_path):
+    storage.create_dir("bucket")
+    root = Path(predicted.path).parent.parent
+    for name in ("new.csv", "new.parquet"):
+        with storage.open_output_stream(f"bucket/{name}") as file:
+            file.write((root / name).read_bytes())
+    schema = json.loads((Path(model.path) / "schema.json").read_text())
+    taken = {column.pop("name"): TYPES[column.pop("type")](**column) for column in schema["columns"]}
+    asked = Asked(taken, ["id"], {**taken, "id": Category()}, ())
+    paths = ["gs://bucket/new.csv", "gs://bucket/new.parquet"]
+    options = runners.beam_options("in-process", 1, [], tmp_path)
+    (tmp_path / "made").mkdir()
+    counts = predict.run(options, paths, Path(model.path), asked, tmp_path / "made", "gs://bucket/tmp/penstock-x")
+    assert counts == predicted.counts
+    found, wanted = (
+        pq.read_table(path / "predictions").sort_by("id") for path in (tmp_path / "made", Path(predicted.path))
+    )
+    assert found.equals(wanted.select(["id", "prediction"]))
+    assert len((tmp_path / "made" / "dead_letters.jsonl").read_text().splitlines()) == BAD
+
+
+def test_prism_answers_as_the_process_itself_does(predicted, model, tmp_path, capsys):
+    root = Path(predicted.path).parent.parent
+    flags = ("--raw", root / "new.parquet", "--keep", "id", "--output", tmp_path, "--runner", "prism")
+    prism = f"--prism_location={go_programs.program('prism')}"
+    found = run("predict", "--model", model.path, *flags, "--", prism, folder=tmp_path)
+    answers = pq.read_table(Path(found.path) / "predictions")
+    whole = pq.read_table(Path(predicted.path) / "predictions").select(["id", "prediction"])
+    wanted = whole.filter(pc.is_in(whole["id"], answers["id"])).sort_by("id")
+    assert answers.sort_by("id").equals(wanted)
+    assert answers.num_rows == found.counts["predicted"] == found.counts["rows"]
+    assert f"{answers.num_rows:,} rows read" in capsys.readouterr().out
+
+
+def test_raw_files_that_dataflows_workers_do_not_reach_are_refused(model, raw, tmp_path, capsys):
+    command = ["predict", "--model", model.path, "--raw", raw.path, "--output", str(tmp_path), "--runner", "dataflow"]
+    assert main(command) == 2
+    assert "raw files must begin with gs://" in capsys.readouterr().err
 
 
 def test_rows_that_are_malformed_are_dead_letters_and_all_rows_are_counted(predicted, table):

@@ -5,7 +5,7 @@ import shutil
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from urllib.parse import unquote
 
 import go_programs
@@ -21,6 +21,7 @@ from penstock_trainer.errors import InputError
 from penstock_trainer.problem import load_problem
 
 from .conftest import run
+from .test_pipeline import exact
 
 sys.path.append(str(Path(__file__).parents[2] / "google"))
 
@@ -43,15 +44,17 @@ SETTINGS = {
 }
 
 
-def test_prism_in_processes_of_its_own_makes_the_same_dataset(raw, dataset, tmp_path):
+def test_prism_in_processes_of_its_own_makes_the_same_dataset_and_says_how_far_it_is(raw, dataset, tmp_path, capsys):
     prism = f"--prism_location={go_programs.program('prism')}"
     flags = ("--problem", "flights", "--artifacts", tmp_path, "--raw", raw.path, "--runner", "prism", "--", prism)
     found = run("preprocess", *flags, folder=tmp_path)
     assert found.counts == dataset.counts
+    assert exact(found) == exact(dataset, number=lambda value: pytest.approx(value, rel=1e-6, abs=1e-6))
     name = Path("examples.json")
     assert (Path(found.path) / name).read_text().count("block") == (Path(dataset.path) / name).read_text().count(
         "block"
     )
+    assert f"{raw.counts['rows']:,} rows read" in capsys.readouterr().out
 
 
 def test_what_is_wrong_with_the_input_is_said_by_prisms_workers_too(raw, tmp_path, capsys):
@@ -74,7 +77,9 @@ def test_dataflow_is_refused_where_its_workers_would_not_reach_the_files(tmp_pat
 
 
 class Dataflow(BaseHTTPRequestHandler):
-    """An endpoint that takes a job if the interface's description does, and says that it failed."""
+    """An endpoint that takes a job if the interface's description does, runs until someone asked for its counters, and
+    was cancelled then.
+    """
 
     def do_POST(self):
         # Google's client asks for enumerations as numbers (`$alt`); the description knows their names.
@@ -90,7 +95,13 @@ class Dataflow(BaseHTTPRequestHandler):
 
     def do_GET(self):
         called = discovery.call("dataflow", "v1b3", "GET", self.path.partition("?")[0])
-        job = {"id": "job-1", "currentState": "JOB_STATE_FAILED", "projectId": "a-project", "location": "europe-west4"}
+        asked: Event = self.server.asked  # pyright: ignore[reportAttributeAccessIssue]
+        if called.method.endswith("jobs.getMetrics"):
+            self.answer({"metrics": [counter("true", 345678), counter("false", 234567)]})
+            asked.set()
+            return
+        state = "JOB_STATE_CANCELLED" if asked.is_set() else "JOB_STATE_RUNNING"
+        job = {"id": "job-1", "currentState": state, "projectId": "a-project", "location": "europe-west4"}
         self.answer(job if called.method.endswith("jobs.get") else {})
 
     def answer(self, value):
@@ -105,10 +116,16 @@ class Dataflow(BaseHTTPRequestHandler):
         pass
 
 
+def counter(tentative, value):
+    """As Dataflow tells one of the pipeline's own: once as attempted, once as committed."""
+    context = {"namespace": beam_pipeline.METRIC, "step": "s5", "tentative": tentative}
+    return {"name": {"origin": "user", "name": beam_pipeline.METRIC, "context": context}, "scalar": value}
+
+
 @pytest.fixture
 def endpoint():
     server = ThreadingHTTPServer(("127.0.0.1", 0), Dataflow)
-    server.calls = []  # pyright: ignore[reportAttributeAccessIssue]
+    server.calls, server.asked = [], Event()  # pyright: ignore[reportAttributeAccessIssue]
     thread = Thread(target=server.serve_forever)
     thread.start()
     yield server
@@ -118,7 +135,9 @@ def endpoint():
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
-def test_every_setting_reaches_dataflow_where_google_looks_for_it(endpoint, storage, tmp_path, monkeypatch):
+def test_every_setting_reaches_dataflow_where_google_looks_for_it_and_its_counter_the_user(
+    endpoint, storage, tmp_path, monkeypatch, capsys
+):
     storage.create_dir("bucket")
     monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "a-project")
     monkeypatch.setattr(google.auth, "default", lambda **_: (AnonymousCredentials(), "a-project"))
@@ -126,11 +145,12 @@ def test_every_setting_reaches_dataflow_where_google_looks_for_it(endpoint, stor
     given += ["--no_use_public_ips", "--no_auth", f"--dataflow_endpoint=http://localhost:{endpoint.server_port}"]
     options = runners.beam_options("dataflow", 1, given, tmp_path)
     flights = load_problem("flights")
-    scratch = runners.scratch_folder("dataflow", options, "key", tmp_path)
-    assert scratch == "gs://bucket/tmp/penstock-key"
-    # It goes as far as the wire: the endpoint takes the job and says that it failed.
-    with pytest.raises((DataflowRuntimeException, RuntimeError)):
-        beam_pipeline.run(flights, "flights", ["gs://bucket/a.csv"], tmp_path / "d", scratch, options)
+    with runners.scratch_folder("dataflow", options, "key", tmp_path) as scratch:
+        assert scratch == "gs://bucket/tmp/penstock-key"
+        # It goes as far as the wire: the endpoint takes the job, runs it, and says that it was cancelled.
+        with pytest.raises((DataflowRuntimeException, RuntimeError), match="CANCELLED"):
+            beam_pipeline.run(flights, "flights", ["gs://bucket/a.csv"], tmp_path / "d", scratch, options)
+    assert "234,567 rows read" in capsys.readouterr().out.splitlines()
     ((called, job),) = endpoint.calls
     assert called.method == "dataflow.projects.locations.jobs.create"
     assert (called.parameters["projectId"], called.parameters["location"]) == ("a-project", "europe-west4")
