@@ -159,6 +159,5 @@ def _convert(table: pa.Table, name: str, column: Column) -> pa.ChunkedArray:
         text = values.cast(pa.string())
         return pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
     moments = values.cast(pa.timestamp("s"), safe=False) if pt.is_date(values.type) else values
-    if moments.type.tz is None:
-        moments = pc.assume_timezone(moments, "UTC")
-    return moments.cast(pa.timestamp("s", "UTC"), safe=False)
+    in_utc = moments.cast(pa.timestamp(moments.type.unit))  # whatever the zone it is shown in; without one it is UTC
+    return pc.floor_temporal(in_utc, unit="second").cast(pa.timestamp("s", "UTC"))

@@ -5,6 +5,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from penstock_trainer import csv_blocks
 from penstock_trainer.errors import InputError
 from penstock_trainer.parquet_blocks import check_file, pieces, read_piece
 from penstock_trainer.problem import Category, Integer, Number, Timestamp
@@ -56,6 +57,21 @@ def test_types_that_mean_the_same_are_taken(tmp_path):
     found, letters = read(write(tmp_path / "a.parquet", rows))
     assert letters == []
     assert found == [{"name": "7", "size": 1.5, "count": 1, "when": MOMENT.replace(hour=0)}]
+
+
+@pytest.mark.parametrize("zone", [None, "UTC", "Asia/Kolkata"])
+@pytest.mark.parametrize("written", ["1969-12-31 23:59:59.500", "2013-01-01 05:00:00.999"])
+def test_a_moment_is_cut_to_the_whole_second_that_a_csv_file_has(tmp_path, written, zone):
+    moment = datetime.datetime.fromisoformat(written).replace(tzinfo=datetime.timezone.utc)
+    schema = pa.schema([("name", pa.string()), ("size", pa.float64()), ("count", pa.int64())])
+    schema = schema.append(pa.field("when", pa.timestamp("ms", zone)))
+    given = moment if zone else moment.replace(tzinfo=None)
+    path = write(tmp_path / "a.parquet", [{**GOOD, "when": given}, {**GOOD, "when": None}], schema)
+    (tmp_path / "a.csv").write_text(f"name,size,count,when\noak,1.5,3,{written}\n")
+    (piece,) = csv_blocks.pieces(str(tmp_path / "a.csv"))
+    ((table, letters),) = csv_blocks.read_piece(piece, COLUMNS)
+    assert letters == []
+    assert [row["when"] for row in read(path)[0]] == [*table["when"].to_pylist(), None]
 
 
 def test_a_nan_is_a_missing_value_as_data_frames_write_it(tmp_path):
