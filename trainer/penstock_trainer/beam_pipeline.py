@@ -443,6 +443,8 @@ def watched(pipeline: beam.Pipeline) -> Iterator[beam.Pipeline]:
 
 def _counted(result: Any) -> int:
     """The rows that a runner says were read so far: the committed ones, or where it commits none, the attempted."""
+    if hasattr(result, "_metrics"):
+        result._metrics = None  # a portable runner's keeps what it was told at first
     found = result.metrics().query(MetricsFilter().with_name(METRIC))["counters"]
     return sum(counter.committed or counter.attempted or 0 for counter in found)
 

@@ -87,9 +87,8 @@ class GroupMeans:
         counts = np.bincount(codes, minlength=len(words))
         means = np.bincount(codes, wide, len(words)) / np.maximum(counts, 1)
         squares = np.bincount(codes, np.square(wide - means[codes]), len(words))
-        occurring = np.flatnonzero(counts)
-        found = zip(counts[occurring].tolist(), means[occurring].tolist(), squares[occurring].tolist(), strict=True)
-        return cls({words[place]: group for place, group in zip(occurring, found, strict=True)})._bounded()
+        found = zip(words, counts.tolist(), means.tolist(), squares.tolist(), strict=True)
+        return cls({word: (count, mean, square) for word, count, mean, square in found if count})._bounded()
 
     def merge(self, other: "GroupMeans") -> "GroupMeans":
         """Of the rows of both, by Chan's parallel formula; `self` takes `other` in and is returned."""

@@ -109,8 +109,8 @@ def test_a_column_that_tells_one_class_from_the_others_is_named_with_it():
 def test_a_class_of_more_categories_than_are_kept_is_not_judged_by_them():
     half = categories(**{f"id{n}": 1 for n in range(1500)})
     half.bound(1000)
-    statistics = {"training": {"kind": categories(**{f"id{n}": 1 for n in range(3000)})}, "class 0": {"kind": half}}
-    assert list(findings(CLASSES, statistics)) == []
+    whole = categories(**{f"id{n}": 1 for n in range(3000)})
+    assert list(findings(CLASSES, {**found(kind=whole), "class 0": {"kind": half}})) == []
 
 
 def test_the_page_has_the_mean_of_a_regressions_label_by_category():
