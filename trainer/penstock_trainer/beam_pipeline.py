@@ -37,6 +37,7 @@ from apache_beam.transforms.window import GlobalWindows
 from penstock_trainer import artifacts, files, graph, parts, pictures, runners, sources, statistics
 from penstock_trainer.errors import InputError
 from penstock_trainer.examples import INDEX, Block, Examples, write_block
+from penstock_trainer.labelled import Comoment, GroupMeans
 from penstock_trainer.problem import SPLITS, Category, Column, Image, Label, Problem, Text, Timestamp, load_problem
 
 BLOCK_ROWS = 8192
@@ -175,11 +176,11 @@ class Prepare(beam.DoFn):
     def _count_with_label(self, rows: pa.Table) -> None:
         label = rows[""].to_numpy()
         numbers, categories, _ = column_order(self.problem)
-        found: Any = {name: statistics.Comoment.of(rows[name].to_numpy(), label) for name in numbers}
+        found: Any = {name: Comoment.of(rows[name].to_numpy(), label) for name in numbers}
         for name in categories:
             values = rows[name].combine_chunks()
             codes = values.indices.fill_null(-1).to_numpy()
-            found[name] = statistics.GroupMeans.of(values.dictionary.to_pylist(), codes, label)
+            found[name] = GroupMeans.of(values.dictionary.to_pylist(), codes, label)
         merge_into(self.statistics, WITH_LABEL, found)
 
     def _check_label(self, label: np.ndarray, raw: Mapping[str, np.ndarray]) -> None:

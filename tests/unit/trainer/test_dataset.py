@@ -9,9 +9,10 @@ import pytest
 
 from penstock_trainer import statistics
 from penstock_trainer.__main__ import main
+from penstock_trainer.labelled import Comoment, GroupMeans
 
 from . import _species
-from ._birds import write
+from ._birds import birds, write
 from .conftest import run
 
 PROBLEM = Path(_species.__file__)
@@ -121,6 +122,28 @@ def test_rows_of_categories_that_were_let_go_are_left_out_of_the_proof_and_count
         assert island.pruned > 0
     assert found["rows"] == kept
     assert model.metrics["slim"]["rows"] == evaluated
+
+
+def test_a_regressions_label_has_its_mean_in_each_category_of_the_training_rows(tmp_path):
+    problem = tmp_path / "weights.py"
+    declared = 'Label("kind", of=lambda columns: columns["species"], head="multiclass", classes=CLASSES)'
+    changed = 'Label("weight", of=lambda columns: columns["mass"], head="regression")'
+    assert declared in PROBLEM.read_text()
+    problem.write_text(PROBLEM.read_text().replace(declared, changed))
+    raw = write(tmp_path / "birds.csv", ROWS)
+    dataset = run("preprocess", "--problem", problem, "--artifacts", tmp_path, "--raw", raw, folder=tmp_path)
+    found = statistics.read_statistics(Path(dataset.path))["with_label"]
+    table = birds(ROWS).to_pandas()
+    masses = table[table["seen"] < "2024-07-01"].groupby("island")["mass"]
+    island, mass = found["island"], found["mass"]
+    assert isinstance(island, GroupMeans)
+    assert {word: count for word, (count, _, _) in island.groups.items()} == masses.count().to_dict()
+    assert {word: mean for word, (_, mean, _) in island.groups.items()} == pytest.approx(masses.mean().to_dict())
+    assert isinstance(mass, Comoment)
+    assert mass.correlation == pytest.approx(1)
+    page = (Path(dataset.path) / "report.html").read_text()
+    assert "tells the label almost by itself: their correlation is 1.000" in page
+    assert "mean of the label" in page
 
 
 def test_more_shards_than_rows_are_files_of_which_some_are_empty_and_no_row_is_lost(tmp_path):
