@@ -50,8 +50,8 @@ class Cluster(Protocol):
         """The part of a function of a block that uses the network's variables, and whether it changes them."""
         ...
 
-    def counter(self, dtype: tf.DType) -> tf.Variable:
-        """A variable of zero that whoever runs a function over a block may add to."""
+    def counters(self, count: int, dtype: tf.DType) -> tf.Variable:
+        """A variable of so many zeros that whoever runs a function over a block may add to."""
         ...
 
     def each(self, function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> list[str]:
@@ -73,9 +73,9 @@ class Local:
         self.leads = member is None or member.leads
         self._name = member.name if member else "chief-0"
 
-    def counter(self, dtype: tf.DType) -> tf.Variable:
+    def counters(self, count: int, dtype: tf.DType) -> tf.Variable:
         """In this process alone: a step's sums are the same in all."""
-        return tf.Variable(tf.zeros([], dtype), trainable=False)
+        return tf.Variable(tf.zeros([count], dtype), trainable=False)
 
     def variables(self) -> AbstractContextManager[Any]:
         """Where the strategy has them."""
@@ -129,10 +129,10 @@ class ParameterServers:
         """The worker's copies."""
         return self.copies.borrowed(changed=changed)
 
-    def counter(self, dtype: tf.DType) -> tf.Variable:
+    def counters(self, count: int, dtype: tf.DType) -> tf.Variable:
         """On a parameter server."""
         with self.strategy.scope():
-            return tf.Variable(tf.zeros([], dtype), trainable=False)
+            return tf.Variable(tf.zeros([count], dtype), trainable=False)
 
     def each(self, function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> list[str]:
         """By whichever worker is free."""

@@ -69,11 +69,14 @@ class Copies:
 
     def _make(self, next_creator: Any, **given: Any) -> Any:
         beside: Any = given.get("colocate_with")
+        initial = given["initial_value"]
+        if not callable(initial):  # a plain number, as Keras gives its optimizers' rates, has neither dtype nor shape
+            initial = given["initial_value"] = tf.convert_to_tensor(initial, given.get("dtype"))
         shape = beside.shape if beside is not None else given.get("shape")
         if shape is None:
-            shape = getattr(given["initial_value"], "shape", None)
-        given_dtype = given.get("dtype")
-        dtype: Any = tf.as_dtype(given_dtype) if given_dtype else getattr(given["initial_value"], "dtype", None)
+            shape = getattr(initial, "shape", None)
+        given_dtype = given.get("dtype") or getattr(initial, "dtype", None)
+        dtype: Any = tf.as_dtype(given_dtype) if given_dtype else None
         size = dtype.size if dtype is not None and (dtype.is_floating or dtype.is_integer) else None
         numbers = None if shape is None else tf.TensorShape(shape).num_elements()
         small = size is not None and numbers is not None and numbers * size <= self.largest

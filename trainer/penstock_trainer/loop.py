@@ -51,8 +51,8 @@ class Trainer:
         tf.keras.utils.set_random_seed(seed)
         with cluster.variables():
             self.network = Network(problem, dataset.statistics, dataset.examples, hyperparameters)
-        self._begun, self._trained, self._bad = (cluster.counter(tf.int64) for _ in range(3))
-        self._loss = cluster.counter(tf.float64)
+        # Few, as each is a message to a parameter server: examples begun, trained, and the sum of their losses.
+        self._counts, self._bad = cluster.counters(3, tf.float64), cluster.counters(1, tf.int64)
         path, number = tf.TensorSpec([], tf.string), tf.TensorSpec([], tf.int32)
         self._train = tf.function(self._train_block, input_signature=[path, tf.TensorSpec([2], tf.int32), number])
         self._predict = tf.function(self._predict_block, input_signature=[path])
@@ -90,21 +90,21 @@ class Trainer:
         blocks = self.dataset.examples.blocks["training"]
         work = [(str(self.dataset.path / blocks[i].path), np.array([number, i], np.int32)) for i in places]
         began = time.monotonic()
-        for counter in (self._begun, self._trained, self._bad, self._loss):
-            counter.assign(tf.zeros([], counter.dtype))
+        for counters in (self._counts, self._bad):
+            counters.assign(tf.zeros_like(counters))
         arguments = [(tf.constant(path), tf.constant(seed), tf.constant(i)) for i, (path, seed) in enumerate(work)]
         done_by = self.cluster.each(self._train, arguments)
-        stopped = int(self._bad.numpy())
+        begun, trained, loss = self._counts.numpy()
+        (stopped,) = self._bad.numpy()
         if stopped:
-            place, start = divmod(stopped - 1, 1 << 32)
+            place, start = divmod(int(stopped) - 1, 1 << 32)
             why = diagnosis.explain(self.network, work, work[place][0], start)
             raise InputError(f"epoch {number}: the loss or its gradient is no longer a number: {why}")
         self.progress.blocks += len(places)
-        self.progress.begun += int(self._begun.numpy())
-        trained = int(self._trained.numpy())
-        self.progress.trained += trained
-        self.progress.epoch_trained += trained
-        self.progress.loss += float(self._loss.numpy())
+        self.progress.begun += int(begun)
+        self.progress.trained += int(trained)
+        self.progress.epoch_trained += int(trained)
+        self.progress.loss += float(loss)
         for name, i in zip(done_by, places, strict=True):
             self.progress.steps[name] += math.ceil(blocks[i].rows / self.network.batch_size)
         pace = len(places) / (time.monotonic() - began)
@@ -114,14 +114,15 @@ class Trainer:
     def _train_block(self, path: tf.Tensor, seed: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
         """One block on whichever process it is given to; what it did goes into the counters."""
         cells = self.network.shuffled(path, seed)
-        rows = tf.shape(cells)[0]
-        self._begun.assign_add(tf.cast(rows, tf.int64))
+        rows = tf.cast(tf.shape(cells)[0], tf.float64)
+        self._counts.assign_add([rows, 0.0, 0.0])
         with self.cluster.borrowed(changed=True):
             loss, bad = self.network.train(cells)
-        self._trained.assign_add(tf.cast(rows, tf.int64))
-        self._loss.assign_add(tf.cast(loss, tf.float64))
-        if bad >= 0:
-            self._bad.assign(tf.cast(place, tf.int64) * (1 << 32) + tf.cast(bad, tf.int64) + 1)
+        self._counts.assign_add([0.0, rows, tf.cast(loss, tf.float64)])
+        where = tf.cast(place, tf.int64) * (1 << 32) + tf.cast(bad, tf.int64) + 1
+        # Without a condition, which would be one on the servers too.
+        where = tf.where(bad < 0, tf.zeros_like(where), where)
+        self._bad.scatter_max(tf.IndexedSlices(where[tf.newaxis], tf.constant([0])))
         return rows
 
     def _predict_block(self, path: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
