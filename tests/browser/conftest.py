@@ -3,8 +3,9 @@
 import importlib.util
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -17,6 +18,26 @@ contract = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(contract)
 models, serve = contract.models, contract.serve
 
+CONTRAST = """() => {
+  const channels = (colour) => (colour.match(/[\\d.]+/g) ?? []).map(Number);
+  const linear = (c) => c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
+  const light = ([r, g, b]) => 0.2126 * linear(r / 255) + 0.7152 * linear(g / 255) + 0.0722 * linear(b / 255);
+  const behind = (node) => {
+    for (; node; node = node.parentElement) {
+      const colour = channels(getComputedStyle(node).backgroundColor);
+      if (colour.length === 3 || colour[3] === 1) return colour;
+    }
+    return [255, 255, 255];
+  };
+  const found = [];
+  for (const node of document.querySelectorAll("body *")) {
+    const own = [...node.childNodes].some((child) => child.nodeType === 3 && child.textContent.trim());
+    if (!own || !node.checkVisibility() || ["SCRIPT", "STYLE"].includes(node.tagName)) continue;
+    const [a, b] = [light(channels(getComputedStyle(node).color)), light(behind(node))].sort((x, y) => y - x);
+    found.push([(a + 0.05) / (b + 0.05), node.textContent.trim().slice(0, 40)]);
+  }
+  return found;
+}"""
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -43,6 +64,22 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
+@pytest.fixture(scope="module")
+def endpoint(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A supervised endpoint of three versions: one answers 70 %, one 30 %, one in the shadow."""
+    made = contract.Supervised(tmp_path_factory.mktemp("endpoint"), models, 26_000 + os.getpid() % 2000)
+    third = models / "kinds"
+    made.versions["3"] = {"path": str(third), "digest": contract.Manifest.read(third).digest}
+    made.plan(latest="2", traffic={"1": 70, "2": 30, "3": 0})
+    try:
+        yield made.start()
+    finally:
+        made.client.close()
+        for process in made.processes:
+            process.terminate()
+            process.wait(30)
+
+
 @pytest.fixture(params=["light", "dark"])
 def scheme(request) -> str:
     """Both colour schemes."""
@@ -65,3 +102,9 @@ def page(browser: Browser, console: str, scheme: str) -> Iterator[Page]:
     yield page
     context.close()
     assert wrong == []
+
+
+@pytest.fixture
+def contrasts() -> Callable[[Page], list[tuple[float, str]]]:
+    """Every text that a page shows, with its contrast to what is behind it."""
+    return lambda page: page.evaluate(CONTRAST)

@@ -8,27 +8,6 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
-CONTRAST = """() => {
-  const channels = (colour) => (colour.match(/[\\d.]+/g) ?? []).map(Number);
-  const linear = (c) => c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
-  const light = ([r, g, b]) => 0.2126 * linear(r / 255) + 0.7152 * linear(g / 255) + 0.0722 * linear(b / 255);
-  const behind = (node) => {
-    for (; node; node = node.parentElement) {
-      const colour = channels(getComputedStyle(node).backgroundColor);
-      if (colour.length === 3 || colour[3] === 1) return colour;
-    }
-    return [255, 255, 255];
-  };
-  const found = [];
-  for (const node of document.querySelectorAll("body *")) {
-    const own = [...node.childNodes].some((child) => child.nodeType === 3 && child.textContent.trim());
-    if (!own || !node.checkVisibility() || ["SCRIPT", "STYLE"].includes(node.tagName)) continue;
-    const [a, b] = [light(channels(getComputedStyle(node).color)), light(behind(node))].sort((x, y) => y - x);
-    found.push([(a + 0.05) / (b + 0.05), node.textContent.trim().slice(0, 40)]);
-  }
-  return found;
-}"""
-
 
 def rows(seed: int, scale: float) -> list[dict[str, Any]]:
     """400 rows as the training rows of the contract tests' model are, but for the distance."""
@@ -113,12 +92,12 @@ def test_a_refused_row_shows_the_server_s_own_words(page):
     expect(page.locator("#answer.bad")).to_have_text(answer.value.json()["error"])
 
 
-def test_every_text_stands_out_from_what_is_behind_it(page):
+def test_every_text_stands_out_from_what_is_behind_it(page, contrasts):
     """WCAG 2.1 AA: a contrast of at least 4.5."""
     expect(page.locator("#versions td")).to_have_count(5)
-    contrasts = page.evaluate(CONTRAST)
-    assert len(contrasts) > 100
-    assert [(ratio, text) for ratio, text in contrasts if ratio < 4.5] == []
+    found = contrasts(page)
+    assert len(found) > 100
+    assert [(ratio, text) for ratio, text in found if ratio < 4.5] == []
 
 
 def test_every_field_picture_and_section_has_a_name(page):

@@ -125,7 +125,7 @@ def test_a_version_that_is_forged_and_sealed_anew_is_refused_for_want_of_the_own
     endpoint.until(lambda: endpoint.predict(load.BODY).json() == load.OTHER)
 
 
-def test_workers_come_with_the_load_and_a_killed_one_is_replaced(endpoint, load):
+def test_workers_come_with_the_load_a_killed_one_is_replaced_and_one_too_many_loses_no_request(endpoint, load):
     endpoint.plan(replicas={"lowest": 1, "highest": 2})
     endpoint.start()
     (first,) = endpoint.workers()
@@ -136,6 +136,14 @@ def test_workers_come_with_the_load_and_a_killed_one_is_replaced(endpoint, load)
     os.kill(first, signal.SIGKILL)
     endpoint.until(lambda: endpoint.status()["ready"] == 2 and first not in endpoint.workers())
     assert endpoint.predict(load.BODY).json() == load.ANSWER
+
+    clients = [load(endpoint.port, PAUSE_SECONDS) for _ in range(4)]
+    endpoint.until(lambda: all(client.answered for client in clients))
+    endpoint.follow(replicas={"lowest": 1, "highest": 1})
+    endpoint.until(lambda: len(endpoint.workers()) == endpoint.status()["ready"] == 1)
+    answered = [client.answered for client in clients]
+    endpoint.until(lambda: all(c.answered > before for c, before in zip(clients, answered, strict=True)))
+    assert [client.end().lost for client in clients] == [[]] * 4, "the worker that went has lost one"
 
 
 def test_a_successor_is_handed_the_socket_and_goes_on_with_the_rollout_without_a_lost_request(endpoint, load):

@@ -1,0 +1,41 @@
+"""The page of an endpoint of several versions: who answers how much, and who only in the shadow."""
+
+import pytest
+from playwright.sync_api import expect
+
+BODY = {"instances": [1.0, 2.0, 5.0]}
+REQUESTS = 60
+
+
+@pytest.fixture(scope="module")
+def console(endpoint) -> str:
+    """The page's address, once the shadow has been compared with a few answers."""
+    for key in range(REQUESTS):
+        assert endpoint.predict(BODY, **{"x-request-key": str(key)}).status_code == 200
+    endpoint.until(lambda: (endpoint.traffic().get("comparison") or {}).get("compared", 0) > 5)
+    return f"http://127.0.0.1:{endpoint.port}/"
+
+
+def test_every_version_is_shown_with_its_digest_its_share_and_what_it_has_answered(page, endpoint, contrasts):
+    expect(page.locator("#versions tr")).to_have_count(4)
+    shown = [row.split("\t") for row in page.locator("#versions tr").all_inner_texts()[1:]]
+    digests = [version["digest"] for _, version in sorted(endpoint.versions.items())]
+    assert [[cell.strip() for cell in row[:4]] for row in shown] == [
+        [number, digest, "available", part]
+        for number, digest, part in zip("123", digests, ("70 %", "30 %", "in the shadow"), strict=True)
+    ]
+    answered = [int(row[4].strip().replace(",", "")) for row in shown]
+    assert answered[0] > answered[1] > 0
+    assert (sum(answered[:2]) >= REQUESTS, answered[2]) == (True, 0), "a shadow answers nobody"
+    assert "tolerance\t1e-6" in page.locator("#metrics").inner_text(), "not rounded to 0"
+    page.get_by_role("button", name="Predict").click()
+    expect(page.locator("#answer")).to_contain_text("ms)")
+    assert float(page.locator("#answer").inner_text().split()[0]) in (3.5, 4.5), "version 1's answer, or version 2's"
+    assert page.locator("#state").inner_text() == "ready"
+    assert [(ratio, text) for ratio, text in contrasts(page) if ratio < 4.5] == []
+
+
+def test_it_fits_a_narrow_screen(page):
+    page.set_viewport_size({"width": 320, "height": 700})
+    expect(page.locator("#versions tr")).to_have_count(4)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
