@@ -2,7 +2,8 @@
 
 Requests leave by the clock, whatever becomes of those before them, and a latency counts from when its request was due:
 a server that stops answering for a while is charged for all that was asked meanwhile. Connections are kept and used in
-turn; where all are busy another is opened. OUTPUT gets one line a request: when it was due (monotonic seconds), its
+turn; where all are busy another is opened. The kernel is asked for short slices, as the server asks for them: a client
+elsewhere would not wait for a processor that a starting worker has. OUTPUT gets one line a request: when it was due (monotonic seconds), its
 latency in seconds, and `ok` or what went wrong.
 """
 
@@ -13,6 +14,9 @@ import time
 from collections import deque
 from pathlib import Path
 from typing import TextIO
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "serving"))
+from penstock_serving.scheduling import answer_promptly  # noqa: E402
 
 PATIENCE_SECONDS = 30.0
 
@@ -97,6 +101,7 @@ class OpenLoop:
 
 def main() -> None:
     port, path, body, rate, output = sys.argv[1:]
+    answer_promptly()
     content = Path(body).read_bytes()
     head = (
         f"POST {path} HTTP/1.1\r\nhost: benchmark\r\ncontent-type: application/json\r\ncontent-length: {len(content)}"

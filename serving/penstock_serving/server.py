@@ -14,6 +14,7 @@ import uvicorn
 
 from penstock_serving.app import Application
 from penstock_serving.protocol import PatientProtocol
+from penstock_serving.scheduling import answer_promptly
 from penstock_trainer.errors import InputError
 
 if typing.TYPE_CHECKING:
@@ -150,6 +151,7 @@ class Server(uvicorn.Server):
                 self._captured_signals.clear()
 
     async def _start_listening(self, sockets: list[socket.socket] | None) -> None:
+        answer_promptly()
         await super().startup(sockets)
         logger.info("listening")
         if self._beside is not None:
