@@ -3,8 +3,8 @@
 Requests leave by the clock, whatever becomes of those before them, and a latency counts from when its request was due:
 a server that stops answering for a while is charged for all that was asked meanwhile. Connections are kept and used in
 turn; where all are busy another is opened. The kernel is asked for short slices, as the server asks for them: a client
-elsewhere would not wait for a processor that a starting worker has. OUTPUT gets one line a request: when it was due (monotonic seconds), its
-latency in seconds, and `ok` or what went wrong.
+elsewhere would not wait for a processor that a starting worker has. OUTPUT gets one line a request: when it was due
+(monotonic seconds), its latency in seconds, and `ok` or what went wrong.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TextIO
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "serving"))
-from penstock_serving.scheduling import answer_promptly  # noqa: E402
+from penstock_serving.scheduling import answer_promptly
 
 PATIENCE_SECONDS = 30.0
 
