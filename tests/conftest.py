@@ -145,6 +145,13 @@ class Project:
         return {pid: line for pid, line in self.processes().items() if "-m penstock_serving" not in line}
 
 
+def engine_of(started: "subprocess.Popen[str]") -> Any:
+    """The process of the CLI that a command runs."""
+    import psutil
+
+    return next(child for child in psutil.Process(started.pid).children(recursive=True) if child.name() == "pulumi")
+
+
 def free_port() -> int:
     """A port below the ephemeral range that nobody uses."""
     for port in range(21_000 + os.getpid() % 5000, 32_000):

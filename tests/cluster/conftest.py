@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import stat
+import subprocess
 import sys
 import threading
 import time
@@ -22,6 +23,12 @@ from tests.conftest import Project, remove
 HERE = Path(__file__).resolve().parent
 ROLE, INDEX = "jobset.sigs.k8s.io/replicatedjob-name", "batch.kubernetes.io/job-completion-index"
 PODS = "/api/v1/namespaces/{}/pods"
+PREVIEW = """
+import sys, stack
+own = stack.Pulumi(sys.argv[1])
+own.select()
+sys.exit(own.interactive("preview"))
+"""
 JOB_SETS = "/apis/jobset.x-k8s.io/v1alpha2/namespaces/{}/jobsets"
 
 
@@ -116,10 +123,14 @@ def end(api: Api, pod: Object, code: int, message: str = "") -> None:
 
 
 class Programs:
-    """Plays the trainer in a namespace: each chief that runs ends well, with a result made up from its arguments."""
+    """Plays the trainer in a namespace: each chief that runs ends well, with a result made up from its arguments.
+
+    Those of the stage `held` go on until it is another one.
+    """
 
     def __init__(self, api: Api, namespace: str) -> None:
         self.seen: list[list[str]] = []
+        self.held = ""
         self._api, self._namespace = api, namespace
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -141,6 +152,8 @@ class Programs:
         if arguments not in self.seen:
             self.seen.append(arguments)
         stage = arguments[0]
+        if stage == self.held:
+            return
         result = {
             "kind": stage,
             "path": f"/artifacts/{stage}/key",
@@ -170,6 +183,22 @@ class ClusterProject(Project):
             **settings.pop("cluster", {}),
         }
         super().configure(**{"platform": "cluster", "keep": [], "cluster": cluster, **settings})
+
+    def preview(self, expected: int = 0) -> str:
+        """Runs `pulumi preview`; what a person would have seen."""
+        done = subprocess.run(
+            [sys.executable, "-c", PREVIEW, self.stack],
+            cwd=self.root,
+            env={**self.environment(), "PYTHONPATH": str(self.root / "tools")},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        said = done.stdout + done.stderr
+        assert done.returncode == expected, f"exit code {done.returncode}\n{said}"
+        assert "Traceback" not in said
+        return said
 
     def environment(self) -> dict[str, str]:
         """With the plugin on PATH."""

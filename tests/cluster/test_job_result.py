@@ -12,7 +12,7 @@ from penstock.kubernetes.api import MERGE
 from penstock.kubernetes.job_result import JobResultProvider
 from penstock.kubernetes.job_set import JobSetArgs, job_set
 from penstock.local import engine
-from tests.cluster.conftest import JOB_SETS, end, eventually, image, replicas
+from tests.cluster.conftest import JOB_SETS, PODS, end, eventually, image, replicas
 
 RESULT = {"path": "/artifacts/dataset/key", "digest": "sha256:1", "counts": {"rows": 3}, "metrics": {}}
 
@@ -93,6 +93,25 @@ def test_a_job_that_left_no_result_is_not_taken_for_done(api, workspace, waited)
     waiting = waited()
     end(api, chief(api, workspace), 0, "done")
     assert "left no result" in str(waiting.told())
+
+
+def test_a_job_that_completed_while_nobody_looked_and_whose_pod_is_gone_is_run_again_by_the_next_but_one(
+    api, workspace, waited, monkeypatch
+):
+    waiting = waited()
+    done = chief(api, workspace)
+    with monkeypatch.context() as interrupted:
+        interrupted.setattr(engine, "is_cancelled", lambda: True)
+        assert isinstance(waiting.told(), StageInterrupted)
+    end(api, done, 0, json.dumps(RESULT))
+    eventually(lambda: api.get(waiting.path)["status"].get("terminalState") == "Completed", "completed")
+    # As when its node is scaled away.
+    api.request("DELETE", f"{PODS.format(workspace)}/{done['metadata']['name']}")
+    eventually(lambda: not replicas(api, workspace, "chief"), "its pod is gone")
+    assert "dataset completed, but its chief left no result: its pod is gone" in str(waited().told())
+    again = waited()
+    end(api, chief(api, workspace), 0, json.dumps(RESULT))
+    assert again.told()["digest"] == "sha256:1"
 
 
 def test_an_image_that_is_not_there_is_told_by_its_name_and_not_waited_for(waited):

@@ -4,12 +4,7 @@ import os
 import signal
 from contextlib import suppress
 
-import psutil
-
-
-def engine_of(started):
-    """The CLI that the command runs."""
-    return next(child for child in psutil.Process(started.pid).children(recursive=True) if child.name() == "pulumi")
+from tests.conftest import engine_of
 
 
 def manifests(project):

@@ -5,7 +5,7 @@ pulumi-kubernetes can wait for a JobSet to complete, but not notice that it has 
 
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import pulumi
 from pulumi.dynamic import ConfigureRequest, CreateResult, DiffResult, Resource, ResourceProvider, UpdateResult
@@ -115,32 +115,32 @@ class _Waiting:
         pods = verdict.pods(api, namespace, props["job_set"])
         state = live.get("status", {}).get("terminalState")
         if state == "Completed":
-            return _left(props, pods), ""
+            return self._left(pods), ""
         if state == "Failed":
-            self._give_up(verdict.failure(api, namespace, live, pods))
+            self._give_up(f"failed: {verdict.failure(api, namespace, live, pods)}")
         hopeless = verdict.hopeless(pods)
         if not hopeless:
             self._startable = time.monotonic()
         elif time.monotonic() - self._startable > float(props["start_seconds"]):
-            self._give_up(hopeless)
+            self._give_up(f"failed: {hopeless}")
         said = verdict.waiting(api, namespace, live, pods)
         self._relay.progress(said)
         return None, said
 
-    def _give_up(self, why: str) -> None:
+    def _left(self, pods: list[Object]) -> dict[str, Any]:
+        role = self._props["success_role"]
+        result = verdict.result(pods, role)
+        if result is None:
+            self._give_up(
+                f"completed, but its {role} left no result: its pod is gone, or its program wrote none to "
+                "PENSTOCK_RESULT; the next `up` runs it again, and what it sealed is found"
+            )
+        return {key: result[key] for key in OUTPUTS}
+
+    def _give_up(self, why: str) -> NoReturn:
         told = {"metadata": {"annotations": {TOLD: "true"}}}
         self._api.request("PATCH", self._path, body=told, content_type=MERGE)
-        raise StageFailed(f"{self._props['name']} failed: {why}")
-
-
-def _left(props: Mapping[str, Any], pods: list[Object]) -> dict[str, Any]:
-    result = verdict.result(pods, props["success_role"])
-    if result is None:
-        raise StageFailed(
-            f"{props['name']} completed, but its {props['success_role']} left no result: its pod is gone, or its "
-            "program wrote none to PENSTOCK_RESULT"
-        )
-    return {key: result[key] for key in OUTPUTS}
+        raise StageFailed(f"{self._props['name']} {why}")
 
 
 def _start_again(api: Api, path: str) -> None:
