@@ -53,6 +53,10 @@ class Settings(BaseModel):
     tuning_storage: Annotated[str, Field(pattern=POSTGRESQL)] | None = None
     """Without a password, which comes by PGPASSWORD or PGPASSFILE; None: a file on this machine."""
     strategy: Literal["local", "mirrored", "multiworker", "parameter-server", "tpu"] = "parameter-server"
+    precision: Literal["float32", "mixed_bfloat16"] = "float32"
+    """In which layers compute while training; the served model is float32."""
+    xla: bool = False
+    """Whether XLA compiles the training's steps."""
     parameter_servers: Annotated[int, Field(ge=0, le=256)] | None = None
     """None: as many as the strategy needs."""
     workers: Annotated[int, Field(ge=1, le=1024)] | None = None
@@ -144,7 +148,8 @@ class Settings(BaseModel):
     @property
     def training(self) -> dict[str, Any]:
         """What `Training` takes of them."""
-        names = ("epochs", "strategy", "parameter_servers", "workers", "restarts", "evaluator", "sign_key")
+        names = ("epochs", "strategy", "precision", "xla", "parameter_servers", "workers", "restarts", "evaluator")
+        names = (*names, "sign_key")
         port = self.tensorboard_port if self.platform == "local" else 0
         return {**{name: getattr(self, name) for name in names}, "tensorboard_port": port}
 

@@ -126,6 +126,13 @@ def test_only_a_parameter_servers_worker_is_started_again_alone(build):
     assert lockstep.roles["worker"].restarts == 0
 
 
+def test_lower_precision_and_xla_reach_the_trainer_where_they_are_asked_for(build):
+    asked = {"strategy": "mirrored", "precision": "mixed_bfloat16", "xla": True}
+    command = build(training=asked).jobs["flow-train-model"].roles["chief"].command
+    assert " ".join(map(str, command)).endswith("--precision mixed_bfloat16 --xla")
+    assert "--xla" not in build(training={"strategy": "local"}).jobs["flow-train-model"].roles["chief"].command
+
+
 def test_the_curves_are_served_beside_the_training_unless_their_port_is_0(build):
     service = build(training={"tensorboard_port": 7000}).services["flow-train-tensorboard"]
     assert (service.program, service.port) == (Program.TRAINER, 7000)
