@@ -153,6 +153,11 @@ class GcpPlatform:
         env = self._environment
         return prices.cost(env, env.run_hours, env.prices)
 
+    @property
+    def beam_options(self) -> list[pulumi.Input[str]]:
+        """Beam's options for a job on Dataflow as the stack starts it; none where Beam computes in a pod."""
+        return self._beam.options if self._beam is not None else []
+
     def _further(self, opts: pulumi.ResourceOptions) -> None:
         env, foundation, own = self._environment, self._standing(), self._name
         emails, network = foundation.identities.emails, foundation.network
