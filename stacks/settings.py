@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from pydantic_core import ErrorDetails
 from rollout_settings import Rollout
 
-from penstock.gcp.environment import Environment
+from penstock.errors import PenstockError
+from penstock.gcp.environment import Environment, refuse_for_dataflow, refuse_strategy
 
 NAMESPACE = "penstock:"
 OBJECTS = ("cluster", "gcp", "monitoring", "rollout", "traffic")
@@ -163,6 +164,21 @@ class Settings(BaseModel):
         """Whether the stack serves a model that another one has made."""
         return self.platform == "gcp" and self.gcp is not None and self.gcp.model is not None
 
+    def _checked_on_google(self, environment: Environment) -> None:
+        for name in sorted({"min_replicas", "max_replicas"} & self.model_fields_set):
+            raise SettingsError(
+                f"setting {name!r} is for other platforms; on Google Cloud it is `gcp.{name}`: "
+                f"`pulumi config rm {name}`, then `pulumi config set --path gcp.{name} {getattr(self, name)}`"
+            )
+        if not environment.trains:
+            return
+        try:
+            refuse_strategy(environment.accelerator, self.strategy)
+            if environment.beam == "dataflow":
+                refuse_for_dataflow(self.raw, self.problem)
+        except PenstockError as exc:
+            raise SettingsError(str(exc)) from exc
+
     def _checked(self) -> "Settings":
         if self.platform == "cluster" and self.cluster is None:
             raise SettingsError(
@@ -174,6 +190,8 @@ class Settings(BaseModel):
                 "the platform is 'gcp' and no setting says which project; "
                 "for example `pulumi config set --path gcp.project PROJECT`"
             )
+        if self.platform == "gcp" and self.gcp is not None:
+            self._checked_on_google(self.gcp)
         if self.platform != "local" and (self.traffic or self.rollout):
             raise SettingsError(
                 "settings 'traffic' and 'rollout' are for the platform 'local', where versions share a URL"

@@ -6,6 +6,7 @@ import control_plane
 import pytest
 
 TRIAL = {"endpoint": "gke", "min_replicas": 2, "max_replicas": 7, "internet": False, "notebook": False}
+PROBLEM = "# A problem's file: the program that deploys never runs it.\n"
 
 
 def objects(stack, kind):
@@ -21,11 +22,19 @@ def objects(stack, kind):
 def deployed(make_environment, policed):
     """dev with its endpoint on GKE and a study database; the policy pack judges every resource."""
     dev = make_environment("dev", **TRIAL, study_database=True, endpoint_host="late.example.com")
+    (dev.folder / "mine.py").write_text(PROBLEM)
+    dev.run("config", "set", "problem", "mine.py", "--stack", "dev")
     control_plane.auth_plugin(dev.folder / "plugins")
     with control_plane.serving(dev.cloud, dev.folder) as plane:
         around = {"PENSTOCK_STANDIN_KUBERNETES": plane.address, "SSL_CERT_FILE": str(plane.certificate)}
         dev.up(*policed, **around)
         yield dev
+        # Somebody has deleted the cluster by hand, and all that ran on it: the way down must not need it.
+        with dev.cloud.resources() as resources:
+            gone = [id_ for id_, each in resources.items() if each["type"] == "gcp:container/cluster:Cluster"]
+            gone += [id_ for id_, each in resources.items() if each["type"].startswith("kubernetes:")]
+            for id_ in gone:
+                del resources[id_]
         dev.run("destroy", "--yes", "--stack", "dev", **around)
         assert dev.cloud.existing() == {}
 
@@ -90,6 +99,41 @@ def test_tuning_shares_the_database_by_its_own_identity_and_no_password_is_anywh
     assert "roles/cloudsql.instanceUser" in roles
     (instance,) = objects(deployed, "DatabaseInstance").values()
     assert instance["settings"]["ipConfiguration"]["ipv4Enabled"] is False
+
+
+def test_a_problem_that_is_a_file_is_mounted_into_every_job_and_a_changed_one_makes_other_jobs(deployed):
+    sets = objects(deployed, "JobSet")
+    maps = {each["metadata"]["name"]: each for each in objects(deployed, "ConfigMap").values()}
+    for name, each in sets.items():
+        for job in each["spec"]["replicatedJobs"]:
+            pod = job["template"]["spec"]["template"]["spec"]
+            (container,) = pod["containers"]
+            assert container["args"][container["args"].index("--problem") + 1] == "/problem/mine.py", name
+            mounts = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
+            (volume,) = (each for each in pod["volumes"] if each["name"] == mounts["/problem"])
+            assert maps[volume["configMap"]["name"]]["data"] == {"mine.py": PROBLEM}
+    (deployed.folder / "mine.py").write_text(f"{PROBLEM}# Changed.\n")
+    try:
+        said = deployed.run("preview", "--json", "--stack", "dev")
+    finally:
+        (deployed.folder / "mine.py").write_text(PROBLEM)
+    steps = json.loads(said[said.index("{") :])["steps"]
+    planned = {each["urn"].rpartition("::")[2]: each for each in steps if "$kubernetes:jobset.x-k8s.io" in each["urn"]}
+    first = planned["flow-preprocess-raw"]
+    assert first["op"] != "same"
+    assert first["newState"]["inputs"]["metadata"]["name"] != sets["flow-preprocess-raw"]["metadata"]["name"]
+    assert not any(each["op"] == "same" for each in planned.values()), "what is made from it follows"
+
+
+def test_every_job_bears_a_run_of_its_own_which_bills_are_split_by(deployed):
+    runs = {}
+    for name, each in objects(deployed, "JobSet").items():
+        pods = [job["template"]["spec"]["template"]["metadata"] for job in each["spec"]["replicatedJobs"]]
+        (run,) = {pod["labels"]["run"] for pod in pods}
+        assert {"environment", "owner", "model"} <= set(pods[0]["labels"])
+        runs[name] = run
+    assert "shared" not in runs.values()
+    assert len(set(runs.values())) == len(runs) == 4, runs
 
 
 def test_with_a_certificate_it_is_https(make_environment):

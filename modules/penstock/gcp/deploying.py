@@ -37,7 +37,18 @@ THINGS: dict[str, tuple[str, ...]] = {
 READING = ("get", "list", "getIamPolicy", "read", "connect", "getCredentials")
 LOOKED_AT = ("compute.regions", "compute.machineTypes", "compute.zones", "compute.networkEndpointGroups")
 """Asked for the verdict before a deployment and for the receipt after a destroy."""
-SWEPT = ("compute.disks", "compute.forwardingRules", "compute.instances")
+SWEPT = (
+    "compute.disks",
+    "compute.forwardingRules",
+    "compute.instances",
+    "compute.regionBackendServices",
+    "compute.regionHealthChecks",
+    "compute.regionNetworkEndpointGroups",
+    "compute.regionTargetHttpProxies",
+    "compute.regionTargetHttpsProxies",
+    "compute.regionUrlMaps",
+    "dataflow.jobs",
+)
 GRANTED = (
     "roles/artifactregistry.writer",
     "roles/cloudsql.instanceUser",

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from penstock.gcp.environment import NODE_DISK_GIB
+
 
 def node_config(machine_type: str, service_account: Any, resource_labels: Mapping[str, str], **further: Any) -> Any:
     """A node's configuration: its own account, shielded, no metadata of the machine, images streamed."""
@@ -17,7 +19,7 @@ def node_config(machine_type: str, service_account: Any, resource_labels: Mappin
         "gvnic": {"enabled": True},
         "kubelet_config": {"insecure_kubelet_readonly_port_enabled": "FALSE"},
         "disk_type": "pd-balanced",
-        "disk_size_gb": 100,
+        "disk_size_gb": NODE_DISK_GIB,
         "image_type": "COS_CONTAINERD",
         "resource_labels": dict(resource_labels),
         **further,

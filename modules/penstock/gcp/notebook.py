@@ -6,6 +6,8 @@ import pulumi
 import pulumi_gcp as gcp
 from typing_extensions import NotRequired, TypedDict
 
+from penstock.gcp.environment import NOTEBOOK_MACHINE
+
 
 class NotebookArgs(TypedDict):
     """Where it stands."""
@@ -40,7 +42,7 @@ class Notebook(pulumi.ComponentResource):
             location=args["zone"],
             labels=dict(args.get("labels", {})),
             gce_setup={
-                "machine_type": args.get("machine_type", "e2-standard-4"),
+                "machine_type": args.get("machine_type", NOTEBOOK_MACHINE),
                 "disable_public_ip": True,
                 "enable_ip_forwarding": False,
                 "network_interfaces": [{"network": args["network"], "subnet": args["subnetwork"]}],

@@ -2,18 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pulumi
 
 from penstock import platform
 from penstock.gcp import gateway, prices
-from penstock.gcp.artifact_store import ArtifactStore
+from penstock.gcp.artifact_store import ArtifactStore, grant
 from penstock.gcp.budget_guard import BudgetGuard, BudgetGuardArgs
 from penstock.gcp.cloud_run_endpoint import CloudRunEndpoint
 from penstock.gcp.dashboard import Dashboard
 from penstock.gcp.dataflow import DataflowPreprocessing, DataflowPreprocessingArgs
-from penstock.gcp.environment import Budget, Environment
+from penstock.gcp.environment import BUCKETS, NAMESPACE, Budget, Environment, refuse_for_dataflow
 from penstock.gcp.gke import Gke, stage
 from penstock.gcp.identities import Identities
 from penstock.gcp.image_registry import ImageRegistry
@@ -21,8 +22,8 @@ from penstock.gcp.network import Network, NetworkArgs
 from penstock.gcp.notebook import Notebook, NotebookArgs
 from penstock.gcp.promotion import PromotedModel
 from penstock.gcp.study_database import StudyDatabase, StudyDatabaseArgs
-from penstock.gcp.workspace import NAMESPACE
 from penstock.kubernetes.pods import STORE
+from penstock.naming import is_file
 
 SHARED = "shared"
 """The run that whatever outlives a run is labelled with."""
@@ -39,9 +40,12 @@ class _Foundation:
 
 
 class GcpPlatform:
-    """One environment of a project; `model` names what is served, for the labels that bills are split by."""
+    """One environment of a project; `model` names what is served, for the labels that bills are split by.
 
-    def __init__(self, stack: str, environment: Environment, model: str) -> None:
+    `problem_folder`: where relative files start. Default: the Pulumi project's folder.
+    """
+
+    def __init__(self, stack: str, environment: Environment, model: str, problem_folder: Path | None = None) -> None:
         self._name, self._environment = f"penstock-{stack}", environment
         self._labels = {
             "environment": stack,
@@ -49,6 +53,8 @@ class GcpPlatform:
             "model": model.lower(),
             "run": SHARED,
         }
+        self._folder = problem_folder or Path(pulumi.get_root_directory() or ".")
+        self._bucket = f"{environment.project}-{self._name}"
         self._foundation: _Foundation | None = None
         self._gke: Gke | None = None
         self._beam: DataflowPreprocessing | None = None
@@ -74,7 +80,7 @@ class GcpPlatform:
         store = ArtifactStore(
             name,
             {
-                "bucket": f"{env.project}-{own}",
+                "bucket": self._bucket,
                 "location": env.region,
                 "writers": {role: emails[role] for role in ("trainer", "beam", "notebook") if role in emails},
                 "readers": {"server": emails["server"]},
@@ -92,13 +98,13 @@ class GcpPlatform:
             {
                 "location": env.region,
                 "repository": own,
-                "readers": {role: emails[role] for role in ("nodes", "server") if role in emails},
+                "readers": {role: emails[role] for role in ("nodes", "server", "beam") if role in emails},
                 "labels": self._labels,
             },
             opts,
         )
-        if env.trains or env.endpoint == "gke":
-            self._gke = Gke(own, env, self._labels, network, emails, store.name, opts)
+        if env.clustered:
+            self._gke = Gke(own, env, self._labels, network, emails, store.name, self._folder, opts)
         self._further(opts)
         return store.name.apply(lambda _: STORE)
 
@@ -106,11 +112,14 @@ class GcpPlatform:
         """A JobSet on the cluster, named by what goes into it."""
         if self._gke is None:
             raise RuntimeError("an environment that serves a model from elsewhere runs no jobs")
+        raw = [file for file in job.files if not is_file(file)]
         if self._beam is not None and stage(job) == "preprocess":
+            refuse_for_dataflow(raw, next((file for file in job.files if is_file(file)), ""))
             launcher = job.roles[job.success_role]
             command = [*launcher.command, "--runner", "dataflow", "--", *self._beam.options]
             job = replace(job, roles={**job.roles, job.success_role: replace(launcher, command=command)})
-        return self._gke.job(name, job, opts)
+        granted = self._may_read(name, raw, opts)
+        return self._gke.job(name, job, pulumi.ResourceOptions.merge(opts, granted))
 
     def service(self, name: str, service: platform.Service, opts: pulumi.ResourceOptions) -> pulumi.Output[str]:
         """The server, on Cloud Run or on the cluster, within the environment's range of replicas."""
@@ -157,6 +166,19 @@ class GcpPlatform:
     def beam_options(self) -> list[pulumi.Input[str]]:
         """Beam's options for a job on Dataflow as the stack starts it; none where Beam computes in a pod."""
         return self._beam.options if self._beam is not None else []
+
+    def _may_read(self, name: str, raw: Sequence[str], opts: pulumi.ResourceOptions) -> pulumi.ResourceOptions:
+        """Lets those who run a job read the buckets that its raw files are in; the store's own they may read anyway."""
+        emails = self._standing().identities.emails
+        buckets = sorted({file.split("/")[2] for file in raw if file.startswith(BUCKETS)} - {self._bucket})
+        return pulumi.ResourceOptions(
+            depends_on=[
+                grant(f"{name}-{bucket}-{role}", bucket, "roles/storage.objectViewer", emails[role], opts)
+                for bucket in buckets
+                for role in ("trainer", "beam")
+                if role in emails
+            ]
+        )
 
     def _further(self, opts: pulumi.ResourceOptions) -> None:
         env, foundation, own = self._environment, self._standing(), self._name
@@ -227,7 +249,7 @@ class GcpPlatform:
     def _roles(self) -> tuple[str, ...]:
         env = self._environment
         wanted = {
-            "nodes": env.trains or env.endpoint == "gke",
+            "nodes": env.clustered,
             "trainer": env.trains,
             "server": True,
             "beam": env.trains and env.beam == "dataflow",
@@ -236,7 +258,7 @@ class GcpPlatform:
         return tuple(role for role, needed in wanted.items() if needed)
 
     def _workloads(self) -> dict[str, tuple[str, str]]:
-        if not self._environment.trains and self._environment.endpoint != "gke":
+        if not self._environment.clustered:
             return {}
         roles = self._roles()
         return {role: (NAMESPACE, program.value) for program, role in ACCOUNTS.items() if role in roles}

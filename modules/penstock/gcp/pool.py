@@ -70,7 +70,7 @@ class AcceleratorPool(pulumi.ComponentResource):
         self, name: str, args: PoolArgs, accelerator: Accelerator, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__("penstock:gcp:AcceleratorPool", name, None, opts)
-        shape = accelerators.shape(accelerator.type, accelerator.count, accelerator.topology)
+        shape = accelerator.shape
         config = node_config(
             shape.machine_type,
             args["node_service_account"],
@@ -84,9 +84,7 @@ class AcceleratorPool(pulumi.ComponentResource):
             further["placement_policy"] = {"type": "COMPACT", "tpu_topology": accelerator.topology}
         if accelerator.provisioning == "queued":
             further["queued_provisioning"] = {"enabled": True}
-        # A slice over several machines comes and goes as a whole.
-        nodes = -(-accelerator.max_nodes // shape.nodes_per_slice) * shape.nodes_per_slice
-        self.name = _pool(name, args, nodes, config, self, **further).name
+        self.name = _pool(name, args, accelerator.nodes, config, self, **further).name
         self.register_outputs({"name": self.name})
 
 

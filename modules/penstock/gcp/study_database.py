@@ -56,6 +56,8 @@ class StudyDatabase(pulumi.ComponentResource):
             network=args["network"],
             service="servicenetworking.googleapis.com",
             reserved_peering_ranges=[addresses.name],
+            # Google holds the connection for days after the last instance is gone; the network must not wait for it.
+            deletion_policy="REMOVE_PEERING",
             opts=child,
         )
         instance = gcp.sql.DatabaseInstance(
@@ -70,13 +72,17 @@ class StudyDatabase(pulumi.ComponentResource):
                 parent=self, depends_on=[peering], protect=protect, ignore_changes=pins.DATABASE_DRIFT
             ),
         )
-        database = gcp.sql.Database(f"{name}-studies", name="studies", instance=instance.name, opts=child)
+        # Neither can be deleted once somebody has rights or tables in it; both go with the instance.
+        database = gcp.sql.Database(
+            f"{name}-studies", name="studies", instance=instance.name, deletion_policy="ABANDON", opts=child
+        )
         user = gcp.sql.User(
             f"{name}-user",
             instance=instance.name,
             type="CLOUD_IAM_SERVICE_ACCOUNT",
             # Whom Google signs in may do nothing in a database until somebody says so.
             database_roles=["cloudsqlsuperuser"],
+            deletion_policy="ABANDON",
             name=pulumi.Output.from_input(args["user"]).apply(lambda email: email.removesuffix(".gserviceaccount.com")),
             opts=child,
         )

@@ -5,12 +5,12 @@ from typing import Any
 
 import pulumi
 
+from penstock.gcp.environment import NAMESPACE
 from penstock.gcp.pool import COMPUTE_CLASS
 from penstock.kubernetes import manifest, workspace
 from penstock.kubernetes.pods import LABEL, USER
 from penstock.platform import Program
 
-NAMESPACE = "penstock"
 TUNING = ("chief", "trial")
 """Roles that work on a study."""
 FUSE = "gcsfuse.csi.storage.gke.io"

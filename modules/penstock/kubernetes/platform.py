@@ -1,19 +1,18 @@
 """The cluster target: jobs as JobSets, services as Deployments, in a namespace of the stack's own."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import pulumi
 
 from penstock import platform
-from penstock.errors import PenstockError
 from penstock.kubernetes import job_set, manifest, preflight, serving, workspace
 from penstock.kubernetes.api import Api
+from penstock.kubernetes.job_files import JobFiles
 from penstock.kubernetes.job_result import JobResult
-from penstock.kubernetes.pods import DATA, PROBLEM, STORE, Machine, labels
+from penstock.kubernetes.pods import DATA, STORE, Machine
 from penstock.kubernetes.serving import ScaleOn
 
 COST = {"usd_per_hour": None, "note": "runs on an existing cluster, whose price is not known here"}
@@ -67,7 +66,11 @@ class KubernetesPlatform:
 
     def __init__(self, stack: str, args: ClusterArgs, problem_folder: Path | None = None) -> None:
         self._stack, self._args = stack, args
-        self._folder = problem_folder or Path(pulumi.get_root_directory() or ".")
+        self._files = JobFiles(
+            problem_folder or Path(pulumi.get_root_directory() or "."),
+            (f"{DATA}/", f"{STORE}/"),
+            f"put them on a claim, name it with the setting `data_claim`, and write the pattern as {DATA}/...",
+        )
         self._images = {
             platform.Program.TRAINER: args.trainer_image,
             platform.Program.SERVER: args.serving_image,
@@ -122,10 +125,7 @@ class KubernetesPlatform:
         if replicas > 1:
             budget = job_set.disruption_budget(name, replicas, self._job_args(""))
             first.append(self._make(f"{name}-budget", budget, opts))
-        commands = {
-            role: [self._in_pod(argument, job.files) for argument in details.command]
-            for role, details in job.roles.items()
-        }
+        commands = self._files.commands(job)
         known = pulumi.Output.all(commands=commands, digests=dict(job.digests), claim=self._claim, problem=problem)
         made = known.apply(
             lambda at: job_set.job_set(
@@ -226,37 +226,9 @@ class KubernetesPlatform:
         return pulumi.ResourceOptions.merge(pulumi.ResourceOptions.merge(opts, own), more or pulumi.ResourceOptions())
 
     def _problem(self, name: str, job: platform.Job, opts: pulumi.ResourceOptions) -> pulumi.Input[str]:
-        """The ConfigMap with the problem's file; its name ends in its digest, as what is mounted must not change."""
-        own = [file for file in job.files if file.endswith(".py")]
-        if not own:
-            return ""
-        file = self._folder / own[0]
-        try:
-            text = file.read_text()
-        except OSError as exc:
-            raise PenstockError(f"the problem {own[0]!r} cannot be read: {exc.strerror}") from exc
-        digest = hashlib.sha256(text.encode()).hexdigest()[: job_set.DIGITS]
-        content = {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": {"name": f"{name}-{digest}", "labels": labels(self._stack, name, "problem")},
-            "immutable": True,
-            "data": {file.name: text},
-        }
-        return _metadata(self._make(f"{name}-problem", content, opts), "name")
-
-    def _in_pod(self, argument: pulumi.Input[str], files: Sequence[str]) -> pulumi.Input[str]:
-        """An argument as it is where the pod runs: there are no files of this machine."""
-        if not isinstance(argument, str) or argument not in files:
-            return argument
-        if argument.endswith(".py"):
-            return f"{PROBLEM}/{PurePosixPath(argument).name}"
-        if not argument.startswith((f"{DATA}/", f"{STORE}/")):
-            raise PenstockError(
-                f"raw files {argument!r} are on this machine, where the pods cannot read them; put them on a claim, "
-                f"name it with the setting `data_claim`, and write the pattern as {DATA}/..."
-            )
-        return argument
+        """The name of the ConfigMap with the problem's file; empty: it is none."""
+        content = self._files.config_map(self._stack, name, job)
+        return _metadata(self._make(f"{name}-problem", content, opts), "name") if content else ""
 
 
 def _metadata(made: Any, field: str) -> pulumi.Output[str]:
