@@ -106,6 +106,7 @@ def test_an_accelerator_is_possible_or_refused_with_what_is(fields):
         ({"endpoint_host": "a.example"}, "are for endpoint 'gke'"),
         ({"endpoint": "gke", "min_replicas": 1, "endpoint_certificate": "c"}, "endpoint_host says which"),
         ({"model": "sha256:" + "0" * 64}, "model and model_store belong together"),
+        ({"encryption_key": "projects/p/locations/us/keyRings/r/cryptoKeys/k"}, "is in us; expected one in us-c"),
         ({"regoin": "us-east1"}, "unknown setting 'gcp.regoin'"),
         ({"accelerator": {"type": "nvidia-l4", "provisioning": "queued"}}, "so jobs would wait for ever"),
         ({"accelerator": {"type": "tpu-v5e", "topology": "4x4"}}, "one machine; expected 1x1 or 2x2 or 2x4"),

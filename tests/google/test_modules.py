@@ -39,6 +39,9 @@ PROGRAM = """
     gcp.ArtifactStore("store", {"bucket": "acme-dev-store", "location": "us-central1", "labels": LABELS,
                                 "writers": {"trainer": ACCOUNT}, "readers": {"server": ACCOUNT},
                                 "encryption_key": "projects/p/locations/l/keyRings/r/cryptoKeys/k"})
+    KEY = "projects/p/locations/us-central1/keyRings/r/cryptoKeys/k"
+    gcp.KeyAccess("key", {"project": "acme-dev", "key": KEY,
+                          "uses": ["buckets", "disks", "dataflow", "database", "images"]})
     gcp.ImageRegistry("images", {"location": "us-central1", "repository": "penstock", "labels": LABELS,
                                  "readers": {"nodes": ACCOUNT}})
     gcp.StudyDatabase("studies", {"region": "us-central1", "network": NET["network"], "user": ACCOUNT,
@@ -169,6 +172,20 @@ def test_who_deploys_may_grant_the_modules_roles_and_no_other_and_who_looks_chan
     made = {each["role"] for each in grants if each["role"].startswith("roles/")}
     assert made == set(GRANTED), "what the modules grant is what may be granted"
     assert all(f"'{role}'" in said for role in (*made, "projects/acme-dev/roles/penstock_prod_guard"))
+
+
+def test_whoever_encrypts_by_ones_own_key_may_and_nobody_else(deployed):
+    existing = deployed.cloud.existing().values()
+    grants = [each["inputs"] for each in existing if each["type"] == "gcp:kms/cryptoKeyIAMMember:CryptoKeyIAMMember"]
+    assert {each["role"] for each in grants} == {"roles/cloudkms.cryptoKeyEncrypterDecrypter"}
+    assert {each["member"].partition("@")[2].partition(".")[0] for each in grants} == {
+        "gs-project-accounts",
+        "compute-system",
+        "dataflow-service-producer-prod",
+        "gcp-sa-sqladmin",
+        "gcp-sa-artifactregistry",
+    }
+    assert all(each["member"].startswith("serviceAccount:service-123456789012@") for each in grants)
 
 
 def test_accelerators_stand_on_the_machines_that_have_them(deployed):

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from settings import Settings, SettingsError
+from standin import computed
 
 from penstock import Pipeline, PipelineArgs
 from penstock.errors import PenstockError
@@ -45,7 +46,7 @@ common = {
     ),
     "notebook": st.booleans(),
     "protect": st.booleans(),
-    "encryption_key": st.just("projects/p/locations/us/keyRings/r/cryptoKeys/k"),
+    "encryption_key": st.just("projects/p/locations/us-central1/keyRings/r/cryptoKeys/k"),
 }
 training = {
     "machine_type": st.sampled_from(["e2-standard-4", "n2-standard-8"]),
@@ -63,7 +64,12 @@ on_gke = st.fixed_dictionaries(
     {"endpoint": st.just("gke"), "min_replicas": st.integers(1, 3), "max_replicas": st.integers(3, 9)}
 )
 right = st.builds(
-    lambda own, made, served: {**own, **made, **served},
+    lambda own, made, served: {
+        **own,
+        **made,
+        **served,
+        **({"region": "us-central1"} if "encryption_key" in own else {}),
+    },
     st.fixed_dictionaries({}, optional=common),
     st.fixed_dictionaries({}, optional=training) | promoted,
     cloud_run | on_gke,
@@ -111,7 +117,8 @@ class Recorded(pulumi.runtime.Mocks):
         return args.name, {**known, **args.inputs}
 
     def call(self, args):
-        raise AssertionError(args.token)
+        assert args.token == computed.STORAGE_AGENT, args.token
+        return computed.storage_agent(args.args)
 
 
 def planned(chosen, problem="flights", raw=(), folder=None, **training):
@@ -195,7 +202,7 @@ def test_every_file_is_taken_or_refused_in_words(fields, wrong, others):
 
 # The SDK warns of functions of its own that it has given up, when it is imported.
 @pytest.mark.filterwarnings("ignore:gcp:DeprecationWarning")
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(right)
 def test_no_plan_has_a_wildcard_role_a_public_bucket_or_a_public_node(fields):
     chosen, told = read(config_of(fields))
@@ -220,6 +227,29 @@ def test_files_of_this_machine_that_no_pod_would_find_are_refused_before_anythin
     assert chosen is not None
     with pytest.raises(PenstockError, match=told):
         planned(chosen, folder=tmp_path, **files)
+
+
+@pytest.mark.filterwarnings("ignore:gcp:DeprecationWarning")
+def test_with_ones_own_key_all_that_keeps_data_is_encrypted_by_it_and_may_be():
+    key = "projects/p/locations/us-central1/keyRings/r/cryptoKeys/k"
+    everything = {"study_database": True, "notebook": True, "beam": "dataflow", "budget": BUDGET}
+    chosen, told = read(config_of({**everything, "accelerator": {"type": "nvidia-l4"}, "encryption_key": key}))
+    assert chosen is not None, told
+    resources = planned(chosen, raw=chosen.raw)
+    places = {
+        "gcp:storage/bucket:Bucket": lambda own: own["encryption"]["defaultKmsKeyName"],
+        "gcp:sql/databaseInstance:DatabaseInstance": lambda own: own["encryptionKeyName"],
+        "gcp:artifactregistry/repository:Repository": lambda own: own["kmsKeyName"],
+        "gcp:container/nodePool:NodePool": lambda own: own["nodeConfig"]["bootDiskKmsKey"],
+        "gcp:workbench/instance:Instance": lambda own: own["gceSetup"]["dataDisks"]["kmsKey"],
+    }
+    found = [(token, places[token](own)) for token, _, own in resources if token in places]
+    assert {token for token, _ in found} == set(places)
+    assert {each for _, each in found} == {key}
+    assert f"--dataflow_kms_key={key}" in json.dumps([own for token, _, own in resources if "JobSet" in token])
+    granted = [name for token, name, _ in resources if token.endswith(":CryptoKeyIAMMember")]
+    uses = ("buckets", "database", "dataflow", "disks", "images")
+    assert sorted(granted) == [f"penstock-dev-{use}" for use in uses]
 
 
 @pytest.mark.filterwarnings("ignore:gcp:DeprecationWarning")

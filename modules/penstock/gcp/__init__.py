@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from penstock.gcp.git_hub import GitHubAccess, GitHubAccessArgs
     from penstock.gcp.identities import Identities, IdentitiesArgs
     from penstock.gcp.image_registry import ImageRegistry, ImageRegistryArgs
+    from penstock.gcp.key_access import KeyAccess, KeyAccessArgs
     from penstock.gcp.network import Network, NetworkArgs
     from penstock.gcp.notebook import Notebook, NotebookArgs
     from penstock.gcp.pool import AcceleratorPool, MachinePool, PoolArgs
@@ -45,6 +46,8 @@ __all__ = [
     "IdentitiesArgs",
     "ImageRegistry",
     "ImageRegistryArgs",
+    "KeyAccess",
+    "KeyAccessArgs",
     "MachinePool",
     "Network",
     "NetworkArgs",
@@ -78,6 +81,8 @@ _HOMES = {
     "IdentitiesArgs": "penstock.gcp.identities",
     "ImageRegistry": "penstock.gcp.image_registry",
     "ImageRegistryArgs": "penstock.gcp.image_registry",
+    "KeyAccess": "penstock.gcp.key_access",
+    "KeyAccessArgs": "penstock.gcp.key_access",
     "MachinePool": "penstock.gcp.pool",
     "Network": "penstock.gcp.network",
     "NetworkArgs": "penstock.gcp.network",

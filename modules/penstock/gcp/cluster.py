@@ -31,6 +31,8 @@ class ClusterArgs(TypedDict):
     """Zones of the nodes. Default: the location's own."""
     labels: NotRequired[Mapping[str, str]]
     """Labels of all that it makes."""
+    encryption_key: NotRequired[str | None]
+    """One's own key for the nodes' disks. Default: Google's."""
     protect: NotRequired[bool]
     """Whether Google refuses to delete it, and Pulumi to replace it. Default: true."""
     approved: NotRequired[Collection[str]]
@@ -80,7 +82,7 @@ class Cluster(pulumi.ComponentResource):
             autoscaling={"total_min_node_count": 1, "total_max_node_count": SYSTEM_NODES, "location_policy": "ANY"},
             management={"auto_repair": True, "auto_upgrade": True},
             network_config={"enable_private_nodes": True},
-            node_config=node_config(SYSTEM_MACHINE, args["node_service_account"], labels),
+            node_config=node_config(SYSTEM_MACHINE, args["node_service_account"], labels, args.get("encryption_key")),
             opts=pulumi.ResourceOptions(parent=self, protect=system, ignore_changes=pins.POOL_DRIFT),
         )
         self.name = cluster.name

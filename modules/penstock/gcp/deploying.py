@@ -9,6 +9,7 @@ THINGS: dict[str, tuple[str, ...]] = {
     "artifactregistry.repositories": (*LIFE, "getIamPolicy", "setIamPolicy"),
     "billing.resourcebudgets": ("read", "write"),
     "cloudfunctions.functions": LIFE,
+    "cloudkms.cryptoKeys": ("get", "getIamPolicy", "setIamPolicy"),
     "cloudsql.databases": LIFE,
     "cloudsql.instances": LIFE,
     "cloudsql.users": LIFE,
@@ -30,7 +31,7 @@ THINGS: dict[str, tuple[str, ...]] = {
     "pubsub.topics": (*LIFE, "attachSubscription", "getIamPolicy", "setIamPolicy"),
     "run.services": (*LIFE, "getIamPolicy", "setIamPolicy"),
     "servicenetworking.services": ("addPeering", "get"),
-    "serviceusage.services": ("get", "list", "use"),
+    "serviceusage.services": ("enable", "get", "list", "use"),
     "storage.buckets": (*LIFE, "getIamPolicy", "setIamPolicy"),
     "storage.objects": ("create", "delete", "get", "list", "update"),
 }

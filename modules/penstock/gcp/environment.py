@@ -197,7 +197,7 @@ class Environment(_Strict):
     encryption_key: (
         Annotated[str, Field(pattern=r"^projects/[^/]+/locations/[^/]+/keyRings/[^/]+/cryptoKeys/[^/]+$")] | None
     ) = None
-    """One's own key for the artifact store."""
+    """One's own key, in the region, for buckets, disks, images and the study database."""
     protect: bool = False
     """Whether what holds data or serves survives `pulumi destroy`, and is replaced with a named approval only."""
     approve_replacement: tuple[str, ...] = ()
@@ -261,6 +261,8 @@ class Environment(_Strict):
         offered = accelerators.REGIONS[self.accelerator.type] if self.accelerator else (self.region,)
         if self.accelerator and self.region not in offered:
             raise ValueError(f"{self.region} is not known to offer {self.accelerator.type}; {', '.join(offered)} are")
+        if self.encryption_key and self.encryption_key.split("/")[3] != self.region:
+            raise ValueError(f"encryption_key is in {self.encryption_key.split('/')[3]}; expected one in {self.region}")
         if self.accelerator and self.accelerator.provisioning == "queued":
             raise ValueError(
                 "provisioning 'queued' waits for a ProvisioningRequest, which nothing here makes, so jobs would wait "

@@ -72,6 +72,7 @@ class Gke:
                 "subnetwork": network.subnetwork,
                 "node_service_account": emails["nodes"],
                 "labels": labels,
+                "encryption_key": env.encryption_key,
                 "protect": env.protect,
                 "approved": env.approve_replacement,
             },
@@ -83,6 +84,7 @@ class Gke:
             "zones": list(env.places),
             "node_service_account": emails["nodes"],
             "labels": labels,
+            "encryption_key": env.encryption_key,
             "protect": env.protect,
             "approved": env.approve_replacement,
         }

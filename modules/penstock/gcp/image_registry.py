@@ -16,6 +16,8 @@ class ImageRegistryArgs(TypedDict):
     """Its name."""
     readers: NotRequired[Mapping[str, pulumi.Input[str]]]
     """E-mails of accounts that pull, by role."""
+    encryption_key: NotRequired[str | None]
+    """One's own key. Default: Google's."""
     labels: NotRequired[Mapping[str, str]]
     """Labels of the repository."""
 
@@ -43,6 +45,7 @@ class ImageRegistry(pulumi.ComponentResource):
                     "condition": {"tag_state": "UNTAGGED", "older_than": "2592000s"},
                 }
             ],
+            kms_key_name=args.get("encryption_key"),
             labels=dict(args.get("labels", {})),
             opts=child,
         )

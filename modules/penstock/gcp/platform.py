@@ -18,6 +18,7 @@ from penstock.gcp.environment import BUCKETS, NAMESPACE, Budget, Environment, re
 from penstock.gcp.gke import Gke, stage
 from penstock.gcp.identities import Identities
 from penstock.gcp.image_registry import ImageRegistry
+from penstock.gcp.key_access import KeyAccess
 from penstock.gcp.network import Network, NetworkArgs
 from penstock.gcp.notebook import Notebook, NotebookArgs
 from penstock.gcp.promotion import PromotedModel
@@ -65,6 +66,7 @@ class GcpPlatform:
         place: NetworkArgs = {"region": env.region}
         if env.endpoint == "gke":
             place["proxies_cidr"] = gateway.PROXIES
+        opts = self._encrypting(opts)
         network = Network(own, place, opts)
         identities = Identities(
             own,
@@ -99,6 +101,7 @@ class GcpPlatform:
                 "location": env.region,
                 "repository": own,
                 "readers": {role: emails[role] for role in ("nodes", "server", "beam") if role in emails},
+                "encryption_key": env.encryption_key,
                 "labels": self._labels,
             },
             opts,
@@ -167,6 +170,22 @@ class GcpPlatform:
         """Beam's options for a job on Dataflow as the stack starts it; none where Beam computes in a pod."""
         return self._beam.options if self._beam is not None else []
 
+    def _encrypting(self, opts: pulumi.ResourceOptions) -> pulumi.ResourceOptions:
+        """Options by which what is encrypted by one's own key waits for the leave to use it."""
+        env = self._environment
+        if env.encryption_key is None:
+            return opts
+        uses = {
+            "buckets": True,
+            "images": True,
+            "disks": env.clustered or env.notebook,
+            "database": env.study_database,
+            "dataflow": env.trains and env.beam == "dataflow",
+        }
+        wanted = [use for use, needed in uses.items() if needed]
+        access = KeyAccess(self._name, {"project": env.project, "key": env.encryption_key, "uses": wanted}, opts)
+        return pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=access.grants))
+
     def _may_read(self, name: str, raw: Sequence[str], opts: pulumi.ResourceOptions) -> pulumi.ResourceOptions:
         """Lets those who run a job read the buckets that its raw files are in; the store's own they may read anyway."""
         emails = self._standing().identities.emails
@@ -195,18 +214,21 @@ class GcpPlatform:
                     worker_service_account=emails["beam"],
                     image=env.trainer_image,
                     max_workers=env.max_beam_workers,
+                    encryption_key=env.encryption_key,
                 ),
                 opts,
             )
         if env.study_database:
             database: Any = {"region": env.region, "network": network.network, "user": emails["trainer"]}
             guard: Any = {"protect": env.protect, "approved": env.approve_replacement}
+            guard["encryption_key"] = env.encryption_key
             studies = StudyDatabase(own, StudyDatabaseArgs(**database, labels=self._labels, **guard), opts)
             if self._gke is not None:
                 self._gke.reach_database(studies, opts)
         if env.notebook:
             account = emails["notebook"]
-            Notebook(own, NotebookArgs(**place, zone=env.places[0], service_account_email=account), opts)
+            own_key: Any = {"encryption_key": env.encryption_key}
+            Notebook(own, NotebookArgs(**place, **own_key, zone=env.places[0], service_account_email=account), opts)
         page = Dashboard(
             own,
             {"service": own, "notify": env.budget.notify if env.budget else (), "labels": self._labels},
@@ -228,6 +250,7 @@ class GcpPlatform:
             "store": foundation.store.name,
             "floor": budget.endpoint_floor,
             "dataflow": self._beam is not None,
+            "encryption_key": env.encryption_key,
             "labels": self._labels,
             "protect": env.protect,
             "approved": env.approve_replacement,

@@ -31,6 +31,8 @@ class PoolArgs(TypedDict):
     """Labels of its machines."""
     compute_class: NotRequired[str]
     """The fallback ladder that the pool is a rung of: only pods that ask for it are placed here."""
+    encryption_key: NotRequired[str | None]
+    """One's own key for the machines' disks. Default: Google's."""
     protect: NotRequired[bool]
     """Whether Pulumi refuses to replace it. Default: false: a pool holds no data."""
     approved: NotRequired[Collection[str]]
@@ -54,7 +56,12 @@ class MachinePool(pulumi.ComponentResource):
     ) -> None:
         super().__init__("penstock:gcp:MachinePool", name, None, opts)
         config = node_config(
-            machine_type, args["node_service_account"], args.get("labels", {}), spot=spot, **_rung(args)
+            machine_type,
+            args["node_service_account"],
+            args.get("labels", {}),
+            args.get("encryption_key"),
+            spot=spot,
+            **_rung(args),
         )
         self.name = _pool(name, args, max_nodes, config, self).name
         self.register_outputs({"name": self.name})
@@ -75,6 +82,7 @@ class AcceleratorPool(pulumi.ComponentResource):
             shape.machine_type,
             args["node_service_account"],
             args.get("labels", {}),
+            args.get("encryption_key"),
             **_rung(args),
             **_devices(accelerator),
             **_provisioning(accelerator),

@@ -21,6 +21,8 @@ class StudyDatabaseArgs(TypedDict):
     """E-mail of the service account that signs in."""
     tier: NotRequired[str]
     """Machine. Default: db-f1-micro."""
+    encryption_key: NotRequired[str | None]
+    """One's own key. Default: Google's."""
     labels: NotRequired[Mapping[str, str]]
     """Labels of the instance."""
     protect: NotRequired[bool]
@@ -65,6 +67,7 @@ class StudyDatabase(pulumi.ComponentResource):
             name=name,
             region=args["region"],
             database_version="POSTGRES_17",
+            encryption_key_name=args.get("encryption_key"),
             deletion_protection=protect,
             settings=_settings(args, protect),
             # The peering is how Google puts the instance into the network; no output says so.

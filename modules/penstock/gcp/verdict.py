@@ -42,6 +42,7 @@ APIS = (
 def needed_apis(environment: Environment) -> list[str]:
     """The interfaces that the project must have enabled."""
     further = {
+        "cloudkms": environment.encryption_key is not None,
         "dataflow": environment.beam == "dataflow",
         "sqladmin": environment.study_database,
         "servicenetworking": environment.study_database,
