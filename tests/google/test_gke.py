@@ -1,10 +1,13 @@
 """The endpoint and the studies' database on the environment's cluster, as they are planned and deployed."""
 
 import json
+import re
+from pathlib import Path
 
 import control_plane
 import pytest
 
+CHECKOUT = Path(__file__).resolve().parents[2]
 TRIAL = {"endpoint": "gke", "min_replicas": 2, "max_replicas": 7, "internet": False, "notebook": False}
 PROBLEM = "# A problem's file: the program that deploys never runs it.\n"
 
@@ -78,6 +81,29 @@ def test_an_internal_load_balancer_leads_to_it_and_nothing_from_outside(deployed
     (check,) = objects(deployed, "HealthCheckPolicy").values()
     assert check["spec"]["default"]["config"]["httpHealthCheck"]["requestPath"] == "/readyz"
     assert deployed.outputs()["endpoint"].startswith("http://late.example.com/v1/models/")
+
+
+def test_its_alarms_and_charts_ask_for_what_its_servers_count_and_google_collects(deployed):
+    (figures,) = objects(deployed, "PodMonitoring").values()
+    (served,) = objects(deployed, "Deployment").values()
+    pods = served["spec"]["template"]
+    assert figures["spec"]["selector"]["matchLabels"].items() <= pods["metadata"]["labels"].items()
+    (endpoint,) = figures["spec"]["endpoints"]
+    assert endpoint["port"] in {port["name"] for port in pods["spec"]["containers"][0]["ports"]}
+    (page,) = objects(deployed, "Dashboard").values()
+    conditions = [each["conditions"][0] for each in objects(deployed, "AlertPolicy").values()]
+    queries = [each["conditionPrometheusQueryLanguage"]["query"] for each in conditions]
+    queries += [
+        tile["widget"]["xyChart"]["dataSets"][0]["timeSeriesQuery"]["prometheusQuery"]
+        for tile in json.loads(page["dashboardJson"])["mosaicLayout"]["tiles"]
+    ]
+    assert len(queries) == 6
+    source = (CHECKOUT / "serving/penstock_serving/metrics.py").read_text()
+    for query in queries:
+        assert "run_googleapis_com" not in query
+        assert 'cluster="penstock-dev",namespace="penstock"' in query
+        for named in re.findall(r"penstock_[a-z_]+", query):
+            assert f'"{re.sub("_(total|bucket)$", "", named)}"' in source, named
 
 
 def test_tuning_shares_the_database_by_its_own_identity_and_no_password_is_anywhere(deployed):

@@ -12,6 +12,7 @@ from settings import Settings
 
 from penstock.errors import PenstockError
 from penstock.gcp import sweep, verdict
+from penstock.gcp.dashboard import CloudRun, OnCluster, page
 from penstock.gcp.environment import Environment
 
 SMALL = ["e2-standard-2", "e2-standard-4"]
@@ -216,3 +217,8 @@ def test_after_a_destroy_a_person_is_told_what_is_left(google, capsys):
     google.listed["compute.disks.list"] = [{"name": "pvc-1"}]
     google_stack.after_down("dev", environment())
     assert "1 left" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("queries", [CloudRun("penstock-dev"), OnCluster("penstock-dev", "penstock")])
+def test_the_page_of_charts_is_one_that_google_s_description_knows(queries):
+    assert discovery.Schemas("monitoring", "v1").problems("Dashboard", page("Penstock", queries)) == []

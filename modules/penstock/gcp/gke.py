@@ -13,6 +13,7 @@ from penstock import platform
 from penstock.gcp import accelerators, compute, gateway
 from penstock.gcp.budget_guard import BudgetGuard
 from penstock.gcp.cluster import Cluster
+from penstock.gcp.dashboard import collected
 from penstock.gcp.environment import BUCKETS, NAMESPACE, SERVER_MACHINE, Environment, refuse_strategy, server_nodes
 from penstock.gcp.network import Network
 from penstock.gcp.pool import AcceleratorPool, MachinePool, PoolArgs
@@ -180,6 +181,7 @@ class Gke:
             serving.selector(name, args),
         )  # fmt: skip
         behind = self._within(opts, pulumi.ResourceOptions(depends_on=[made["service"]]))
+        way["figures"] = collected(name, serving.selector(name, args))
         for part, content in way.items():
             manifest.resource(f"{name}-{part}", placed(content), behind)
         scheme = "https" if env.endpoint_certificate else "http"

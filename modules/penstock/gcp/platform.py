@@ -231,7 +231,12 @@ class GcpPlatform:
             Notebook(own, NotebookArgs(**place, **own_key, zone=env.places[0], service_account_email=account), opts)
         page = Dashboard(
             own,
-            {"service": own, "notify": env.budget.notify if env.budget else (), "labels": self._labels},
+            {
+                "service": own,
+                "endpoint": env.endpoint,
+                "notify": env.budget.notify if env.budget else (),
+                "labels": self._labels,
+            },
             opts,
         )
         if env.budget is not None:
