@@ -165,7 +165,10 @@ class Settings(BaseModel):
         return self.platform == "gcp" and self.gcp is not None and self.gcp.model is not None
 
     def _checked_on_google(self, environment: Environment) -> None:
-        for name in sorted({"min_replicas", "max_replicas"} & self.model_fields_set):
+        for name in ("min_replicas", "max_replicas"):
+            # The project's own defaults are written out for every stack.
+            if getattr(self, name) == type(self).model_fields[name].default:
+                continue
             raise SettingsError(
                 f"setting {name!r} is for other platforms; on Google Cloud it is `gcp.{name}`: "
                 f"`pulumi config rm {name}`, then `pulumi config set --path gcp.{name} {getattr(self, name)}`"

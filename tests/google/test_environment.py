@@ -128,7 +128,7 @@ def test_a_wrong_setting_is_told_by_its_name(fields, told):
         ({"beam": "dataflow"}, {"raw": "data/*.csv"}, "raw is 'data/*.csv'"),
         ({"beam": "dataflow"}, {"problem": "mine.py"}, "the problem is the file mine.py"),
         ({}, {"min_replicas": 1, "max_replicas": 9}, "it is `gcp.max_replicas`"),
-        ({}, {"min_replicas": 1}, "it is `gcp.min_replicas`"),
+        ({}, {"min_replicas": 2, "max_replicas": 2}, "it is `gcp.min_replicas`"),
     ],
 )  # fmt: skip
 def test_settings_that_do_not_fit_the_environment_are_refused(fields, top, told):
