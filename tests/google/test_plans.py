@@ -253,6 +253,26 @@ def test_with_ones_own_key_all_that_keeps_data_is_encrypted_by_it_and_may_be():
 
 
 @pytest.mark.filterwarnings("ignore:gcp:DeprecationWarning")
+@pytest.mark.parametrize("endpoint", ["cloud-run", "gke"])
+def test_an_image_that_another_stack_has_pushed_may_be_pulled_by_all_that_run_it_and_ones_own_needs_no_leave(endpoint):
+    def pulled(image):
+        images = {"trainer_image": image, "server_image": image, "beam": "dataflow", "min_replicas": 1}
+        chosen, told = read(config_of({**images, "endpoint": endpoint}))
+        assert chosen is not None, told
+        grants = [own for token, _, own in planned(chosen, raw=chosen.raw) if token.endswith(":RepositoryIamMember")]
+        return [own for own in grants if own.get("project") == "acme-build"], grants
+
+    elsewhere, _ = pulled("europe-west4-docker.pkg.dev/acme-build/penstock-dev/trainer@sha256:" + "a" * 64)
+    assert {(own["location"], own["repository"]) for own in elsewhere} == {("europe-west4", "penstock-dev")}
+    members = {own["member"].partition("@")[0] for own in elsewhere}
+    readers = {"serviceAccount:penstock-dev-nodes", "serviceAccount:penstock-dev-beam"}
+    assert members == (readers if endpoint == "gke" else {*readers, "serviceAccount:penstock-dev-run"})
+    none, own = pulled("us-central1-docker.pkg.dev/acme-dev/penstock-dev/trainer@sha256:" + "a" * 64)
+    assert none == []
+    assert len(own) == 3, "nodes, server and beam"
+
+
+@pytest.mark.filterwarnings("ignore:gcp:DeprecationWarning")
 def test_raw_files_in_a_bucket_are_named_as_they_are():
     chosen, _ = read({"penstock:platform": "gcp", "penstock:gcp": json.dumps(BASE)})
     assert chosen is not None

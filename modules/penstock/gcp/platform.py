@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pulumi
+import pulumi_gcp as gcp
 
 from penstock import platform
 from penstock.gcp import gateway, prices
@@ -17,7 +18,7 @@ from penstock.gcp.dataflow import DataflowPreprocessing, DataflowPreprocessingAr
 from penstock.gcp.environment import BUCKETS, NAMESPACE, Budget, Environment, refuse_for_dataflow
 from penstock.gcp.gke import Gke, stage
 from penstock.gcp.identities import Identities
-from penstock.gcp.image_registry import ImageRegistry
+from penstock.gcp.image_registry import ImageRegistry, let_read, repositories
 from penstock.gcp.key_access import KeyAccess
 from penstock.gcp.network import Network, NetworkArgs
 from penstock.gcp.notebook import Notebook, NotebookArgs
@@ -57,6 +58,7 @@ class GcpPlatform:
         self._folder = problem_folder or Path(pulumi.get_root_directory() or ".")
         self._bucket = f"{environment.project}-{self._name}"
         self._foundation: _Foundation | None = None
+        self._pulls: list[pulumi.Resource] = []
         self._gke: Gke | None = None
         self._beam: DataflowPreprocessing | None = None
 
@@ -106,6 +108,7 @@ class GcpPlatform:
             },
             opts,
         )
+        self._may_pull(emails, opts)
         if env.clustered:
             self._gke = Gke(own, env, self._labels, network, emails, store.name, self._folder, opts)
         self._further(opts)
@@ -130,6 +133,8 @@ class GcpPlatform:
         env, foundation = self._environment, self._standing()
         if self._gke is not None and env.endpoint == "gke":
             return self._gke.service(name, service, opts)
+        # Cloud Run looks at the image when the service is made.
+        opts = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=self._pulls))
         return CloudRunEndpoint(
             name,
             {
@@ -185,6 +190,22 @@ class GcpPlatform:
         wanted = [use for use, needed in uses.items() if needed]
         access = KeyAccess(self._name, {"project": env.project, "key": env.encryption_key, "uses": wanted}, opts)
         return pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=access.grants))
+
+    def _may_pull(self, emails: Mapping[str, pulumi.Output[str]], opts: pulumi.ResourceOptions) -> None:
+        """Images are promoted by their digest: they stay in the repository that they were pushed to, in its project."""
+        env, own = self._environment, self._name
+        images = {env.server_image, *([env.trainer_image] if env.trains else [])}
+        elsewhere = repositories(images) - {(env.region, env.project, own)}
+        if not elsewhere:
+            return
+        members: dict[str, pulumi.Input[str]] = {
+            role: pulumi.Output.concat("serviceAccount:", emails[role]) for role in ("nodes", "beam") if role in emails
+        }
+        if env.endpoint == "cloud-run":
+            service = "run.googleapis.com"
+            agent = gcp.projects.ServiceIdentity(f"{own}-run", project=env.project, service=service, opts=opts)
+            members["run"] = agent.member
+        self._pulls = let_read(own, elsewhere, members, opts)
 
     def _may_read(self, name: str, raw: Sequence[str], opts: pulumi.ResourceOptions) -> pulumi.ResourceOptions:
         """Lets those who run a job read the buckets that its raw files are in; the store's own they may read anyway."""
