@@ -10,16 +10,16 @@ from typing import Any
 import pulumi
 
 from penstock import platform
-from penstock.gcp import accelerators, compute, gateway
+from penstock.gcp import accelerators
 from penstock.gcp.budget_guard import BudgetGuard
 from penstock.gcp.cluster import Cluster
-from penstock.gcp.dashboard import collected
 from penstock.gcp.environment import BUCKETS, NAMESPACE, SERVER_MACHINE, Environment, refuse_strategy, server_nodes
+from penstock.gcp.gke_endpoint import GkeEndpoint, GkeEndpointArgs
 from penstock.gcp.network import Network
 from penstock.gcp.pool import AcceleratorPool, MachinePool, PoolArgs
 from penstock.gcp.study_database import StudyDatabase
-from penstock.gcp.workspace import Workspace, allow_database, guarded, on_ladder, placed, served, with_bucket
-from penstock.kubernetes import job_set, manifest, preflight, serving
+from penstock.gcp.workspace import Workspace, allow_database, guarded, on_ladder, placed, with_bucket
+from penstock.kubernetes import job_set, manifest, preflight
 from penstock.kubernetes.job_files import JobFiles
 from penstock.kubernetes.job_result import JobResult
 from penstock.kubernetes.pods import STORE, Machine
@@ -156,36 +156,23 @@ class Gke:
     def service(self, name: str, service: platform.Service, opts: pulumi.ResourceOptions) -> pulumi.Output[str]:
         """A Deployment that mounts the bucket, behind an internal load balancer that the network reaches."""
         env = self._environment
-        sized = replace(service, min_replicas=env.min_replicas, max_replicas=env.max_replicas)
-        machine = Machine(node_selector=on_ladder(SERVING))
-        args = serving.ServingArgs(stack=self._name, image=env.server_image, claim="artifacts", machine=machine)
-        template = pulumi.Output.all(*service.command).apply(
-            lambda command: served(serving.objects(name, sized, command, args)["deployment"]["spec"], self._labels)
-        )
-        parts = serving.objects(name, sized, [], args)
-        parts["deployment"]["spec"] = template
+        args: GkeEndpointArgs = {
+            "region": env.region,
+            "subnetwork": self._network.subnetwork,
+            "image": env.server_image,
+            "command": service.command,
+            "service": self._name,
+            "node_selector": on_ladder(SERVING),
+            "min_replicas": env.min_replicas,
+            "max_replicas": env.max_replicas,
+            "port": service.port,
+            "probe": service.probe,
+            "host": env.endpoint_host,
+            "certificate": env.endpoint_certificate,
+            "labels": self._labels,
+        }
         after = self._within(opts, pulumi.ResourceOptions(depends_on=self._workspace.ready))
-        made = {part: manifest.resource(f"{name}-{part}", placed(content), after) for part, content in parts.items()}
-        address = compute.Address(
-            f"{name}-address",
-            opts,
-            name=self._name,
-            region=env.region,
-            subnetwork=self._network.subnetwork,
-            address_type="INTERNAL",
-            purpose="SHARED_LOADBALANCER_VIP",
-            labels=self._labels,
-        )
-        way = gateway.objects(
-            name, service.port, service.probe, address.name, env.endpoint_host, env.endpoint_certificate,
-            serving.selector(name, args),
-        )  # fmt: skip
-        behind = self._within(opts, pulumi.ResourceOptions(depends_on=[made["service"]]))
-        way["figures"] = collected(name, serving.selector(name, args))
-        for part, content in way.items():
-            manifest.resource(f"{name}-{part}", placed(content), behind)
-        scheme = "https" if env.endpoint_certificate else "http"
-        return pulumi.Output.concat(f"{scheme}://", env.endpoint_host or address.address)
+        return GkeEndpoint(name, args, after).url
 
     def reach_database(self, studies: StudyDatabase, opts: pulumi.ResourceOptions) -> None:
         """From now on tuning jobs share the database, by the trainer's own identity: no password is anywhere."""
