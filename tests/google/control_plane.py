@@ -45,7 +45,7 @@ class ControlPlane:
                 metadata = {"namespace": namespace, "uid": "again", **body["metadata"]}
                 resources[id_] = {
                     "type": f"kubernetes:{JOB_SET}"[:-1],
-                    "inputs": body,
+                    "inputs": {**body, "metadata": {"namespace": namespace, **body["metadata"]}},
                     "outputs": {**body, "metadata": metadata},
                 }
             if id_ not in resources:

@@ -26,7 +26,7 @@ VALUES: dict[str, dict[str, Any]] = {
     },
     "gcp:sql/databaseInstance:DatabaseInstance": {
         "settings.diskSize": 40,
-        "settings.maintenanceVersion": "POSTGRES_17_2.R20261101",
+        "maintenanceVersion": "POSTGRES_17_2.R20261101",
     },
     "gcp:cloudrunv2/service:Service": {"client": "gcloud", "clientVersion": "560.0.0", "launchStage": "BETA"},
     "gcp:workbench/instance:Instance": {
