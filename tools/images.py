@@ -35,10 +35,11 @@ def repository(stack: str, environment: Environment) -> str:
 
 def targets(stack: str, environment: Environment) -> list[str]:
     """Arguments by which `up` makes the repository and what it stands on, and nothing else."""
-    own, kind = f"urn:pulumi:{stack}::penstock::", "penstock:gcp:ImageRegistry"
+    # Each by the end of its URN: whether it is part of a pipeline depends on whether the stack trains.
     wanted = [
-        f"{own}{kind}::penstock-{stack}",
-        f"{own}{kind}$gcp:artifactregistry/repository:Repository::penstock-{stack}-repository",
+        "**penstock:index:Pipeline::flow",
+        f"**penstock:gcp:ImageRegistry::penstock-{stack}",
+        f"**gcp:artifactregistry/repository:Repository::penstock-{stack}-repository",
     ]
     wanted += ["**penstock:gcp:KeyAccess**"] if environment.encryption_key else []
     return [part for urn in wanted for part in ("--target", urn)]
