@@ -90,7 +90,7 @@ def test_its_alarms_and_charts_ask_for_what_its_servers_count_and_google_collect
     assert figures["spec"]["selector"]["matchLabels"].items() <= pods["metadata"]["labels"].items()
     (endpoint,) = figures["spec"]["endpoints"]
     assert endpoint["port"] in {port["name"] for port in pods["spec"]["containers"][0]["ports"]}
-    (page,) = objects(deployed, "Dashboard").values()
+    (page,) = (each for each in objects(deployed, "Dashboard").values() if "dashboardJson" in each)
     conditions = [each["conditions"][0] for each in objects(deployed, "AlertPolicy").values()]
     queries = [each["conditionPrometheusQueryLanguage"]["query"] for each in conditions]
     queries += [
