@@ -1,22 +1,22 @@
-"""Builds the images of a stack on Google Cloud, pushes them to its repository, writes their digests into its file.
+"""Builds the images of a stack on Google Cloud, pushes them to the repository that its file names them in, and writes
+their digests there.
 
 images.py STACK
 
-Each step is an ordinary command of Pulumi's or Docker's. Not run against a registry where this was written.
+Each step is an ordinary command of Docker's. Not run against a registry where this was written.
 """
 
 import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import google_stack
 import settings_check
 from common import PROJECT, ToolError, say
 from settings import SettingsError
-from stack import Pulumi
 
 from penstock.gcp.environment import Environment
 
@@ -26,23 +26,6 @@ IMAGES = {"trainer": "trainer_image", "serving": "server_image"}
 """By the folder whose Dockerfile it is: the setting that names it."""
 ARGUMENT = re.compile(r"^ARG (PYTHON|BEAM)=(\S+)$", re.MULTILINE)
 PINNED = re.compile(r"^sha256:[0-9a-f]{64}$")
-
-
-def repository(stack: str, environment: Environment) -> str:
-    """What the names of the stack's images begin with."""
-    return f"{environment.region}-docker.pkg.dev/{environment.project}/penstock-{stack}"
-
-
-def targets(stack: str, environment: Environment) -> list[str]:
-    """Arguments by which `up` makes the repository and what it stands on, and nothing else."""
-    # Each by the end of its URN: whether it is part of a pipeline depends on whether the stack trains.
-    wanted = [
-        "**penstock:index:Pipeline::flow",
-        f"**penstock:gcp:ImageRegistry::penstock-{stack}",
-        f"**gcp:artifactregistry/repository:Repository::penstock-{stack}-repository",
-    ]
-    wanted += ["**penstock:gcp:KeyAccess**"] if environment.encryption_key else []
-    return [part for urn in wanted for part in ("--target", urn)]
 
 
 def docker(*arguments: str) -> str:
@@ -103,12 +86,11 @@ def write(file: Path, names: Mapping[str, str]) -> None:
     file.write_text(text, encoding="utf-8")
 
 
-def made(stack: str, environment: Environment, up: Callable[..., int]) -> dict[str, str]:
+def made(environment: Environment) -> dict[str, str]:
     """All of it but the writing: the images' names by setting."""
-    if up("up", "--yes", "--skip-preview", *targets(stack, environment)) != 0:
-        raise ToolError("the repository was not made; see above")
-    place = repository(stack, environment)
-    return {setting: build(folder, place) for folder, setting in IMAGES.items()}
+    named = {folder: getattr(environment, setting) for folder, setting in IMAGES.items()}
+    places = {folder: name.partition("@")[0].rpartition("/")[0] for folder, name in named.items()}
+    return {setting: build(folder, places[folder]) for folder, setting in IMAGES.items()}
 
 
 def main() -> None:
@@ -121,9 +103,7 @@ def main() -> None:
     environment = google_stack.chosen(settings_check.check(stack))
     if environment is None:
         raise ToolError(f"stack {stack} is not on Google Cloud, whose repository the images are for")
-    pulumi = Pulumi(stack)
-    pulumi.select()
-    names = made(stack, environment, pulumi.interactive)
+    names = made(environment)
     write(PROJECT / "stacks" / f"Pulumi.{stack}.yaml", names)
     for setting, name in names.items():
         say(f"{setting}: {name}")

@@ -84,11 +84,8 @@ def test_dataflow_s_workers_start_the_beam_that_the_lock_has():
 
 
 def test_images_are_built_on_pinned_bases_pushed_and_named_by_the_digest_that_the_registry_tells(docker, tmp_path):
-    asked = []
-    names = images.made("dev", environment(), lambda *arguments: asked.append(arguments) or 0)
-    (up,) = asked
-    assert up[0] == "up"
-    place = "us-central1-docker.pkg.dev/penstock-dev-example/penstock-dev"
+    names = images.made(environment())
+    place = "us-central1-docker.pkg.dev/penstock-dev-example/images"
     assert {setting: name.partition("@")[0] for setting, name in names.items()} == {
         "trainer_image": f"{place}/trainer",
         "server_image": f"{place}/serving",
@@ -116,22 +113,12 @@ def test_images_are_built_on_pinned_bases_pushed_and_named_by_the_digest_that_th
     ]
     assert len(changed) == 2, "and nothing else, comments included"
 
-    images.made("dev", environment(), lambda *arguments: 0)
+    images.made(environment())
     assert not [call for call in docker() if call[0] == "pull"], "the bases stay what they were"
 
 
 def test_a_build_that_fails_pushes_nothing_and_names_nothing(docker, monkeypatch):
     monkeypatch.setenv("DOCKER_FAILS", "build")
     with pytest.raises(ToolError, match=r"`docker build .* failed \(exit code 1\)"):
-        images.made("dev", environment(), lambda *arguments: 0)
+        images.made(environment())
     assert "push" not in {call[0] for call in docker()}
-    with pytest.raises(ToolError, match="the repository was not made"):
-        images.made("dev", environment(), lambda *arguments: 1)
-
-
-def test_the_repository_is_there_before_anything_else_is(make_environment):
-    dev = make_environment("dev", encryption_key="projects/p/locations/us-central1/keyRings/r/cryptoKeys/k")
-    chosen = environment().model_copy(update={"encryption_key": "k"})
-    dev.up(*images.targets("dev", chosen))
-    made = {each["type"].rpartition(":")[2] for each in dev.cloud.existing().values()}
-    assert made == {"Repository", "CryptoKeyIAMMember", "ServiceIdentity"}
