@@ -35,18 +35,21 @@ DRIFTING = """
     from penstock.gcp import pins
     from penstock.gcp.node_config import node_config
 
-    def made(name, drift):
-        opts = pulumi.ResourceOptions(ignore_changes=drift)
-        gcp.container.Cluster(f"{name}-cluster", name=name, location="us-central1-a", opts=opts)
-        gcp.container.NodePool(f"{name}-pool", name=name, cluster="dev", location="us-central1-a", opts=opts,
-                               node_config=node_config("e2-standard-2", "a@b.example", {}))
+    def made(name, pinned):
+        def own(drift):
+            return pulumi.ResourceOptions(ignore_changes=drift if pinned else [])
+
+        gcp.container.Cluster(f"{name}-cluster", name=name, location="us-central1-a", opts=own(pins.CLUSTER_DRIFT))
+        gcp.container.NodePool(f"{name}-pool", name=name, cluster="dev", location="us-central1-a",
+                               node_config=node_config("e2-standard-2", "a@b.example", {}, None),
+                               opts=own(pins.POOL_DRIFT))
         gcp.sql.DatabaseInstance(f"{name}-database", name=name, region="us-central1", database_version="POSTGRES_17",
-                                 settings={"tier": "db-f1-micro"}, opts=opts)
-        gcp.cloudrunv2.Service(f"{name}-service", name=name, location="us-central1", opts=opts,
+                                 settings={"tier": "db-f1-micro"}, opts=own(pins.DATABASE_DRIFT))
+        gcp.cloudrunv2.Service(f"{name}-service", name=name, location="us-central1", opts=own(pins.SERVICE_DRIFT),
                                template={"containers": [{"image": "i"}]})
 
-    made("pinned", [*pins.CLUSTER_DRIFT, *pins.POOL_DRIFT, *pins.DATABASE_DRIFT, *pins.SERVICE_DRIFT])
-    made("loose", [])
+    made("pinned", True)
+    made("loose", False)
 """
 
 
