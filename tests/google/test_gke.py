@@ -17,7 +17,7 @@ def objects(stack, kind):
     found = {}
     for each in stack.state():
         if each["type"].endswith(f":{kind}"):
-            found[each["urn"].rpartition("::")[2]] = each["inputs"]
+            found[each["urn"].rpartition("::")[2]] = each.get("inputs", {})
     return found
 
 
