@@ -54,7 +54,8 @@ def test_the_decision_has_both_models_values_on_the_same_rows(root, dataset, mod
     decision = found.metrics["decision"]
     test = Manifest.read(Path(model.path)).metrics["test"]
     assert decision["rows"] == dataset.counts["test"]
-    assert decision["candidate"]["metrics"]["auc"] == pytest.approx(test["auc"], abs=1e-6)
+    # The sealed one comes from a tally, which is within 1e-4 of the exact one.
+    assert decision["candidate"]["metrics"]["auc"] == pytest.approx(test["auc"], abs=1e-4)
     assert decision["serving"]["digest"] == before[1].digest
     gain = decision["candidate"]["metrics"]["auc"] - decision["serving"]["metrics"]["auc"]
     assert decision["gain"] == pytest.approx(gain)
