@@ -203,9 +203,9 @@ def test_every_operation_of_the_openapi_document_answers_as_it_says_to_what_fits
     assert len(asked) > 15
     assert sum(asked.values()) > 4 * examples
     assert "request failed" not in server.log
-    if model != "album":  # no made up bytes are a picture
-        for path in (f"/v1/models/{model}:predict", f"/v2/models/{model}/infer"):
-            assert answers[path, 200] > 0, "nothing that fits the document was answered"
+    # No made up bytes are a picture; and that tensors must have equally many values, no schema can say.
+    if model != "album":
+        assert answers[f"/v1/models/{model}:predict", 200] > 0, "nothing that fits the document was answered"
 
 
 def test_bodies_of_megabytes_and_of_a_hundred_thousand_brackets_are_answered(flights):

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -94,4 +94,5 @@ def test_the_bill_is_grouped_by_labels_that_everything_bears():
     (query,) = (block for page, block in BLOCKS if page == "gcp" and block.startswith("SELECT"))
     asked = set(re.findall(r"'(?:k8s-label/)?(\w+)'", query))
     assert asked == {"model", "run"}
-    assert asked <= vars(GcpPlatform("dev", cast(Any, SimpleNamespace(owner="me")), "flights"))["_labels"].keys()
+    environment: Any = SimpleNamespace(owner="me", project="penstock-dev-example")
+    assert asked <= vars(GcpPlatform("dev", environment, "flights"))["_labels"].keys()
