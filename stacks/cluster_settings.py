@@ -45,6 +45,8 @@ class ClusterSettings(BaseModel):
     autoscaled: bool = False
     queue: str = ""
     exclusive_topology: str = ""
+    database_password: str | None = None
+    """`pulumi config set --secret --path cluster.database_password PASSWORD`, of the database in `tuning_storage`."""
     scale_on: ScaleOn = ScaleOn.CPU
     requests_per_second: Annotated[int, Field(ge=1)] = 100
     requests_in_flight: Annotated[int, Field(ge=1)] = 16

@@ -51,7 +51,8 @@ class Settings(BaseModel):
     tuning_cost_limit_usd: Annotated[float, Field(gt=0)] | None = None
     """Needs `usd_per_process_hour`; None: no limit."""
     tuning_storage: Annotated[str, Field(pattern=POSTGRESQL)] | None = None
-    """Without a password, which comes by PGPASSWORD or PGPASSFILE; None: a file on this machine."""
+    """Without a password, which comes by PGPASSWORD or PGPASSFILE, on a cluster by `cluster.database_password`; None: a
+    file in the artifact store."""
     strategy: Literal["local", "mirrored", "multiworker", "parameter-server", "tpu"] = "parameter-server"
     parameter_servers: Annotated[int, Field(ge=0, le=256)] | None = None
     """None: as many as the strategy needs."""
@@ -163,6 +164,10 @@ class Settings(BaseModel):
             raise SettingsError(
                 "the platform is 'cluster' and no setting says which; "
                 "for example `pulumi config set --path cluster.trainer_image IMAGE@sha256:...`"
+            )
+        if self.cluster is not None and self.cluster.database_password is not None and self.tuning_storage is None:
+            raise SettingsError(
+                "setting 'cluster.database_password' is given without 'tuning_storage', whose password it is"
             )
         if self.platform == "gcp" and self.gcp is None:
             raise SettingsError(

@@ -1,8 +1,16 @@
 """The whole pipeline deployed by the real engine to a real API server; its programs are played."""
 
+import base64
+import json
+
+from tests.cluster.conftest import JOB_SETS, eventually, replicas
+from tests.conftest import engine_of
+
 
 def test_up_runs_each_stage_as_a_job_set_and_serves_the_model_it_left(deployed, programs, api):
-    deployed.run("up")
+    database = "postgresql://tuner@10.1.2.3/studies"
+    deployed.configure(tuning_storage=database, cluster={"database_password": "hunter2hunter2"})
+    assert "hunter2hunter2" not in deployed.run("up")
     outputs = deployed.outputs()
     assert [arguments[0] for arguments in programs.seen] == ["raw", "preprocess", "tune", "train"]
     assert outputs["model_digest"] == "sha256:train"
@@ -13,6 +21,21 @@ def test_up_runs_each_stage_as_a_job_set_and_serves_the_model_it_left(deployed, 
     assert "/artifacts/train/key" in arguments
     assert "sha256:train" in arguments
     assert server["status"]["availableReplicas"] == 1
+
+    tune = next(arguments for arguments in programs.seen if arguments[0] == "tune")
+    assert tune[tune.index("--storage") + 1] == database
+    space = f"/api/v1/namespaces/{deployed.namespace}"
+    kept = api.get(f"{space}/secrets/flow-tune-study-database")["data"]["password"]
+    assert base64.b64decode(kept) == b"hunter2hunter2"
+    pod = next(each for each in replicas(api, deployed.namespace, "chief") if "tune-study" in each["metadata"]["name"])
+    (told,) = [each for each in pod["spec"]["containers"][0]["env"] if each["name"] == "PGPASSWORD"]
+    assert told["valueFrom"]["secretKeyRef"]["name"] == "flow-tune-study-database"
+    policies = f"/apis/networking.k8s.io/v1/namespaces/{deployed.namespace}/networkpolicies"
+    edge = api.get(f"{policies}/flow-tune-study-database")["spec"]["egress"][0]
+    assert edge == {"to": [{"ipBlock": {"cidr": "10.1.2.3/32"}}], "ports": [{"protocol": "TCP", "port": 5432}]}
+    state = json.dumps(deployed.deployment())
+    assert "hunter2hunter2" not in state
+    assert kept not in state
 
     again = deployed.run("up")
     assert "unchanged" in again
@@ -30,3 +53,30 @@ def test_what_is_to_be_kept_stays(deployed, programs, api):
     deployed.run("down")
     assert api.get(f"{space}/persistentvolumeclaims/artifacts")["metadata"]["uid"] == claim
     assert api.items(f"{space}/pods") == []
+
+
+def test_a_job_goes_on_without_the_run_that_was_killed_while_it_waited_and_the_next_waits_for_the_same_one(
+    deployed, programs, api
+):
+    def training():
+        found = api.items(JOB_SETS.format(deployed.namespace))
+        return [each for each in found if each["metadata"]["labels"]["penstock.dev/workload"] == "flow-train-model"]
+
+    programs.held = "train"
+    started = deployed.start("up")
+    deployed.wait_for("flow-train-model-result", started)
+    eventually(lambda: ["train"] in [each[:1] for each in programs.seen], "the training runs")
+    before = [pod["metadata"]["uid"] for pod in replicas(api, deployed.namespace, "chief")]
+    (killed,) = training()
+    engine_of(started).kill()
+    assert started.wait(30) == 1
+    assert deployed.left_after(15) == {}
+
+    programs.held = ""
+    assert "flow-train-model-result: done again from there" in deployed.run("up")
+    (found,) = training()
+    assert found["metadata"]["uid"] == killed["metadata"]["uid"]
+    assert found["status"].get("restarts", 0) == 0
+    assert {pod["metadata"]["uid"] for pod in replicas(api, deployed.namespace, "chief")} >= set(before)
+    assert [arguments[0] for arguments in programs.seen] == ["raw", "preprocess", "tune", "train"]
+    assert deployed.outputs()["model_digest"] == "sha256:train"

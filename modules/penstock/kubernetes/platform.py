@@ -10,7 +10,7 @@ import pulumi
 
 from penstock import platform
 from penstock.errors import PenstockError
-from penstock.kubernetes import job_set, manifest, preflight, serving, workspace
+from penstock.kubernetes import database, job_set, manifest, preflight, serving, workspace
 from penstock.kubernetes.api import Api
 from penstock.kubernetes.job_result import JobResult
 from penstock.kubernetes.pods import DATA, PROBLEM, STORE, Machine, labels
@@ -48,6 +48,8 @@ class ClusterArgs:
     exclusive_topology: str = ""
     """Node label of which each role takes one value for itself."""
     quota: Mapping[str, str] = field(default_factory=lambda: dict(workspace.QUOTA))
+    database_password: pulumi.Input[str] | None = None
+    """Of the PostgreSQL that tuning is given as its storage; kept in a Secret."""
     scale_on: ScaleOn = ScaleOn.CPU
     requests_per_second: int = 100
     requests_in_flight: int = 16
@@ -84,8 +86,10 @@ class KubernetesPlatform:
             storage_class=args.storage_class,
             data_claim=args.data_claim,
             queue=args.queue,
+            secrets=args.database_password is not None,
         )
-        preflight.check(Api(args.kubeconfig, args.context), needs)
+        self._api = Api(args.kubeconfig, args.context)
+        preflight.check(self._api, needs)
         self._provider = self._made_provider("cluster", upsert=False)
         # A run that was killed may have made the job already, and what was kept of an earlier stack is there: both are
         # gone on with.
@@ -122,6 +126,12 @@ class KubernetesPlatform:
         if replicas > 1:
             budget = job_set.disruption_budget(name, replicas, self._job_args(""))
             first.append(self._make(f"{name}-budget", budget, opts))
+        at_database: Sequence[Mapping[str, Any]] = ()
+        if storage := database.url(job):
+            first.append(self._make(f"{name}-database", database.edge(name, self._stack, storage), opts))
+            if self._args.database_password is not None:
+                first.append(self._password(name, self._args.database_password, opts))
+                at_database = database.environment(f"{name}-database")
         commands = {
             role: [self._in_pod(argument, job.files) for argument in details.command]
             for role, details in job.roles.items()
@@ -129,7 +139,7 @@ class KubernetesPlatform:
         known = pulumi.Output.all(commands=commands, digests=dict(job.digests), claim=self._claim, problem=problem)
         made = known.apply(
             lambda at: job_set.job_set(
-                name, job, at["commands"], at["digests"], self._job_args(at["claim"], at["problem"])
+                name, job, at["commands"], at["digests"], self._job_args(at["claim"], at["problem"], at_database)
             )
         )
         # Its pods must not run before the policy that lets them reach each other.
@@ -162,12 +172,14 @@ class KubernetesPlatform:
             machine=self._args.machines.get("server", Machine()),
             scale_on=self._args.scale_on,
             requests_per_second=self._args.requests_per_second,
-            prometheus=self._args.prometheus,
             requests_in_flight=self._args.requests_in_flight,
+            prometheus=self._args.prometheus,
             wake_query=self._args.wake_query,
             timeout_seconds=round(min(60 * self._args.timeout_minutes, 2 * serving.START_SECONDS)),
         )
         parts = serving.objects(name, service, [], args)
+        if parts.get("scaling", {}).get("kind") == "HorizontalPodAutoscaler":
+            preflight.check_scaling(self._api, self._args.scale_on)
         if service.min_replicas == 0:
             pulumi.log.warn(
                 "at zero replicas nobody here holds a request: it is refused until a replica is ready, unless the "
@@ -200,7 +212,16 @@ class KubernetesPlatform:
             name, kubeconfig=self._args.kubeconfig, context=self._args.context, upsert_existing_objects=upsert
         )
 
-    def _job_args(self, claim: str, problem: str = "") -> job_set.JobSetArgs:
+    def _password(self, name: str, password: pulumi.Input[str], opts: pulumi.ResourceOptions) -> pulumi.Resource:
+        content = {
+            **database.secret(name, self._stack),
+            "stringData": {database.PASSWORD: pulumi.Output.secret(password)},
+        }
+        return self._make(f"{name}-password", content, opts)
+
+    def _job_args(
+        self, claim: str, problem: str = "", environment: Sequence[Mapping[str, Any]] = ()
+    ) -> job_set.JobSetArgs:
         return job_set.JobSetArgs(
             stack=self._stack,
             images=self._images,
@@ -210,6 +231,7 @@ class KubernetesPlatform:
             problem=problem,
             queue=self._args.queue,
             exclusive_topology=self._args.exclusive_topology,
+            environment=environment,
         )
 
     def _make(self, name: str, content: dict[str, Any], opts: pulumi.ResourceOptions) -> Any:

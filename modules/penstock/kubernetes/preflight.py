@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from penstock.kubernetes.api import Api, ClusterError
+from penstock.kubernetes.api import Api, ClusterError, Unreachable
 from penstock.kubernetes.pods import Machine
+from penstock.kubernetes.serving import ScaleOn
 
 JOB_SET = ("jobset.x-k8s.io/v1alpha2", "JobSet")
 QUEUE = ("kueue.x-k8s.io/v1beta1", "LocalQueue")
@@ -32,6 +33,8 @@ ALSO: Mapping[tuple[str, str], tuple[str, str]] = {
     SCALED: ("keda.sh", "scaledobjects"),
 }
 """What is written besides, where a kind is asked for."""
+SECRETS = ("", "secrets")
+"""Written besides, where something is secret."""
 VERBS = ("create", "get", "list", "watch", "patch", "delete")
 """What pulumi-kubernetes does to what it makes; it waits for it to be there, and to be gone, by watching."""
 READ = ("get", "list", "watch")
@@ -41,6 +44,19 @@ HELD = ("kueue.x-k8s.io", "workloads")
 """Listed to know what a queue holds a job for."""
 WHOLE = ("create", "list", "watch")
 """Verbs that have no one object: a right that names its object does not hold for them."""
+METRICS: Mapping[ScaleOn, tuple[tuple[str, ...], str]] = {
+    ScaleOn.CPU: (
+        ("metrics.k8s.io/v1beta1",),
+        "it has no metrics server, or one that does not answer; install it with `kubectl apply -f "
+        "https://github.com/kubernetes-sigs/metrics-server/releases/download/v0.8.0/components.yaml`",
+    ),
+    ScaleOn.REQUESTS: (
+        ("custom.metrics.k8s.io/v1beta2", "custom.metrics.k8s.io/v1beta1"),
+        "it has no metrics adapter, or one that does not answer; install one, such as prometheus-adapter, that offers "
+        "`penstock_requests_per_second` of pods",
+    ),
+}
+"""The APIs of which one tells an autoscaler what it follows, and what is wrong where there is none."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +74,8 @@ class Needs:
     data_claim: str = ""
     queue: str = ""
     """A Kueue ClusterQueue."""
+    secrets: bool = False
+    """Whether it keeps something secret there."""
 
 
 def check(api: Api, needs: Needs) -> None:
@@ -76,6 +94,7 @@ def asked(needs: Needs) -> list[tuple[str, str, str, str, str]]:
     space = needs.namespace
     found = [("", "namespaces", verb, "", "" if verb in WHOLE else space) for verb in VERBS]
     written = [*WRITTEN, *(ALSO[kind] for kind in needs.kinds if kind in ALSO)]
+    written += [SECRETS] if needs.secrets else []
     found += [(group, plural, verb, space, "") for group, plural in written for verb in VERBS]
     found += [(group, plural, verb, space, "") for group, plural in WATCHED for verb in READ]
     return [*found, *([(*HELD, "list", space, "")] if needs.queue else [])]
@@ -91,6 +110,24 @@ def missing(api: Api, needs: Needs) -> list[str]:
         if not _may(api, verb, group, plural, namespace, name):
             found.setdefault(f"{plural}.{group}" if group else plural, []).append(verb)
     return [f"  you may not {', '.join(verbs)} {what} in namespace {needs.namespace}" for what, verbs in found.items()]
+
+
+def check_scaling(api: Api, scale_on: ScaleOn) -> None:
+    """Raises a ClusterError where an autoscaler would have nothing to follow."""
+    versions, absent = METRICS[scale_on]
+    if not any(_answers(api, version) for version in versions):
+        raise ClusterError(
+            f"the cluster of context {api.context!r} ({api.server}) cannot scale an endpoint: {absent}; or set "
+            "`scale_on` to another, or max_replicas to min_replicas"
+        )
+
+
+def _answers(api: Api, version: str) -> bool:
+    try:
+        return api.get(f"/apis/{version}") is not None
+    except Unreachable:
+        # The API server passes such a question on to whom it belongs.
+        return False
 
 
 def _kinds(api: Api, needs: Needs) -> list[str]:

@@ -7,7 +7,7 @@ from cluster_settings import ClusterSettings
 
 from penstock import Job, Program, Role, Service
 from penstock.errors import PenstockError
-from penstock.kubernetes import Machine, ScaleOn
+from penstock.kubernetes import Machine, ScaleOn, database
 from penstock.kubernetes.job_set import JobSetArgs, disruption_budget, edges, job_set
 from penstock.kubernetes.serving import ServingArgs
 from penstock.kubernetes.serving import objects as serving_objects
@@ -114,6 +114,30 @@ def test_a_queue_and_a_topology_of_ones_own_are_asked_for_by_their_names():
     metadata = rendered(queue="research", exclusive_topology="cloud.google.com/gke-nodepool")["metadata"]
     assert metadata["labels"]["kueue.x-k8s.io/queue-name"] == "research"
     assert metadata["annotations"]["alpha.jobset.sigs.k8s.io/exclusive-topology"] == "cloud.google.com/gke-nodepool"
+
+
+@pytest.mark.parametrize(
+    ("address", "where", "port"),
+    [
+        ("postgresql://tuner@db.example:6432/studies", None, 6432),
+        ("postgresql://10.1.2.3/studies", [{"ipBlock": {"cidr": "10.1.2.3/32"}}], 5432),
+    ],
+)
+def test_a_studys_pods_reach_its_database_on_its_port_and_nothing_else(address, where, port):
+    job = Job(Program.TRAINER, {"chief": Role(["tune", "--storage", address]), "trial": Role(["tune"])})
+    assert database.url(job) == address
+    edge = database.edge("flow-tune-study", "prod", database.url(job))["spec"]
+    assert edge["podSelector"]["matchLabels"]["penstock.dev/workload"] == "flow-tune-study"
+    (rule,) = edge["egress"]
+    assert rule.get("to") == where
+    assert rule["ports"] == [{"protocol": "TCP", "port": port}]
+
+
+def test_a_password_is_named_in_every_pod_of_its_job_and_nowhere_written():
+    manifest = rendered(environment=database.environment("flow-tune-study-database"))
+    reference = {"secretKeyRef": {"name": "flow-tune-study-database", "key": "password"}}
+    assert {str(environment(each)["PGPASSWORD"]) for each in containers(manifest).values()} == {str(reference)}
+    assert database.url(Job(Program.TRAINER, ROLES)) == ""
 
 
 def test_a_job_may_lose_one_pod_at_a_time_and_its_budget_is_a_number():

@@ -77,6 +77,14 @@ def test_a_storage_without_a_password_is_taken(url):
     assert Settings.from_config({"penstock:tuning_storage": url}).tuning_storage == url
 
 
+def test_a_password_without_the_database_it_is_of_is_told_without_repeating_it():
+    image = f"i@sha256:{'0' * 64}"
+    cluster = {"trainer_image": image, "serving_image": image, "database_password": "hunter2"}
+    told = message({"platform": "cluster", "cluster": json.dumps(cluster)})
+    assert "'cluster.database_password' is given without 'tuning_storage'" in told
+    assert "hunter2" not in told
+
+
 def test_an_unknown_kind_to_keep_is_told_with_the_known_ones():
     told = message({"keep": '["modles"]'})
     assert "setting 'keep'" in told
