@@ -52,6 +52,7 @@ class ClusterSettings(BaseModel):
     requests_in_flight: Annotated[int, Field(ge=1)] = 16
     prometheus: str = ""
     wake_query: str = ""
+    skew_schedule: Annotated[str, Field(pattern=r"^$|^(\S+ ){4}\S+$|^@\w+$")] = ""
     timeout_minutes: Annotated[float, Field(gt=0)] = 24 * 60
     start_minutes: Annotated[float, Field(gt=0)] = 2
 

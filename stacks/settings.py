@@ -174,9 +174,14 @@ class Settings(BaseModel):
                 "the platform is 'gcp' and no setting says which project; "
                 "for example `pulumi config set --path gcp.project PROJECT`"
             )
-        if self.platform != "local" and (self.traffic or self.rollout):
+        if self.platform == "gcp" and (self.traffic or self.rollout):
             raise SettingsError(
-                "settings 'traffic' and 'rollout' are for the platform 'local', where versions share a URL"
+                "settings 'traffic' and 'rollout' are not for the platform 'gcp', where one model at a time has the URL"
+            )
+        if self.platform == "cluster" and self.rollout:
+            raise SettingsError(
+                "setting 'rollout' is for the platform 'local', where one process sees all that arrives; the pods of a "
+                "cluster would each judge alone. Give weights with 'traffic'"
             )
         access = [name for name in ACCESS if getattr(self, name)]
         if self.platform != "local" and access:
@@ -195,8 +200,14 @@ class Settings(BaseModel):
         if (self.certificate is None) != (self.private_key is None):
             given, missing = access[-1], "certificate" if self.certificate is None else "private_key"
             raise SettingsError(f"setting {given!r} is given without {missing!r}: TLS takes both")
-        if self.platform != "local" and self.monitoring and self.monitoring.webhook:
-            raise SettingsError("setting 'monitoring.webhook' is for the platform 'local' so far")
+        if self.monitoring and self.monitoring.webhook:
+            if self.platform == "gcp":
+                raise SettingsError("setting 'monitoring.webhook' is not for the platform 'gcp' so far")
+            if self.platform == "cluster" and self.cluster and not self.cluster.skew_schedule:
+                raise SettingsError(
+                    "setting 'monitoring.webhook' is given without 'cluster.skew_schedule': on a cluster the monitor "
+                    "tells it, which runs on that schedule"
+                )
         return self
 
 

@@ -128,6 +128,9 @@ class Programs:
     Those of the stage `held` go on until it is another one.
     """
 
+    model = "sha256:train"
+    """Digest of what a training makes."""
+
     def __init__(self, api: Api, namespace: str) -> None:
         self.seen: list[list[str]] = []
         self.held = ""
@@ -157,7 +160,7 @@ class Programs:
         result = {
             "kind": stage,
             "path": f"/artifacts/{stage}/key",
-            "digest": f"sha256:{stage}",
+            "digest": self.model if stage == "train" else f"sha256:{stage}",
             "counts": {"rows": 6000},
             "metrics": {"test": {"auc": 0.75}},
         }

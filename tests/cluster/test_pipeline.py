@@ -41,6 +41,21 @@ def test_up_runs_each_stage_as_a_job_set_and_serves_the_model_it_left(deployed, 
     assert "unchanged" in again
     assert not any(word in again for word in ("created", "updated", "replaced"))
 
+    programs.model = "sha256:newer"
+    deployed.configure(epochs=2, tuning_storage=database, traffic={"latest": 10, "previous": 90})
+    deployed.run("up")
+    server = api.get(f"/apis/apps/v1/namespaces/{deployed.namespace}/deployments/flow-serve-server")["spec"]["template"]
+    (plan,) = [each["configMap"]["name"] for each in server["spec"]["volumes"] if each["name"] == "plan"]
+    told = json.loads(api.get(f"{space}/configmaps/{plan}")["data"]["plan.json"])
+    assert {number: each["digest"] for number, each in told["versions"].items()} == {
+        "1": "sha256:train",
+        "2": "sha256:newer",
+    }
+    assert told["traffic"] == {"2": 10, "1": 90}
+    assert api.get(f"{space}/secrets/flow-tune-study-database") is None, "no password is asked for any more"
+    deployed.configure(epochs=2, tuning_storage=database, traffic={"3": 100})
+    assert "setting 'traffic' names '3'" in deployed.run("up", expected=1)
+
     deployed.run("down")
     assert api.get(f"/api/v1/namespaces/{deployed.namespace}") is None
 

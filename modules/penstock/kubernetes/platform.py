@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -10,7 +10,7 @@ import pulumi
 
 from penstock import platform
 from penstock.errors import PenstockError
-from penstock.kubernetes import database, job_set, manifest, preflight, serving, workspace
+from penstock.kubernetes import database, job_set, manifest, preflight, serving, versions, watching, workspace
 from penstock.kubernetes.api import Api
 from penstock.kubernetes.job_result import JobResult
 from penstock.kubernetes.pods import DATA, PROBLEM, STORE, Machine, labels
@@ -55,6 +55,8 @@ class ClusterArgs:
     requests_in_flight: int = 16
     prometheus: str = ""
     wake_query: str = ""
+    skew_schedule: str = ""
+    """When a monitor judges what all replicas observed, as cron writes it; empty: each replica judges alone."""
     timeout_minutes: float = 24 * 60
     """For how long `up` waits for one job, and at most for a server to be ready."""
     start_minutes: float = 2
@@ -86,7 +88,8 @@ class KubernetesPlatform:
             storage_class=args.storage_class,
             data_claim=args.data_claim,
             queue=args.queue,
-            secrets=args.database_password is not None,
+            secrets=args.database_password is not None or bool(args.skew_schedule),
+            watched=bool(args.skew_schedule),
         )
         self._api = Api(args.kubeconfig, args.context)
         preflight.check(self._api, needs)
@@ -163,7 +166,7 @@ class KubernetesPlatform:
 
     def service(self, name: str, service: platform.Service, opts: pulumi.ResourceOptions) -> pulumi.Output[str]:
         """A Deployment behind a Service; the URL is one of the cluster's own names."""
-        service.refuse_local()
+        service.refuse_local("traffic")
         args = serving.ServingArgs(
             stack=self._stack,
             image=self._images[service.program],
@@ -175,6 +178,7 @@ class KubernetesPlatform:
             requests_in_flight=self._args.requests_in_flight,
             prometheus=self._args.prometheus,
             wake_query=self._args.wake_query,
+            observations=watching.folder(name) if self._args.skew_schedule else "",
             timeout_seconds=round(min(60 * self._args.timeout_minutes, 2 * serving.START_SECONDS)),
         )
         parts = serving.objects(name, service, [], args)
@@ -185,8 +189,10 @@ class KubernetesPlatform:
                 "at zero replicas nobody here holds a request: it is refused until a replica is ready, unless the "
                 "gateway in front holds it"
             )
-        template = pulumi.Output.all(*service.command).apply(
-            lambda command: serving.objects(name, service, command, args)["deployment"]["spec"]
+        template = pulumi.Output.all(command=list(service.command), plan=self._plan(name, service, opts)).apply(
+            lambda at: serving.objects(name, service, at["command"], replace(args, plan=at["plan"]))["deployment"][
+                "spec"
+            ]
         )
         parts["deployment"]["spec"] = template
         policy = self._make(f"{name}-policy", parts.pop("policy"), opts)
@@ -199,7 +205,55 @@ class KubernetesPlatform:
         after = pulumi.ResourceOptions(depends_on=[deployment])
         for part, content in parts.items():
             manifest.resource(f"{name}-{part}", self._placed(content), self._options(opts, after))
+        if self._args.skew_schedule:
+            self._watch(name, service, opts)
         return self._namespace.apply(lambda space: f"http://{name}.{space}.svc.cluster.local:{service.port}")
+
+    def _plan(self, name: str, service: platform.Service, opts: pulumi.ResourceOptions) -> pulumi.Input[str]:
+        """The name of the ConfigMap by which its servers split the traffic; empty where all goes to one model.
+
+        What comes is remembered in any case: the weights of a later `up` may speak of it.
+        """
+        if service.model is None:
+            return ""
+        asked = {**service.model, "model_name": service.model_name, "traffic": service.traffic}
+        known = versions.Versions(f"{name}-versions", asked, opts)
+        if not service.traffic:
+            return ""
+        return _metadata(self._make(f"{name}-plan", versions.mounted(name, self._stack, known.plan), opts), "name")
+
+    def _watch(self, name: str, service: platform.Service, opts: pulumi.ResourceOptions) -> None:
+        """The monitor of an endpoint, with the webhook that its service names."""
+        if service.model is None:
+            return
+        if self._args.access_mode == "ReadWriteOnce":
+            pulumi.log.warn(
+                "the claim is ReadWriteOnce: the monitor and all replicas write to it, so they must be on one node"
+            )
+        args = watching.WatchArgs(
+            stack=self._stack,
+            image=self._images[platform.Program.SERVER],
+            claim="artifacts",
+            schedule=self._args.skew_schedule,
+            model_name=service.model_name,
+            secret=bool(service.environment),
+            machine=Machine(node_selector=self._args.machines.get("server", Machine()).node_selector),
+        )
+        first: list[pulumi.Resource] = []
+        if service.environment:
+            told = {key: pulumi.Output.secret(value) for key, value in service.environment.items()}
+            kept = {**watching.secret(name, self._stack), "stringData": told}
+            ports = [pulumi.Output.unsecret(url.apply(watching.port)) for url in told.values()]
+            first = [
+                self._make(f"{name}-skew-webhook", kept, opts),
+                self._make(f"{name}-skew-policy", watching.edge(name, self._stack, ports[0]), opts),
+            ]
+        content = watching.monitor(name, "", service.monitoring, args)
+        content["spec"] = pulumi.Output.from_input(service.model["path"]).apply(
+            lambda model: watching.monitor(name, model, service.monitoring, args)["spec"]
+        )
+        options = self._options(opts, pulumi.ResourceOptions(depends_on=first))
+        manifest.resource(f"{name}-skew", self._placed(content), options)
 
     def estimated_cost(self) -> Mapping[str, Any]:
         """The cluster is there already; what it costs is not known here."""

@@ -35,6 +35,8 @@ ALSO: Mapping[tuple[str, str], tuple[str, str]] = {
 """What is written besides, where a kind is asked for."""
 SECRETS = ("", "secrets")
 """Written besides, where something is secret."""
+JUDGES = ("batch", "cronjobs")
+"""Written besides, where a monitor judges what arrived."""
 VERBS = ("create", "get", "list", "watch", "patch", "delete")
 """What pulumi-kubernetes does to what it makes; it waits for it to be there, and to be gone, by watching."""
 READ = ("get", "list", "watch")
@@ -76,6 +78,8 @@ class Needs:
     """A Kueue ClusterQueue."""
     secrets: bool = False
     """Whether it keeps something secret there."""
+    watched: bool = False
+    """Whether a monitor judges what its endpoint observed."""
 
 
 def check(api: Api, needs: Needs) -> None:
@@ -95,6 +99,7 @@ def asked(needs: Needs) -> list[tuple[str, str, str, str, str]]:
     found = [("", "namespaces", verb, "", "" if verb in WHOLE else space) for verb in VERBS]
     written = [*WRITTEN, *(ALSO[kind] for kind in needs.kinds if kind in ALSO)]
     written += [SECRETS] if needs.secrets else []
+    written += [JUDGES] if needs.watched else []
     found += [(group, plural, verb, space, "") for group, plural in written for verb in VERBS]
     found += [(group, plural, verb, space, "") for group, plural in WATCHED for verb in READ]
     return [*found, *([(*HELD, "list", space, "")] if needs.queue else [])]

@@ -134,9 +134,12 @@ def test_traffic_and_rollout_that_make_no_sense_are_told(key, value, told):
     assert told in message({key: value})
 
 
-def test_traffic_is_told_to_be_for_the_platform_where_versions_share_a_url():
+def test_a_cluster_takes_weights_and_no_rollout_whose_pods_would_each_judge_alone():
     cluster = json.dumps({"trainer_image": "t@sha256:" + "0" * 64, "serving_image": "s@sha256:" + "0" * 64})
-    assert "'traffic'" in message({"platform": "cluster", "cluster": cluster, "traffic": "previous"})
+    there = {"platform": "cluster", "cluster": cluster}
+    weighted = {f"penstock:{key}": value for key, value in {**there, "traffic": "previous"}.items()}
+    assert Settings.from_config(weighted).endpoint()["traffic"] == {"previous": 100}
+    assert "the pods of a cluster would each judge alone" in message({**there, "rollout": "true"})
 
 
 def test_a_rollout_is_declared_by_true_and_every_number_of_it_can_be_set():
