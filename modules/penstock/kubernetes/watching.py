@@ -69,6 +69,7 @@ def monitor(endpoint: str, model: str, monitoring: Sequence[str], args: WatchArg
         "spec": {
             "schedule": args.schedule,
             "concurrencyPolicy": "Forbid",
+            "startingDeadlineSeconds": DEADLINE_SECONDS,
             **KEPT,
             "jobTemplate": {"metadata": {"labels": own}, "spec": job},
         },
