@@ -47,6 +47,7 @@ class ClusterSettings(BaseModel):
     exclusive_topology: str = ""
     database_password: str | None = None
     """`pulumi config set --secret --path cluster.database_password PASSWORD`, of the database in `tuning_storage`."""
+    caller_namespaces: tuple[Name, ...] = ()
     scale_on: ScaleOn = ScaleOn.CPU
     requests_per_second: Annotated[int, Field(ge=1)] = 100
     requests_in_flight: Annotated[int, Field(ge=1)] = 16

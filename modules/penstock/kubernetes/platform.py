@@ -2,8 +2,8 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pulumi
@@ -12,55 +12,11 @@ from penstock import platform
 from penstock.errors import PenstockError
 from penstock.kubernetes import database, job_set, manifest, preflight, serving, versions, watching, workspace
 from penstock.kubernetes.api import Api
+from penstock.kubernetes.cluster_args import ClusterArgs
 from penstock.kubernetes.job_result import JobResult
-from penstock.kubernetes.pods import DATA, PROBLEM, STORE, Machine, labels
-from penstock.kubernetes.serving import ScaleOn
+from penstock.kubernetes.pods import STORE, Machine, in_pod, labels
 
 COST = {"usd_per_hour": None, "note": "runs on an existing cluster, whose price is not known here"}
-
-
-@dataclass(frozen=True)
-class ClusterArgs:
-    """Which cluster, and what of it the pipeline takes."""
-
-    kubeconfig: str
-    """Path of a kubeconfig."""
-    trainer_image: str
-    """Image with `python -m penstock_trainer`, by digest."""
-    serving_image: str
-    """Image with `python -m penstock_serving`, by digest."""
-    namespace: str
-    """Made, and deleted with the stack."""
-    context: str | None = None
-    """Context of the kubeconfig. Default: its current one."""
-    storage_class: str = ""
-    """Empty: the cluster's default. With more than one node it must take mounts from many."""
-    storage_gib: int = 50
-    access_mode: str = "ReadWriteMany"
-    data_claim: str = ""
-    """A claim with raw files, mounted read-only at `/data`."""
-    machines: Mapping[str, Machine] = field(default_factory=dict[str, Machine])
-    """What the pods of a role run on, by role: chief, ps, worker, evaluator, trial, server."""
-    autoscaled: bool = False
-    """Nodes are made on demand: an accelerator that no node has yet is no fault."""
-    queue: str = ""
-    """A Kueue ClusterQueue whose quota jobs wait for; the namespace gets a LocalQueue of that name."""
-    exclusive_topology: str = ""
-    """Node label of which each role takes one value for itself."""
-    quota: Mapping[str, str] = field(default_factory=lambda: dict(workspace.QUOTA))
-    database_password: pulumi.Input[str] | None = None
-    """Of the PostgreSQL that tuning is given as its storage; kept in a Secret."""
-    scale_on: ScaleOn = ScaleOn.CPU
-    requests_per_second: int = 100
-    requests_in_flight: int = 16
-    prometheus: str = ""
-    wake_query: str = ""
-    skew_schedule: str = ""
-    """When a monitor judges what all replicas observed, as cron writes it; empty: each replica judges alone."""
-    timeout_minutes: float = 24 * 60
-    """For how long `up` waits for one job, and at most for a server to be ready."""
-    start_minutes: float = 2
-    """For how long a pod may be unable to start, such as for want of its image, before the job is given up."""
 
 
 class KubernetesPlatform:
@@ -136,8 +92,7 @@ class KubernetesPlatform:
                 first.append(self._password(name, self._args.database_password, opts))
                 at_database = database.environment(f"{name}-database")
         commands = {
-            role: [self._in_pod(argument, job.files) for argument in details.command]
-            for role, details in job.roles.items()
+            role: [in_pod(argument, job.files) for argument in details.command] for role, details in job.roles.items()
         }
         known = pulumi.Output.all(commands=commands, digests=dict(job.digests), claim=self._claim, problem=problem)
         made = known.apply(
@@ -173,6 +128,7 @@ class KubernetesPlatform:
             claim="artifacts",
             namespace=self._args.namespace,
             machine=self._args.machines.get("server", Machine()),
+            caller_namespaces=self._args.caller_namespaces,
             scale_on=self._args.scale_on,
             requests_per_second=self._args.requests_per_second,
             requests_in_flight=self._args.requests_in_flight,
@@ -320,19 +276,6 @@ class KubernetesPlatform:
             "data": {file.name: text},
         }
         return _metadata(self._make(f"{name}-problem", content, opts), "name")
-
-    def _in_pod(self, argument: pulumi.Input[str], files: Sequence[str]) -> pulumi.Input[str]:
-        """An argument as it is where the pod runs: there are no files of this machine."""
-        if not isinstance(argument, str) or argument not in files:
-            return argument
-        if argument.endswith(".py"):
-            return f"{PROBLEM}/{PurePosixPath(argument).name}"
-        if not argument.startswith((f"{DATA}/", f"{STORE}/")):
-            raise PenstockError(
-                f"raw files {argument!r} are on this machine, where the pods cannot read them; put them on a claim, "
-                f"name it with the setting `data_claim`, and write the pattern as {DATA}/..."
-            )
-        return argument
 
 
 def _metadata(made: Any, field: str) -> pulumi.Output[str]:

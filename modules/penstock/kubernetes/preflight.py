@@ -10,10 +10,13 @@ from penstock.kubernetes.serving import ScaleOn
 JOB_SET = ("jobset.x-k8s.io/v1alpha2", "JobSet")
 QUEUE = ("kueue.x-k8s.io/v1beta1", "LocalQueue")
 SCALED = ("keda.sh/v1alpha1", "ScaledObject")
+VERSIONS: Mapping[tuple[str, str], str] = {JOB_SET: "0.12.0", QUEUE: "0.14.0", SCALED: "2.16.1"}
+"""What the tests run, and what is installed where nobody has installed another."""
+RELEASES = "https://github.com/{0}/releases/download/v{1}"
 INSTALL: Mapping[tuple[str, str], str] = {
-    JOB_SET: "https://github.com/kubernetes-sigs/jobset/releases/download/v0.12.0/manifests.yaml",
-    QUEUE: "https://github.com/kubernetes-sigs/kueue/releases/download/v0.14.0/manifests.yaml",
-    SCALED: "https://github.com/kedacore/keda/releases/download/v2.16.1/keda-2.16.1.yaml",
+    JOB_SET: f"{RELEASES.format('kubernetes-sigs/jobset', VERSIONS[JOB_SET])}/manifests.yaml",
+    QUEUE: f"{RELEASES.format('kubernetes-sigs/kueue', VERSIONS[QUEUE])}/manifests.yaml",
+    SCALED: f"{RELEASES.format('kedacore/keda', VERSIONS[SCALED])}/keda-{VERSIONS[SCALED]}.yaml",
 }
 """Kinds that a cluster does not bring along, and what `kubectl apply --server-side -f` installs them."""
 WRITTEN: tuple[tuple[str, str], ...] = (

@@ -61,6 +61,8 @@ class ServingArgs:
     """For zero replicas: a query that is above 0 while somebody in front of them has requests for them."""
     plan: str = ""
     """Name of the ConfigMap with the plan by which its servers split the traffic; empty: they answer with one model."""
+    caller_namespaces: Sequence[str] = ()
+    """Namespaces whose pods may ask it; none: every one."""
     observations: str = ""
     """A folder of the claim in which all replicas leave what they observed; empty: each keeps it to itself."""
     timeout_seconds: int = 2 * START_SECONDS
@@ -206,11 +208,22 @@ def _edges(name: str, service: Service, args: ServingArgs) -> dict[str, Any]:
         "spec": {
             "podSelector": {"matchLabels": selector(name, args)},
             "policyTypes": ["Ingress"],
-            # Every pod of the cluster, nobody outside: gateways and monitoring are pods too.
+            # Pods of the cluster, nobody outside: gateways and monitoring are pods too.
             "ingress": [
-                {"from": [{"namespaceSelector": {}}], "ports": [{"protocol": "TCP", "port": service.port}]},
+                {
+                    "from": [{"namespaceSelector": _named(args.caller_namespaces)}],
+                    "ports": [{"protocol": "TCP", "port": service.port}],
+                },
             ],
         },
+    }
+
+
+def _named(namespaces: Sequence[str]) -> dict[str, Any]:
+    if not namespaces:
+        return {}
+    return {
+        "matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "In", "values": sorted(namespaces)}]
     }
 
 

@@ -9,6 +9,7 @@ from penstock import Job, Program, Role, Service
 from penstock.errors import PenstockError
 from penstock.kubernetes import Machine, ScaleOn, database
 from penstock.kubernetes.job_set import JobSetArgs, disruption_budget, edges, job_set
+from penstock.kubernetes.pods import in_pod
 from penstock.kubernetes.serving import ServingArgs
 from penstock.kubernetes.serving import objects as serving_objects
 from penstock.kubernetes.workspace import WorkspaceArgs
@@ -157,6 +158,30 @@ def test_everything_is_denied_but_names_the_training_port_and_the_endpoint():
     serving = served()["policy"]["spec"]
     assert serving["policyTypes"] == ["Ingress"]
     assert serving["ingress"][0]["ports"] == [{"protocol": "TCP", "port": 8501}]
+
+
+def test_an_endpoint_is_asked_by_the_namespaces_that_are_named_or_by_every_one():
+    def sources(**args):
+        return served(**args)["policy"]["spec"]["ingress"][0]["from"]
+
+    assert sources() == [{"namespaceSelector": {}}]
+    ((rule,),) = [each["namespaceSelector"]["matchExpressions"] for each in sources(caller_namespaces=["web", "apps"])]
+    assert rule == {"key": "kubernetes.io/metadata.name", "operator": "In", "values": ["apps", "web"]}
+
+
+@pytest.mark.parametrize(
+    ("raw", "told"),
+    [
+        ("data/*.csv", "are on this machine, where the pods cannot read them"),
+        ("gs://b/*.csv", "are in an object store"),
+    ],
+)
+def test_raw_files_that_no_pod_can_read_are_refused_with_what_to_do(raw, told):
+    with pytest.raises(PenstockError, match=rf"{told}.*name.*with the setting `data_claim`.*as /data/\.\.\."):
+        in_pod(raw, [raw])
+    assert in_pod("/data/*.csv", ["/data/*.csv"]) == "/data/*.csv"
+    assert in_pod("problems/flights.py", ["problems/flights.py"]) == "/problem/flights.py"
+    assert in_pod("gs://b", []) == "gs://b"
 
 
 def test_a_server_is_replaced_without_a_gap_and_reads_its_model_only():
