@@ -87,7 +87,11 @@ def workspace(api: Api, request: pytest.FixtureRequest) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def plugins(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder for PATH with the plugin: the stand-in, or the real one where PENSTOCK_KUBERNETES_PLUGIN names it."""
-    folder = tmp_path_factory.mktemp("plugins")
+    return with_plugin(tmp_path_factory.mktemp("plugins"))
+
+
+def with_plugin(folder: Path) -> Path:
+    """The folder, with the plugin in it."""
     real = os.environ.get("PENSTOCK_KUBERNETES_PLUGIN")
     if real:
         (folder / "pulumi-resource-kubernetes").symlink_to(shutil.which(real) or Path(real).resolve(strict=True))

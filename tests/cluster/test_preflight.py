@@ -156,6 +156,14 @@ def test_a_preview_refuses_what_the_cluster_cannot_take_and_makes_nothing(deploy
         "role worker asks for a node with 16 x nvidia.com/gpu, and it has none": {
             "cluster": {"machines": {"worker": {"accelerators": 16}}}
         },
+        "role worker asks for 3 x 8 nvidia.com/gpu on nodes of one cloud.google.com/gke-nodepool, and there is none: "
+        "the largest, gpu-0, has room for 2": {
+            "workers": 3,
+            "cluster": {
+                "exclusive_topology": "cloud.google.com/gke-nodepool",
+                "machines": {"worker": {"accelerators": 8}},
+            },
+        },
         "cannot scale an endpoint: it has no metrics server": {"max_replicas": 3},
     }
     for words, settings in asked.items():

@@ -79,7 +79,10 @@ class KubernetesPlatform:
     def job(self, name: str, job: platform.Job, opts: pulumi.ResourceOptions) -> platform.Artifact:
         """A JobSet, run to its end."""
         problem = self._problem(name, job, opts)
-        replicas = sum(role.replicas for role in job.roles.values())
+        by_role = {role: details.replicas for role, details in job.roles.items()}
+        if self._args.exclusive_topology and not self._args.autoscaled:
+            preflight.check_topology(self._api, self._args.exclusive_topology, self._args.machines, by_role)
+        replicas = sum(by_role.values())
         policy = job_set.edges(name, self._job_args(""))
         first: list[pulumi.Resource] = [self._make(f"{name}-policy", policy, opts)]
         if replicas > 1:

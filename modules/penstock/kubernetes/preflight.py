@@ -130,6 +130,38 @@ def check_scaling(api: Api, scale_on: ScaleOn) -> None:
         )
 
 
+def check_topology(api: Api, topology: str, machines: Mapping[str, Machine], replicas: Mapping[str, int]) -> None:
+    """Raises a ClusterError where no value of a node label has room for all replicas of a role with accelerators.
+
+    `topology` is the label of which each role takes one value for itself. Part of them would get their nodes, and wait
+    for the others for ever.
+    """
+    if not _may(api, "list", "", "nodes", ""):
+        return
+    nodes = api.items("/api/v1/nodes")
+    wrong: list[str] = []
+    for role, machine in machines.items():
+        if not machine.accelerators or not replicas.get(role):
+            continue
+        room: dict[str, int] = {}
+        for node in nodes:
+            labels = node["metadata"].get("labels", {})
+            if topology in labels and machine.node_selector.items() <= labels.items():
+                fits = int(node["status"]["allocatable"].get(machine.accelerator, 0)) // machine.accelerators
+                room[labels[topology]] = room.get(labels[topology], 0) + fits
+        largest = max(room, key=lambda value: room[value], default="")
+        if room.get(largest, 0) < replicas[role]:
+            most = f"the largest, {largest}, has room for {room[largest]}" if largest else "no node has that label"
+            wrong.append(
+                f"  role {role} asks for {replicas[role]} x {machine.accelerators} {machine.accelerator} on nodes of "
+                f"one {topology}, and there is none: {most}"
+            )
+    if wrong:
+        raise ClusterError(
+            f"the cluster of context {api.context!r} ({api.server}) has no such slice:\n" + "\n".join(wrong)
+        )
+
+
 def _answers(api: Api, version: str) -> bool:
     try:
         return api.get(f"/apis/{version}") is not None
