@@ -62,8 +62,19 @@ def test_up_runs_each_stage_as_a_job_set_and_serves_the_model_it_left(deployed, 
 
 def test_what_is_to_be_kept_stays(deployed, programs, api):
     space = f"/api/v1/namespaces/{deployed.namespace}"
-    deployed.configure(keep=["models"])
+    webhook = "https://hooks.example:8443/T0ken"
+    watched = {"monitoring": {"webhook": webhook, "minimum_rows": 50}, "cluster": {"skew_schedule": "*/10 * * * *"}}
+    deployed.configure(keep=["models"], **watched)
     deployed.run("up")
+    judge = api.get(f"/apis/batch/v1/namespaces/{deployed.namespace}/cronjobs/flow-serve-server-skew")["spec"]
+    container = judge["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]
+    assert container["args"][:2] == ["--model", "/artifacts/train/key"]
+    assert container["args"][-2:] == ["--minimum-rows", "50"]
+    kept = api.get(f"{space}/secrets/flow-serve-server-skew")["data"]["PENSTOCK_ALERT_WEBHOOK"]
+    assert base64.b64decode(kept).decode() == webhook
+    policies = f"/apis/networking.k8s.io/v1/namespaces/{deployed.namespace}/networkpolicies"
+    assert api.get(f"{policies}/flow-serve-server-skew")["spec"]["egress"][0]["ports"][0]["port"] == 8443
+    assert "T0ken" not in json.dumps(deployed.deployment())
     claim = api.get(f"{space}/persistentvolumeclaims/artifacts")["metadata"]["uid"]
     deployed.run("down")
     assert api.get(f"{space}/persistentvolumeclaims/artifacts")["metadata"]["uid"] == claim
