@@ -16,6 +16,9 @@ up: runtime  ## raw data to a served model; STACK=local by default
 down: runtime  ## end and remove all that `make up` made, but for what the stack's `keep` names
 	@.venv/bin/python tools/stack.py down $(STACK)
 
+images: runtime  ## build the two images of a Google Cloud STACK, push them, write their digests into its file
+	@.venv/bin/python tools/images.py $(STACK)
+
 plan: runtime policies-ready  ## what `up` would do and cost, judged by the policy pack; STACK=local by default
 	@.venv/bin/python tools/plan.py $(STACK) $(if $(COMMENT),--comment $(COMMENT))
 
@@ -92,4 +95,4 @@ policies-ready:
 runtime:
 	@tools/python tools/environments.py runtime
 
-.PHONY: help up down plan drift env test test-pods test-browser cluster-up cluster-down test-cluster test-cluster-all notebook pages audit lock bench cluster-tools policies-ready runtime
+.PHONY: help up down images plan drift env test test-pods test-browser cluster-up cluster-down test-cluster test-cluster-all notebook pages audit lock bench cluster-tools policies-ready runtime

@@ -48,9 +48,9 @@ class Target:
         ]
         (self._folder / "targets").write_text("\n".join(map(json.dumps, lines)) + "\n")
 
-    def closed_loop(self, seconds: int) -> Load:
-        """Each connection posts its next request when it has the answer to the last."""
-        command = [_wrk(), "-t1", f"-c{CONNECTIONS}", f"-d{seconds}", "--latency", "--timeout", "30s"]
+    def closed_loop(self, seconds: int, core: int | None = None) -> Load:
+        """Each connection posts its next request when it has the answer to the last; by a generator on that core."""
+        command = [*_on(core), _wrk(), "-t1", f"-c{CONNECTIONS}", f"-d{seconds}", "--latency", "--timeout", "30s"]
         done = subprocess.run(
             [*command, "-s", self._folder / "post.lua", self.url],
             env={**os.environ, "BODIES": str(self._folder / "bodies")},
@@ -64,9 +64,16 @@ class Target:
         rate = float(_find(r"Requests/sec:\s+([\d.]+)", done))
         return Load(requests, failed, rate, _latency("50", done), _latency("99", done))
 
-    def fixed_rate(self, rate: int, seconds: int) -> Load:
+    def fixed_rate(self, rate: int, seconds: int, core: int | None = None) -> Load:
         """Requests leave at their time, whether or not the ones before are answered: nothing is omitted."""
-        attack = [_vegeta(), "attack", "-format=json", f"-targets={self._folder / 'targets'}", f"-rate={rate}/1s"]
+        attack = [
+            *_on(core),
+            _vegeta(),
+            "attack",
+            "-format=json",
+            f"-targets={self._folder / 'targets'}",
+            f"-rate={rate}/1s",
+        ]
         attack += [f"-duration={seconds}s", "-workers=32", "-max-workers=2000", "-connections=2000", "-timeout=30s"]
         results = subprocess.run(attack, capture_output=True, check=True).stdout
         report = [_vegeta(), "report", "-type=json"]
@@ -75,6 +82,11 @@ class Target:
         latencies = found["latencies"]
         failed = found["requests"] - answered
         return Load(answered, failed, found["throughput"], latencies["50th"] / 1e9, latencies["99th"] / 1e9)
+
+
+def _on(core: int | None) -> list[str]:
+    """What has a command run on one core; nothing where it may run on any."""
+    return [] if core is None else ["taskset", "-c", str(core)]
 
 
 def _find(pattern: str, text: str) -> str:

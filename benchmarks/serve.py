@@ -8,9 +8,11 @@ otherwise is named.
 
 import argparse
 import json
+import os
 import statistics
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,7 @@ def servers(model: Path, folder: Path, schema: Mapping[str, Any]) -> list[Server
         "/v1/models/flights:predict", lambda row: {"instances": [row]}, lambda answer: answer["predictions"][0]
     )
     echo = Protocol("/", lambda row: {"instances": [row]}, lambda _: float("nan"))
+    quick = replace(echo, path="/quick")
     protocols = {
         "mlserver": Protocol(
             "/v2/models/flights/infer",
@@ -58,6 +61,7 @@ def servers(model: Path, folder: Path, schema: Mapping[str, Any]) -> list[Server
         ("penstock slim", penstock, [SLIM, *serve, str(PORT), "--backend", "slim"]),
         ("penstock tensorflow", penstock, [tensorflow, *serve, str(PORT + 1), "--backend", "tensorflow"]),
         ("echo", echo, [SLIM, PEERS / "echo_peer.py"]),
+        ("echo by the shortcut", quick, [SLIM, PEERS / "echo_peer.py"]),
     ]
     for name, protocol in protocols.items():
         try:
@@ -99,7 +103,7 @@ def start_all(wanted: list[Server], rows: list[Row]) -> tuple[list[Server], dict
             answers = [server.protocol.answer(server.ask(row)) for row in rows[:50]]
             if not expected:
                 expected = answers
-            if server.name != "echo":
+            if not server.name.startswith("echo"):
                 wrong = max(abs(a - b) for a, b in zip(answers, expected, strict=True))
                 if not wrong <= 1e-6:
                     server.stop()
@@ -172,24 +176,39 @@ def say(running: list[Server], started: dict[str, float], repeats: int) -> None:
 
 
 def open_loop(running: list[Server], targets: Mapping[str, Target], seconds: int) -> None:
-    """p99 at half and at 90 % of what each answered in the closed loop."""
+    """p99 at half and at 90 % of what each answered in the closed loop.
+
+    One whose work fits a core, the slim one, has a core of its own, and the generator another, while its capacity is
+    measured anew and while it is asked: otherwise they would take turns on both, and the wait be the kernel's. Where
+    `answered` is below the rate that was asked for, it was the generator that could not follow.
+    """
+    cores = sorted(os.sched_getaffinity(0))
     for server in running:
-        if server.name == "echo":
+        if server.name.startswith("echo"):
             continue
+        target, core, capacity = targets[server.name], None, server.median(lambda load: load.rate)
+        if server.name == "penstock slim" and len(cores) > 1:
+            core = cores[1]
+            server.pin(cores[:1])
+            capacity = statistics.median(target.closed_loop(seconds, core).rate for _ in range(len(server.loads)))
+            report("serve", f"{server.name}: requests_per_second, a core for each", capacity, "1/s")
         for share in (0.5, 0.9):
-            rate = max(1, round(share * server.median(lambda load: load.rate)))
-            load = targets[server.name].fixed_rate(rate, seconds)
+            rate = max(1, round(share * capacity))
+            load = target.fixed_rate(rate, seconds, core)
             what = f"{server.name}: open loop at {share:.0%} ({rate}/s)"
             report("serve", f"{what}: p50", load.p50 * 1e3, "ms")
             report("serve", f"{what}: p99", load.p99 * 1e3, "ms")
             report("serve", f"{what}: failed", load.failed, "requests")
+            report("serve", f"{what}: answered", load.rate, "1/s")
+        if core is not None:
+            server.pin(cores)
 
 
 def conclude(by_name: Mapping[str, Server], memory: Mapping[str, float], cold: float, repeats: int) -> None:
     """The figures that have goals."""
     rate = {name: server.median(lambda load: load.rate) for name, server in by_name.items()}
     cpu = {name: statistics.median(server.cpu) for name, server in by_name.items()}
-    peers = [name for name in by_name if not name.startswith("penstock") and name != "echo"]
+    peers = [name for name in by_name if not name.startswith(("penstock", "echo"))]
     best, thrifty, small = (
         max(peers, key=rate.__getitem__),
         min(peers, key=cpu.__getitem__),
@@ -198,18 +217,19 @@ def conclude(by_name: Mapping[str, Server], memory: Mapping[str, float], cold: f
     slim, tensorflow = "penstock slim", "penstock tensorflow"
 
     def compare(
-        metric: str, values: Mapping[str, float], mine: str, its: str, unit: str, goal: float, less: bool
+        metric: str, values: Mapping[str, float], mine: str, its: str, unit: str, goal: float | None, less: bool
     ) -> None:
         ratio = values[its] / values[mine] if less else values[mine] / values[its]
         report(
             "serve", metric, values[mine], unit, peer=its, peer_value=values[its], ratio=ratio, goal=goal,
-            met=ratio >= goal, repeats=repeats,
+            met=None if goal is None else ratio >= goal, repeats=repeats,
         )  # fmt: skip
 
     micro, mebi = {name: value * 1e6 for name, value in cpu.items()}, memory
     compare("requests_per_second_tensorflow_vs_best_peer", rate, tensorflow, best, "1/s", 6, less=False)
     compare("requests_per_second_slim_vs_best_peer", rate, slim, best, "1/s", 15, less=False)
     compare("requests_per_second_slim_vs_echo", rate, slim, "echo", "1/s", 0.8, less=False)
+    compare("requests_per_second_slim_vs_shortcut_echo", rate, slim, "echo by the shortcut", "1/s", None, less=False)
     compare("cpu_per_request_vs_best_peer", micro, tensorflow, thrifty, "us", 5, less=True)
     compare("cpu_per_request_slim_vs_best_peer", micro, slim, thrifty, "us", 5, less=True)
     compare("rss_slim_over_best_peer", mebi, slim, small, "MiB", 8, less=True)

@@ -1,6 +1,6 @@
 """Examples a second in training: one process, parameter servers, and what people would write instead.
 
-    trainer/.venv/bin/python benchmarks/train.py [--repeats 5] [--epochs 4] [--only rates|scaling]
+    trainer/.venv/bin/python benchmarks/train.py [--repeats 5] [--epochs 4] [--only rates|arithmetic|scaling]
 
 All flights, the bundled problem with its default hyperparameters: the same model, optimizer, batches of 512 and
 features, made in the graph. Each run is a chief of its own, with servers of its own where it needs any; runs alternate:
@@ -12,6 +12,9 @@ features, made in the graph. Each run is a chief of its own, with servers of its
 
 The first epoch warms up (the guide's loop: 50 steps); what counts are the seconds of the others, without evaluation.
 Medians of the rounds; the ratio's goal is for 2 cores.
+
+Arithmetic: the trainer's loop in one process by `--precision mixed_bfloat16`, by `--xla` and by neither, with the
+bundled network and with a wide one, of two layers of `WIDE` units, for which matrices are most of the work.
 
 Scaling: 1, 2, 4 and 8 workers with 2 parameter servers, where **reading a block sleeps** for `SLEEP_SECONDS` in
 `tf.data`'s own `sleep`, which stands for steps so large that the workers' processors are the limit. It shows what the
@@ -29,6 +32,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +43,11 @@ SLEEP_SECONDS = 3.0
 BLOCKS_A_WORKER = 6
 GUIDE_STEPS = 400
 ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "2", "TF_USE_LEGACY_KERAS": "1"}
+PARTS = ("rates", "arithmetic", "scaling")
 RATES = ("single", "parameter_servers", "guide", "keras_fit")
+WIDE = 1024
+NETWORKS = ("bundled", "wide")
+ARITHMETIC = {"float32": {}, "mixed_bfloat16": {"precision": "mixed_bfloat16"}, "xla": {"xla": True}}
 WORKERS = (1, 2, 4, 8)
 GOALS = {
     "single_process_vs_keras_fit": ("single", "keras_fit", 2.0),
@@ -53,7 +61,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=5, help="rounds (default: 5)")
     parser.add_argument("--epochs", type=int, default=4, help="of each run; the first is not counted (default: 4)")
-    parser.add_argument("--only", choices=("rates", "scaling"), help="one of the two parts")
+    parser.add_argument("--only", choices=PARTS, help="one of the parts")
     parser.add_argument("--chief", nargs=2, metavar=("KIND", "DATASET"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.chief:
@@ -67,9 +75,12 @@ def main() -> None:
         stage = [sys.executable, "-m", "penstock_trainer", "preprocess", "--problem", "flights"]
         _output([*stage, "--raw", str(folder / "raw"), "--artifacts", str(folder / "artifacts")])
         (dataset,) = (path.parent for path in (folder / "artifacts").glob("dataset/*/manifest.json"))
-        if options.only != "scaling":
+        parts = [options.only] if options.only else PARTS
+        if "rates" in parts:
             rates(folder, dataset, options.repeats, options.epochs)
-        if options.only != "rates":
+        if "arithmetic" in parts:
+            arithmetic(folder, dataset, min(options.repeats, 3))
+        if "scaling" in parts:
             scaling(folder, dataset, min(options.repeats, 3))
 
 
@@ -88,6 +99,24 @@ def rates(folder: Path, dataset: Path, repeats: int, epochs: int) -> None:
             "train", metric, rate[mine], "examples/s", peer=its, peer_value=rate[its], ratio=ratio, goal=goal,
             met=ratio >= goal, repeats=repeats,
         )  # fmt: skip
+
+
+def arithmetic(folder: Path, dataset: Path, repeats: int) -> None:
+    """Lower precision and XLA beside plain float32, in one process; no goal: whether they help is what is asked."""
+    found: dict[str, list[float]] = {f"{network}_{kind}": [] for network in NETWORKS for kind in ARITHMETIC}
+    for round_ in range(repeats):
+        for kind, values in found.items():
+            values.append(measured(kind, folder, dataset, 2, 0, 0))
+        note(f"round {round_ + 1}: " + ", ".join(f"{kind} {values[-1]:,.0f}/s" for kind, values in found.items()))
+    rate = {kind: statistics.median(values) for kind, values in found.items()}
+    for network in NETWORKS:
+        plain = rate[f"{network}_float32"]
+        for kind in [kind for kind in ARITHMETIC if kind != "float32"]:
+            mine = rate[f"{network}_{kind}"]
+            report(
+                "train", f"{kind}_vs_float32_{network}_network", mine, "examples/s", peer="float32 without XLA",
+                peer_value=plain, ratio=mine / plain, repeats=repeats,
+            )  # fmt: skip
 
 
 def scaling(folder: Path, dataset: Path, repeats: int) -> None:
@@ -143,9 +172,9 @@ def cluster(roles: dict[str, int], folder: Path, dataset: Path) -> Iterator[dict
             process.wait()
 
 
-def trainer_loop(dataset: Path, epochs: int) -> float:
+def trainer_loop(dataset: Path, epochs: int, **computed: Any) -> float:
     """The trainer's own loop, alone or, by TF_CONFIG, as the chief of parameter servers."""
-    trainer = _trainer(dataset)
+    trainer = _trainer(dataset, **computed)
     _, *counted = trainer.epochs(epochs)
     return sum(epoch.examples for epoch in counted) / sum(epoch.seconds for epoch in counted)
 
@@ -239,8 +268,9 @@ def keras_fit(dataset: Path, epochs: int) -> float:
     return network.examples.rows("training") * (epochs - 1) / sum(seconds[1:])
 
 
-def _trainer(dataset: Path, *, copied: bool = True) -> Any:
+def _trainer(dataset: Path, *, copied: bool = True, network: str = "bundled", **arithmetic: Any) -> Any:
     from penstock_trainer import clusters
+    from penstock_trainer.arithmetic import Arithmetic
     from penstock_trainer.dataset import Dataset
     from penstock_trainer.loop import Trainer
     from penstock_trainer.membership import Member
@@ -250,7 +280,8 @@ def _trainer(dataset: Path, *, copied: bool = True) -> Any:
     cluster = clusters.connect("parameter-server" if member.cluster else "local", member)
     if not copied:
         cluster.copies.largest = 0  # pyright: ignore[reportAttributeAccessIssue]
-    return Trainer(problem, Dataset.open(dataset, problem), cluster, {}, 1)
+    chosen = {"hidden": f"{WIDE},{WIDE}"} if network == "wide" else {}
+    return Trainer(problem, Dataset.open(dataset, problem), cluster, chosen, 1, Arithmetic(**arithmetic))
 
 
 def _rows(network: Any, dataset: Path) -> Any:
@@ -267,6 +298,10 @@ def _rows(network: Any, dataset: Path) -> Any:
 CHIEFS = {
     "single": trainer_loop, "parameter_servers": trainer_loop, "guide": guide, "keras_fit": keras_fit,
     "sleeping": sleeping,
+    **{
+        f"{network}_{kind}": partial(trainer_loop, network=network, **computed)
+        for network in NETWORKS for kind, computed in ARITHMETIC.items()
+    },
 }  # fmt: skip
 
 

@@ -1,19 +1,21 @@
 """A study of 40 trials with bucket counts in the space, beside one that preprocesses for every trial; its bookkeeping.
 
-    trainer/.venv/bin/python benchmarks/tune.py [--trials 40] [--with-tft]
+    trainer/.venv/bin/python benchmarks/tune.py [--trials 40] [--naive-trials 8] [--with-tft]
 
-All flights, one process, an epoch a trial. The raw files are put away while the study runs, so a trial that scanned
-them would fail. What preprocessing per trial would take is measured over a few runs and added to the trials' own times:
+All flights, an epoch a trial: the stages `preprocess` and `tune` as a user runs them, one process each. The kernel
+counts how often raw files are opened meanwhile; a scan is as many openings as one run of `preprocess` makes.
 
-- by Penstock's own pipeline in a warm process, start-up left out;
-- with `--with-tft`, by TensorFlow Transform (`bench-preprocess`'s pipeline, a process each, start-up subtracted).
+Beside it a naive study, run for real: the same sampler and trials, in one process, but each trial first runs Penstock's
+own preprocessing anew. It has `--naive-trials` trials, whose mean stands for the others: its time is that of its
+start-up and of `--trials` such trials. With `--with-tft` there is one more peer, which is computed and not run: the
+study's time, and for each trial that of TensorFlow Transform (`bench-preprocess`'s pipeline, a process each, start-up
+subtracted).
 
 Bookkeeping: eight processes share one study over the same space, whose trials sleep as long as a real one takes in the
 mean and report an epoch; what their processes take beyond that sleep is bookkeeping.
 """
 
 import argparse
-import contextlib
 import json
 import os
 import statistics
@@ -27,10 +29,11 @@ from pathlib import Path
 from typing import Any
 
 import _flights
+from _opens import Opens
 from _report import report
 
 PROCESSES = 8
-NAIVE_RUNS = 3
+TFT_RUNS = 3
 EMPTY_TRIALS = 5  # of each process
 GOAL, OVERHEAD_GOAL = 5.0, 0.02
 ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "2", "TF_USE_LEGACY_KERAS": "1"}
@@ -40,7 +43,9 @@ def main() -> None:
     """Print a line for each figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=40, help="trials of the study (default: 40)")
+    parser.add_argument("--naive-trials", type=int, default=8, help="of the naive study that are run (default: 8)")
     parser.add_argument("--with-tft", action="store_true", help="measure TensorFlow Transform too (minutes to set up)")
+    parser.add_argument("--naive-study", nargs=3, metavar=("FOLDER", "RAW", "NAME"), help=argparse.SUPPRESS)
     parser.add_argument("--empty-study", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--trial-seconds", type=float, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -48,40 +53,50 @@ def main() -> None:
     if options.empty_study:
         empty_study(options.empty_study, options.trial_seconds)
         return
+    if options.naive_study:
+        made, raw, study = options.naive_study
+        naive_study(made, raw, study, options.naive_trials)
+        return
     with tempfile.TemporaryDirectory(prefix="penstock-") as name:
-        measure(Path(name), options.trials, options.with_tft)
+        measure(Path(name), options.trials, min(options.trials, options.naive_trials), options.with_tft)
 
 
-def measure(folder: Path, trials: int, with_tft: bool) -> None:
+def measure(folder: Path, trials: int, naive_trials: int, with_tft: bool) -> None:
     """Run everything in `folder`."""
-    raw = folder / "raw"
+    raw, artifacts = folder / "raw", ("--artifacts", folder / "artifacts")
     rows = _flights.write(raw, 1)
-    preprocess_seconds, dataset = naive_preprocessing(raw, folder)
-    away = raw.rename(folder / "away")
-    began = time.monotonic()
-    stage("tune", "--dataset", dataset, "--trials", trials, "--epochs", 1, "--artifacts", folder / "artifacts")
-    wall = time.monotonic() - began
-    away.rename(raw)
-    (study,) = (json.loads(path.read_text()) for path in (folder / "artifacts").glob("study/*/study.json"))
+    with Opens(raw) as opens:
+        once = stage("preprocess", "--raw", raw, *artifacts)
+    (dataset,) = (path.parent for path in (folder / "artifacts").glob("dataset/*/manifest.json"))
+    assert opens.count, "nothing was counted"
+    with Opens(raw) as of_study:
+        wall = stage("tune", "--dataset", dataset, "--trials", trials, "--epochs", 1, *artifacts)
+    once += wall
+    (path,) = (folder / "artifacts").glob("study/[0-9a-f]*/study.json")
+    with Opens(raw) as of_naive:
+        naive = naive_seconds(folder / "naive", raw, f"flights-{path.parent.name}", trials, naive_trials)
+    study = json.loads(path.read_text())
     done = [trial for trial in study["trials"] if trial["state"] in ("COMPLETE", "PRUNED")]
     assert len(done) == trials
     assert all(epoch["examples"] == study["trials"][0]["epochs"][0]["examples"] for t in done for epoch in t["epochs"])
     cuts = {tuple(v for k, v in trial["hyperparameters"].items() if k.endswith(".buckets")) for trial in done}
     print(f"{rows:,} rows, {len(cuts)} different sets of bucket counts", file=sys.stderr, flush=True)
+    scans = (opens.count + of_study.count) / opens.count
+    naive_scans = of_naive.count / opens.count * trials / naive_trials
+    real = f"a study that preprocesses in each trial, {naive_trials} trials run, scaled to {trials}"
     report(
-        "tune", "raw_data_scans", 1, "scans", peer="a scan a trial", peer_value=trials, ratio=trials, goal=1, met=True
-    )
+        "tune", "raw_data_scans", scans, "scans", peer=real, peer_value=naive_scans, ratio=naive_scans / scans, goal=1,
+        met=scans == 1,
+    )  # fmt: skip
     report("tune", "distinct_bucket_counts", len(cuts), "sets")
-    once = wall + preprocess_seconds
-    peers = {"wall_time_vs_preprocess_per_trial": ("Penstock's own preprocessing per trial", preprocess_seconds)}
+    peers = {"wall_time_vs_preprocess_per_trial": (real, naive)}
     if with_tft:
-        name = "wall_time_vs_tensorflow_transform_per_trial"
-        peers[name] = ("TensorFlow Transform per trial", tft_seconds(folder))
+        each = tft_seconds(folder)
+        computed = f"computed: TensorFlow Transform's {each:.2f} s, from {TFT_RUNS} runs, added to each trial"
+        peers["wall_time_vs_tensorflow_transform_per_trial"] = (computed, wall + trials * each)
     for metric, (peer, seconds) in peers.items():
-        naive = wall + trials * seconds
-        ratio = naive / once
-        peer = f"{peer}, {seconds:.2f} s each, from {NAIVE_RUNS} runs"
-        report("tune", metric, once, "s", peer=peer, peer_value=naive, ratio=ratio, goal=GOAL, met=ratio >= GOAL)
+        ratio = seconds / once
+        report("tune", metric, once, "s", peer=peer, peer_value=seconds, ratio=ratio, goal=GOAL, met=ratio >= GOAL)
     mean = study["process_seconds"] / trials
     empty = bookkeeping(folder / "empty", mean)
     share = empty / mean
@@ -91,27 +106,51 @@ def measure(folder: Path, trials: int, with_tft: bool) -> None:
     report("tune", "bookkeeping_over_trial", share, "", ratio=1 / share, goal=OVERHEAD_GOAL, met=met)
 
 
-def stage(*arguments: object) -> None:
-    """A stage as a user runs it."""
+def stage(*arguments: object) -> float:
+    """A stage as a user runs it; its seconds."""
     name, *rest = map(str, arguments)
+    began = time.monotonic()
     command = [sys.executable, "-m", "penstock_trainer", name, "--problem", "flights", *rest]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode:
         raise SystemExit(f"{name} failed:\n{done.stdout[-4000:]}")
+    return time.monotonic() - began
 
 
-def naive_preprocessing(raw: Path, folder: Path) -> tuple[float, Path]:
-    """(median seconds of the preprocessing stage in a warm process, the dataset)."""
+def naive_seconds(folder: Path, raw: Path, name: str, trials: int, run: int) -> float:
+    """Seconds of a study of so many trials that preprocesses in each, from one of which `run` are run."""
+    command = [sys.executable, __file__, "--naive-study", folder, raw, name, "--naive-trials", run]
+    began = time.monotonic()
+    done = subprocess.run(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    wall = time.monotonic() - began
+    if done.returncode:
+        raise SystemExit(f"the naive study failed:\n{done.stdout[-4000:]}")
+    working = float(done.stdout.splitlines()[-1])
+    return wall - working + working * trials / run
+
+
+def naive_study(folder: str, raw: str, name: str, trials: int) -> None:
+    """A study each of whose trials makes its dataset anew: print the seconds of its trials."""
     from penstock_trainer import preprocess
+    from penstock_trainer.dataset import Dataset
+    from penstock_trainer.problem import load_problem
+    from penstock_trainer.study import Search, Study
+    from penstock_trainer.study_limits import Limits
+    from penstock_trainer.study_storage import Journal
+    from penstock_trainer.tune import learning
 
-    seconds = []
-    for run in range(NAIVE_RUNS + 1):
-        began = time.monotonic()
-        with contextlib.redirect_stdout(sys.stderr):  # its progress is no figure
-            preprocess.run_stage("flights", [str(raw)], folder / f"artifacts-{run}", 0.001)
-        seconds.append(time.monotonic() - began)
-    (dataset,) = (path.parent for path in (folder / "artifacts-0").glob("dataset/*/manifest.json"))
-    return statistics.median(seconds[1:]), dataset
+    problem, made = load_problem("flights"), Path(folder)
+
+    def learn(hyperparameters: Any, seed: int) -> Iterator[Any]:
+        root = made / f"trial-{seed}"
+        preprocess.run_stage("flights", [raw], root, 0.001)
+        (dataset,) = (path.parent for path in root.glob("dataset/*/manifest.json"))
+        yield from learning(problem, Dataset.open(dataset, problem), 1)(hyperparameters, seed)
+
+    search = Search(name, problem.search_space(), problem.label.head, trials, 1, Limits())
+    began = time.monotonic()
+    Study(search, Journal(made / "study"), learn).work()
+    print(time.monotonic() - began)
 
 
 def tft_seconds(folder: Path) -> float:
@@ -123,7 +162,7 @@ def tft_seconds(folder: Path) -> float:
     _flights.write(small, 1000 / 336_776, row_numbers=True)
     python, script = _peers.python(), Path(__file__).parent / "peers" / "tft_pipeline.py"
     taken: dict[Path, list[float]] = {numbered: [], small: []}
-    for run in range(NAIVE_RUNS):
+    for run in range(TFT_RUNS):
         for rows, seconds in taken.items():
             began = time.monotonic()
             command = [python, script, rows, folder / f"tft-{rows.name}-{run}"]
@@ -133,13 +172,18 @@ def tft_seconds(folder: Path) -> float:
 
 
 def bookkeeping(folder: Path, trial_seconds: float) -> float:
-    """Mean over the processes of the seconds that one trial's bookkeeping takes beside `trial_seconds` of sleep."""
+    """Mean over the trials of the seconds that one's bookkeeping takes beside `trial_seconds` of sleep; what a process
+    waits that finds no trial left is no bookkeeping of a trial.
+    """
     command = [sys.executable, __file__, "--empty-study", str(folder), "--trial-seconds", str(trial_seconds)]
     quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
     started = [subprocess.Popen(command, **quiet) for _ in range(PROCESSES)]
     said = [process.communicate()[0] for process in started]
     assert all(process.returncode == 0 for process in started)
-    return statistics.mean(float(out.splitlines()[-1]) for out in said)
+    found = [json.loads(out.splitlines()[-1]) for out in said]
+    begun = sum(each["trials"] for each in found)
+    assert begun >= PROCESSES * EMPTY_TRIALS
+    return sum(each["seconds"] for each in found if each["trials"]) / begun - trial_seconds
 
 
 @dataclass(frozen=True)
@@ -155,7 +199,7 @@ class EmptyEpoch:
 
 
 def empty_study(folder: Path, trial_seconds: float) -> None:
-    """One process of the study whose trials sleep: print its seconds a trial beyond the sleep."""
+    """One process of the study whose trials sleep: print how many it ran, and the seconds that took."""
     from penstock_trainer.problem import load_problem
     from penstock_trainer.study import Search, Study
     from penstock_trainer.study_limits import Limits
@@ -178,7 +222,7 @@ def empty_study(folder: Path, trial_seconds: float) -> None:
         time.sleep(0.05)
     began = time.monotonic()
     study.work()
-    print((time.monotonic() - began) / begun - trial_seconds)
+    print(json.dumps({"trials": begun, "seconds": time.monotonic() - began}))
 
 
 if __name__ == "__main__":

@@ -42,6 +42,8 @@ def build(s: Settings) -> None:
     pipeline = Pipeline("flow", args)
     for output in OUTPUTS:
         pulumi.export(output, getattr(pipeline, output))
+    if options := getattr(platform, "beam_options", None):
+        pulumi.export("beam_options", options)
     if s.comparison is not None:
         pulumi.export("decision", pipeline.decision)
 

@@ -20,7 +20,7 @@ def chosen(s: Settings) -> Platform:
         # Imported for those who use it: what runs on this machine alone needs no cloud's SDK.
         from penstock.gcp.platform import GcpPlatform
 
-        return GcpPlatform(stack, s.gcp, model_name(s.problem))
+        return GcpPlatform(stack, s.gcp, model_name(s.problem), PROJECT)
     if s.cluster is not None and s.platform == "cluster":
         return KubernetesPlatform(stack, s.cluster.args(stack, PROJECT), PROJECT)
     home = Path(os.environ.get("PENSTOCK_HOME") or PROJECT / ".penstock")

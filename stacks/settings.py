@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from pydantic_core import ErrorDetails
 from rollout_settings import Rollout
 
-from penstock.gcp.environment import Environment
+from penstock.errors import PenstockError
+from penstock.gcp.environment import Environment, refuse_for_dataflow, refuse_strategy
 
 NAMESPACE = "penstock:"
 OBJECTS = ("cluster", "gcp", "monitoring", "rollout", "traffic")
@@ -54,6 +55,10 @@ class Settings(BaseModel):
     """Without a password, which comes by PGPASSWORD or PGPASSFILE, on a cluster by `cluster.database_password`; None: a
     file in the artifact store."""
     strategy: Literal["local", "mirrored", "multiworker", "parameter-server", "tpu"] = "parameter-server"
+    precision: Literal["float32", "mixed_bfloat16"] = "float32"
+    """In which layers compute while training; the served model is float32."""
+    xla: bool = False
+    """Whether XLA compiles the training's steps."""
     parameter_servers: Annotated[int, Field(ge=0, le=256)] | None = None
     """None: as many as the strategy needs."""
     workers: Annotated[int, Field(ge=1, le=1024)] | None = None
@@ -145,7 +150,8 @@ class Settings(BaseModel):
     @property
     def training(self) -> dict[str, Any]:
         """What `Training` takes of them."""
-        names = ("epochs", "strategy", "parameter_servers", "workers", "restarts", "evaluator", "sign_key")
+        names = ("epochs", "strategy", "precision", "xla", "parameter_servers", "workers", "restarts", "evaluator")
+        names = (*names, "sign_key")
         port = self.tensorboard_port if self.platform == "local" else 0
         return {**{name: getattr(self, name) for name in names}, "tensorboard_port": port}
 
@@ -158,6 +164,24 @@ class Settings(BaseModel):
     def promoted(self) -> bool:
         """Whether the stack serves a model that another one has made."""
         return self.platform == "gcp" and self.gcp is not None and self.gcp.model is not None
+
+    def _checked_on_google(self, environment: Environment) -> None:
+        for name in ("min_replicas", "max_replicas"):
+            # The project's own defaults are written out for every stack.
+            if getattr(self, name) == type(self).model_fields[name].default:
+                continue
+            raise SettingsError(
+                f"setting {name!r} is for other platforms; on Google Cloud it is `gcp.{name}`: "
+                f"`pulumi config rm {name}`, then `pulumi config set --path gcp.{name} {getattr(self, name)}`"
+            )
+        if not environment.trains:
+            return
+        try:
+            refuse_strategy(environment.accelerator, self.strategy)
+            if environment.beam == "dataflow":
+                refuse_for_dataflow(self.raw, self.problem)
+        except PenstockError as exc:
+            raise SettingsError(str(exc)) from exc
 
     def _checked(self) -> "Settings":
         if self.platform == "cluster" and self.cluster is None:
@@ -174,6 +198,8 @@ class Settings(BaseModel):
                 "the platform is 'gcp' and no setting says which project; "
                 "for example `pulumi config set --path gcp.project PROJECT`"
             )
+        if self.platform == "gcp" and self.gcp is not None:
+            self._checked_on_google(self.gcp)
         if self.platform == "gcp" and (self.traffic or self.rollout):
             raise SettingsError(
                 "settings 'traffic' and 'rollout' are not for the platform 'gcp', where one model at a time has the URL"

@@ -16,15 +16,23 @@ def chosen(settings: Settings) -> Environment | None:
     return settings.gcp if settings.platform == "gcp" else None
 
 
-def before_up(environment: Environment, captured: Callable[..., str]) -> None:
-    """Raises ToolError for what the project cannot give, and for a plan that replaces what must not be replaced."""
+def asked(environment: Environment) -> list[str]:
+    """Why the project cannot take it, in words; what else is to be said of it is said."""
     try:
-        wrong = verdict.problems(environment)
+        wrong, remarks = verdict.verdict(environment)
     except PenstockError as exc:
         say(f"not asked whether {environment.project} can take it: {exc}")
-        wrong = []
+        return []
+    for remark in remarks:
+        say(f"{environment.project}: {remark}")
+    return [f"{environment.project} cannot take it: {each}" for each in wrong]
+
+
+def before_up(environment: Environment, captured: Callable[..., str]) -> None:
+    """Raises ToolError for what the project cannot give, and for a plan that replaces what must not be replaced."""
+    wrong = asked(environment)
     if wrong:
-        raise ToolError("\n".join([f"{environment.project} cannot take it:", *wrong]))
+        raise ToolError("\n".join(wrong))
     refused = pins.refused(plan(captured("preview", "--json")), environment.approve_replacement)
     if refused:
         raise ToolError("\n".join(refused))
@@ -43,7 +51,8 @@ def plan(preview: str) -> dict[str, str]:
 def after_down(stack: str, environment: Environment) -> None:
     """Tells what the project still has of the stack."""
     try:
-        left = sweep.left(environment.project, environment.region, environment.places, f"penstock-{stack}")
+        beam = environment.trains and environment.beam == "dataflow"
+        left = sweep.left(environment.project, environment.region, environment.places, f"penstock-{stack}", beam)
     except PenstockError as exc:
         say(f"not asked what is left in {environment.project}: {exc}")
         return

@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import google_stack
 import settings_check
 from common import PROJECT, ToolError, say
 from events import Events
@@ -23,15 +24,17 @@ SHOWN = 50
 
 
 def judged(stack: str) -> tuple[Events, list[str]]:
-    """A preview with the policy pack, and why it must not be carried out."""
+    """A preview with the policy pack, and why it must not be carried out: the project itself is asked too."""
     settings = settings_check.check(stack)
+    environment = google_stack.chosen(settings)
+    short = google_stack.asked(environment) if environment else []
     if not (PACK / ".venv").exists():
         raise ToolError("the policy pack's environment is not there; `make plan` makes it")
     pulumi = Pulumi(stack)
     pulumi.select()
     code, events = pulumi.watched("preview", "--policy-pack", str(PACK))
     approved = settings.gcp.approve_replacement if settings.gcp else ()
-    return events, reasons(code, events, approved)
+    return events, [*short, *reasons(code, events, approved)]
 
 
 def reasons(code: int, events: Events, approved: Collection[str]) -> list[str]:

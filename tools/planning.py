@@ -6,7 +6,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from penstock.gcp.prices import DATAFLOW_WORKER, machine, spot, table
+from penstock.gcp.prices import DATAFLOW_WORKER, laddered, machine, table
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "planning.md"
 BEGIN, END = "<!-- computed by tools/planning.py -->", "<!-- end -->"
@@ -88,7 +88,7 @@ def tables(data: Data, machines: Machines) -> str:
     allowed = training(data, machines)
     slowest = min(allowed, key=lambda name: allowed[name])
     each = machine(machines.machine_type, prices)
-    cheap = spot(each)
+    cheap = laddered(each, ("spot", "on-demand"))
     assert each is not None
     assert cheap is not None
     count = machines.workers + machines.servers
@@ -100,7 +100,7 @@ def tables(data: Data, machines: Machines) -> str:
             f"| {name}{' **(the first bottleneck)**' if name == slowest else ''} | {rate:,.0f} | {minutes:,.1f} |"
         )
     hours = data.rows / allowed[slowest] / 3600
-    low, high = (count * hours * bound for bound in (cheap.usd * cheap.low, each.usd))
+    low, high = (count * hours * bound for bound in (cheap.usd * cheap.low, cheap.usd))
     lines += [
         "",
         f"That epoch costs {low:,.2f} (Spot, at best) to {high:,.2f} USD, if the bottleneck is the only delay.",

@@ -52,6 +52,20 @@ def roles(strategy: str, parameter_servers: int | None = None, workers: int | No
     return {"chief": 1}
 
 
+def check_arithmetic(strategy: str, precision: str, xla: bool) -> None:
+    """Refuse lower precision and XLA where the trainer would.
+
+    Raises:
+        StrategyRefused: the strategy keeps variables on parameter servers.
+    """
+    for what, asked in ((f"precision {precision!r}", precision != "float32"), ("xla", xla)):
+        if asked and strategy == "parameter-server":
+            raise StrategyRefused(
+                f"{what} does not go with strategy 'parameter-server', whose steps use variables on other machines; "
+                "leave it out, or choose a strategy without parameter servers"
+            )
+
+
 def members(replicas: Mapping[str, int]) -> list[tuple[str, int]]:
     """The (role, index) pairs that form the cluster; empty for a job whose processes work on their own."""
     cluster = {role: replicas[role] for role in CLUSTER_ROLES if replicas.get(role, 0) > 0}

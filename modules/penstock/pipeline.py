@@ -28,8 +28,8 @@ class PipelineArgs(TypedDict):
     tuning: NotRequired[dict[str, Any]]
     """Further arguments of `Tuning`: trials, processes, epochs, limits, storage."""
     training: NotRequired[dict[str, Any]]
-    """Further arguments of `Training`: epochs, strategy, parameter_servers, workers, restarts, evaluator,
-    tensorboard_port and sign_key."""
+    """Further arguments of `Training`: epochs, strategy, precision, xla, parameter_servers, workers, restarts,
+    evaluator, tensorboard_port and sign_key."""
     comparison: NotRequired[dict[str, Any] | None]
     """Further arguments of `Comparison`: minimum_gain. Default: none, every model that is trained is served."""
     endpoint: NotRequired[dict[str, Any]]

@@ -79,5 +79,8 @@ def _range(amounts: Sequence[tuple[float, Price | None]]) -> list[float]:
 
 
 def _described(row: Row) -> str:
-    price = f"{row.price.usd} USD/{row.price.unit}" if row.price else "no price recorded"
+    price = "no price recorded"
+    if row.price:
+        low = f"{row.price.usd * row.price.low:.6g} to " if row.price.low < 1 else ""
+        price = f"{low}{row.price.usd:.6g} USD/{row.price.unit}"
     return f"{row.what}: {row.idle:g} idle, {row.peak:g} peak, {row.run_hours:g} h a run, {price}"

@@ -31,6 +31,11 @@ class TrainingArgs(TypedDict):
     """Passes over all training rows. Default: 2."""
     strategy: NotRequired[str]
     """local, mirrored, multiworker, parameter-server or tpu. Default: parameter-server."""
+    precision: NotRequired[str]
+    """float32, or mixed_bfloat16: layers compute in bfloat16 while training, the exported model is float32 in any case.
+    Not with strategy parameter-server. Default: float32."""
+    xla: NotRequired[bool]
+    """Whether XLA compiles the training's steps. Not with strategy parameter-server. Default: no."""
     parameter_servers: NotRequired[int | None]
     """Processes that hold the variables. Default with strategy parameter-server: 2."""
     workers: NotRequired[int | None]
@@ -65,6 +70,8 @@ class Training(pulumi.ComponentResource):
         problem, strategy = args["problem"], args.get("strategy", "parameter-server")
         platform = made(args["platform"], model_name(problem))
         replicas = cluster_spec.roles(strategy, args.get("parameter_servers"), args.get("workers"))
+        precision, xla = args.get("precision", "float32"), args.get("xla", False)
+        cluster_spec.check_arithmetic(strategy, precision, xla)
         command: list[pulumi.Input[str]] = ["train", "--problem", problem, "--artifacts", args["store"]]
         inputs = {"dataset": args["dataset"]}
         if "study" in args:
@@ -72,6 +79,10 @@ class Training(pulumi.ComponentResource):
         for kind, artifact in inputs.items():
             command += [f"--{kind}", artifact["path"]]
         command += ["--strategy", strategy, "--epochs", str(args.get("epochs", 2))]
+        if precision != "float32":
+            command += ["--precision", precision]
+        if xla:
+            command += ["--xla"]
         sign_key = args.get("sign_key")
         if sign_key:
             command += ["--sign-key", sign_key]

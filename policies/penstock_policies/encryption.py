@@ -12,6 +12,7 @@ TYPES = {"gcp:compute/targetHttpProxy:TargetHttpProxy", "gcp:compute/regionTarge
 
 def _encrypted(resource: Resource) -> Iterator[str]:
     yield from JUDGES.get(resource.type, _nothing)(resource)
+    yield from _own_key(resource)
     if resource.type in TYPES:
         yield "speaks plain HTTP: use an HTTPS proxy with a certificate"
     for where, spec in pods(resource):
@@ -26,10 +27,24 @@ def _nothing(_resource: Resource) -> Iterator[str]:
     return iter(())
 
 
-def _bucket(resource: Resource) -> Iterator[str]:
+OWN_KEY: dict[str, tuple[tuple[str, str], ...]] = {
+    "gcp:storage/bucket:Bucket": (("encryption.defaultKmsKeyName", "encryption: {default_kms_key_name: ...}"),),
+    "gcp:sql/databaseInstance:DatabaseInstance": (("encryptionKeyName", "encryption_key_name"),),
+    "gcp:artifactregistry/repository:Repository": (("kmsKeyName", "kms_key_name"),),
+    "gcp:container/nodePool:NodePool": (("nodeConfig.bootDiskKmsKey", "node_config: {boot_disk_kms_key: ...}"),),
+    "gcp:workbench/instance:Instance": (
+        ("gceSetup.bootDisk.kmsKey", "gce_setup: {boot_disk: {kms_key: ...}}"),
+        ("gceSetup.dataDisks.kmsKey", "gce_setup: {data_disks: {kms_key: ...}}"),
+    ),
+}
+"""Where the key stands of what keeps data, and how it is written."""
+
+
+def _own_key(resource: Resource) -> Iterator[str]:
     wanted = resource.settings.encryption_key
-    if wanted and resource.at("encryption.defaultKmsKeyName") not in (wanted, UNKNOWN):
-        yield f"is not encrypted with the stack's own key {wanted}: encryption: {{default_kms_key_name: ...}}"
+    for path, written in OWN_KEY.get(resource.type, ()) if wanted else ():
+        if resource.at(path) not in (wanted, UNKNOWN):
+            yield f"is not encrypted with the stack's own key {wanted}: {written}"
 
 
 def _database(resource: Resource) -> Iterator[str]:
@@ -49,7 +64,6 @@ def _pool(resource: Resource) -> Iterator[str]:
 
 
 JUDGES: dict[str, Callable[[Resource], Iterator[str]]] = {
-    "gcp:storage/bucket:Bucket": _bucket,
     "gcp:sql/databaseInstance:DatabaseInstance": _database,
     "gcp:container/nodePool:NodePool": _pool,
 }

@@ -162,6 +162,29 @@ def test_the_command_rolls_back_and_promotes_by_one_line_and_refuses_a_version_t
     assert f"version 2  {two_models['2'].removeprefix('sha256:')[:12]}  100%" in status
 
 
+def test_a_declared_rollout_goes_by_itself_through_the_shadow_to_all_traffic(served, two_models):
+    served.configure(traffic="1")
+    served.run("up")
+    client = Client(served)
+    gates = {"errors": 1, "latency": 1000, "score_shift": 1000, "skew": 1000}
+    served.configure(rollout={"steps": [0, 50, 100], "step_seconds": 0, "step_requests": 3, **gates})
+    served.run("up")
+    deadline = time.monotonic() + 120
+    while served.get("/traffic")["rollout"]["stable"] != "2":
+        assert time.monotonic() < deadline, served.get("/traffic")
+        time.sleep(0.1)
+    events = served.get("/traffic")["rollout"]["events"]
+    assert [(event["event"], event["version"], event["why"]) for event in events[-3:]] == [
+        ("begun", "2", "0 %"),
+        ("advanced", "2", "50 %"),
+        ("promoted", "2", "100 %"),
+    ]
+    assert served.get("/attestation")["digest"] == two_models["2"]
+    time.sleep(0.5)
+    assert client.end().lost == []
+    assert (client.digests[0], client.digests[-1]) == (two_models["1"], two_models["2"])
+
+
 def test_without_requests_there_is_no_worker_and_the_first_request_is_held_and_answered(served, two_models):
     served.configure(min_replicas=0, idle_seconds=1)
     served.run("up")

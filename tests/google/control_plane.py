@@ -45,7 +45,7 @@ class ControlPlane:
                 metadata = {"namespace": namespace, "uid": "again", **body["metadata"]}
                 resources[id_] = {
                     "type": f"kubernetes:{JOB_SET}"[:-1],
-                    "inputs": body,
+                    "inputs": {**body, "metadata": {"namespace": namespace, **body["metadata"]}},
                     "outputs": {**body, "metadata": metadata},
                 }
             if id_ not in resources:
@@ -64,7 +64,8 @@ class ControlPlane:
     def _pods(self, job_set: str) -> list[dict[str, Any]]:
         found = next(r for id_, r in self._cloud.existing().items() if id_.endswith(f"/{job_set}"))["outputs"]
         failed = self._fails(found)
-        result = {"path": f"/artifacts/{job_set}", "digest": f"sha256:{job_set}", "counts": {}, "metrics": {}}
+        measured = {"decision": {"promoted": True, "reason": "nothing serves yet"}}
+        result = {"path": f"/artifacts/{job_set}", "digest": f"sha256:{job_set}", "counts": {}, "metrics": measured}
         message = "error: column 'orign' is not in the dataset" if failed else json.dumps(result)
         ended = {"exitCode": 2 if failed else 0, "message": message, "reason": "Error" if failed else "Completed"}
         labels = {f"{LABEL}jobset-name": job_set, f"{LABEL}replicatedjob-name": "chief"}

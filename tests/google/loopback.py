@@ -58,7 +58,10 @@ class Google:
                 service |= {field: body[field] for field in given["updateMask"].split(",")}
             return _json(service)
         if call.method == "dataflow.projects.locations.jobs.list":
-            return _json({"jobs": list(self.jobs.values())})
+            known = self.jobs.values()
+            if given.get("filter") == "ACTIVE":
+                known = [job for job in known if job.get("currentState", "JOB_STATE_RUNNING") == "JOB_STATE_RUNNING"]
+            return _json({"jobs": list(known)})
         if call.method == "dataflow.projects.locations.jobs.update":
             self.jobs[given["jobId"]] |= body
             return _json(self.jobs[given["jobId"]])

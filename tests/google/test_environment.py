@@ -14,7 +14,7 @@ from settings import Settings, SettingsError
 
 from penstock.errors import PenstockError
 from penstock.gcp import accelerators, pins, prices
-from penstock.gcp.environment import Budget, Environment, Stages
+from penstock.gcp.environment import Accelerator, Budget, Environment, Stages
 
 IMAGE = "us-docker.pkg.dev/acme/penstock/trainer@sha256:" + "a" * 64
 BASE = {"project": "acme-dev", "owner": "me", "trainer_image": IMAGE, "server_image": IMAGE}
@@ -39,14 +39,19 @@ accelerator = st.fixed_dictionaries(
 )
 
 
-def read(fields):
-    return Settings.from_config({"penstock:platform": "gcp", "penstock:gcp": json.dumps(fields)})
+def read(fields, **top):
+    """The settings of a stack whose raw files are in a bucket, and whose strategy is that of its accelerator."""
+    chosen = fields.get("accelerator")
+    tpu = isinstance(chosen, dict) and chosen.get("type") in accelerators.TPUS
+    top = {"raw": "gs://acme/*.csv", "strategy": "tpu" if tpu else "parameter-server", **top}
+    config = {f"penstock:{key}": str(value) for key, value in top.items()}
+    return Settings.from_config({"penstock:platform": "gcp", "penstock:gcp": json.dumps(fields), **config})
 
 
-def judged(fields):
+def judged(fields, **top):
     """The environment, or what is wrong with it."""
     try:
-        return read(fields).gcp, ""
+        return read(fields, **top).gcp, ""
     except SettingsError as exc:
         return None, str(exc)
 
@@ -65,6 +70,9 @@ def test_whatever_is_written_is_taken_or_refused_in_words(fields):
         assert 0 <= low <= high
 
 
+SINGLE = re.compile(r"[12]x[124]$|2x2x1")
+
+
 @settings(max_examples=1000, deadline=None)
 @given(accelerator)
 def test_an_accelerator_is_possible_or_refused_with_what_is(fields):
@@ -75,8 +83,9 @@ def test_an_accelerator_is_possible_or_refused_with_what_is(fields):
     assert environment.accelerator is not None
     own = environment.accelerator
     shape = accelerators.shape(own.type, own.count, own.topology)
-    assert shape.nodes_per_slice >= 1
-    assert (shape.nodes_per_slice == 1) or own.type in accelerators.TPUS
+    assert shape.nodes_per_slice == 1, "training is one process on a TPU"
+    assert own.provisioning != "queued"
+    assert own.topology is None or SINGLE.match(own.topology)
 
 
 @pytest.mark.parametrize(
@@ -97,13 +106,40 @@ def test_an_accelerator_is_possible_or_refused_with_what_is(fields):
         ({"endpoint_host": "a.example"}, "are for endpoint 'gke'"),
         ({"endpoint": "gke", "min_replicas": 1, "endpoint_certificate": "c"}, "endpoint_host says which"),
         ({"model": "sha256:" + "0" * 64}, "model and model_store belong together"),
+        ({"encryption_key": "projects/p/locations/us/keyRings/r/cryptoKeys/k"}, "is in us; expected one in us-c"),
         ({"regoin": "us-east1"}, "unknown setting 'gcp.regoin'"),
+        ({"accelerator": {"type": "nvidia-l4", "provisioning": "queued"}}, "so jobs would wait for ever"),
+        ({"accelerator": {"type": "tpu-v5e", "topology": "4x4"}}, "one machine; expected 1x1 or 2x2 or 2x4"),
     ],
 )  # fmt: skip
 def test_a_wrong_setting_is_told_by_its_name(fields, told):
     with pytest.raises(SettingsError) as caught:
         read({**BASE, **fields})
     assert told in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("fields", "top", "told"),
+    [
+        ({"accelerator": {"type": "tpu-v5e", "topology": "2x4"}}, {"strategy": "local"}, "a TPU takes the strategy"),
+        ({"accelerator": {"type": "nvidia-l4"}}, {"strategy": "tpu"}, "'gcp.accelerator' is 'nvidia-l4'"),
+        ({}, {"strategy": "tpu"}, "'gcp.accelerator' is not set"),
+        ({"beam": "dataflow"}, {"raw": "[]"}, "raw is not set"),
+        ({"beam": "dataflow"}, {"raw": "data/*.csv"}, "raw is 'data/*.csv'"),
+        ({"beam": "dataflow"}, {"problem": "mine.py"}, "the problem is the file mine.py"),
+        ({}, {"min_replicas": 1, "max_replicas": 9}, "it is `gcp.max_replicas`"),
+        ({}, {"min_replicas": 2, "max_replicas": 2}, "it is `gcp.min_replicas`"),
+    ],
+)  # fmt: skip
+def test_settings_that_do_not_fit_the_environment_are_refused(fields, top, told):
+    with pytest.raises(SettingsError) as caught:
+        read({**BASE, **fields}, **top)
+    assert told in str(caught.value)
+
+
+def test_where_nothing_is_trained_neither_strategy_nor_raw_files_matter():
+    served = {"model": "sha256:" + "0" * 64, "model_store": "elsewhere", "beam": "dataflow"}
+    assert read({**BASE, **served}, raw="[]", strategy="tpu").promoted
 
 
 def test_the_stages_that_the_page_shows_are_the_defaults():
@@ -121,7 +157,7 @@ def test_the_stages_that_the_page_shows_are_the_defaults():
 def test_a_machine_without_a_recorded_price_is_named_and_not_counted_as_free():
     environment = read({**BASE, "accelerator": {"type": "nvidia-b200", "count": 8}}).gcp
     assert environment is not None
-    assert prices.cost(environment)["without_a_price"] == ["Spot nvidia-b200 on a4-highgpu-8g"]
+    assert prices.cost(environment)["without_a_price"] == ["nvidia-b200 on a4-highgpu-8g, Spot or else ordinary"]
 
 
 def test_every_recorded_price_has_a_date_and_a_source():
@@ -141,9 +177,45 @@ def test_every_recorded_price_has_a_date_and_a_source():
 def test_ones_own_price_takes_the_place_of_the_recorded_one():
     environment = read({**BASE, "spot": False, "max_nodes": 2}).gcp
     assert environment is not None
-    listed, own = prices.cost(environment), prices.cost(environment, own={"e2-standard-4": 1.0})
+    listed, own = (
+        prices.cost(environment),
+        prices.cost(environment, own={"e2-standard-4": 1.0, "pd-balanced-100gib": 0}),
+    )
     assert own["usd_per_run"] == [2.0, 2.0]
-    assert listed["usd_per_run"][1] == pytest.approx(2 * (4 * 0.021811 + 16 * 0.002923), abs=1e-4)
+    assert listed["usd_per_run"][1] == pytest.approx(2 * (4 * 0.021811 + 16 * 0.002923 + 0.0137), abs=1e-4)
+
+
+def test_spot_machines_cost_at_most_what_the_ordinary_ones_do_that_stand_in_for_them():
+    fields = {**BASE, "max_nodes": 2, "prices": {"e2-standard-4": 1.0, "g2-standard-8": 5.0}}
+    fields["accelerator"] = {"type": "nvidia-l4", "max_nodes": 3}
+    spot, ordinary = (
+        prices.cost(environment, 1.0, environment.prices)
+        for environment in (
+            read({**fields, "accelerator": {**fields["accelerator"], "provisioning": way}, "spot": way == "spot"}).gcp
+            for way in ("spot", "on-demand")
+        )
+        if environment
+    )
+    assert spot["usd_per_run"][1] == ordinary["usd_per_run"][1] == pytest.approx(2 * 1 + 3 * 5 + 5 * 0.0137)
+    assert spot["usd_per_run"][0] == pytest.approx(0.09 * (2 * 1 + 3 * 5) + 5 * 0.0137)
+    assert spot["usd_per_hour_peak"][1] == ordinary["usd_per_hour_peak"][1]
+
+
+def test_every_node_s_disk_and_every_machine_of_a_slice_is_counted():
+    slices = {"type": "tpu-v5e", "topology": "4x4", "max_nodes": 5, "provisioning": "on-demand"}
+    served = {"endpoint": "gke", "min_replicas": 4, "max_replicas": 9}
+    environment = read({**BASE, **served, "max_nodes": 7}).gcp
+    assert environment is not None
+    # By itself, as a program of one's own may have it; a stack's training takes one machine.
+    environment = environment.model_copy(update={"accelerator": Accelerator.model_validate(slices)})
+    assert environment.accelerator is not None
+    assert environment.accelerator.nodes == 8, "slices of four machines come whole"
+    rows = {row.what: row for row in prices.rows(environment, 2.0, prices.table())}
+    disks = rows["disks of nodes, 100 GiB"]
+    assert disks.idle == 1 + 2, "the system's node, and two that hold four servers"
+    assert disks.peak == 3 + 3 + 7 + 8
+    assert disks.run_hours == 2 * (7 + 8)
+    assert rows["tpu-v5e on ct5lp-hightpu-4t"].peak == 8 * 4
 
 
 def test_a_plan_that_replaces_what_holds_data_is_refused_until_it_is_named():

@@ -1,11 +1,15 @@
 """The endpoint and the studies' database on the environment's cluster, as they are planned and deployed."""
 
 import json
+import re
+from pathlib import Path
 
 import control_plane
 import pytest
 
+CHECKOUT = Path(__file__).resolve().parents[2]
 TRIAL = {"endpoint": "gke", "min_replicas": 2, "max_replicas": 7, "internet": False, "notebook": False}
+PROBLEM = "# A problem's file: the program that deploys never runs it.\n"
 
 
 def objects(stack, kind):
@@ -13,7 +17,7 @@ def objects(stack, kind):
     found = {}
     for each in stack.state():
         if each["type"].endswith(f":{kind}"):
-            found[each["urn"].rpartition("::")[2]] = each["inputs"]
+            found[each["urn"].rpartition("::")[2]] = each.get("inputs", {})
     return found
 
 
@@ -21,11 +25,19 @@ def objects(stack, kind):
 def deployed(make_environment, policed):
     """dev with its endpoint on GKE and a study database; the policy pack judges every resource."""
     dev = make_environment("dev", **TRIAL, study_database=True, endpoint_host="late.example.com")
+    (dev.folder / "mine.py").write_text(PROBLEM)
+    dev.run("config", "set", "problem", "mine.py", "--stack", "dev")
     control_plane.auth_plugin(dev.folder / "plugins")
     with control_plane.serving(dev.cloud, dev.folder) as plane:
         around = {"PENSTOCK_STANDIN_KUBERNETES": plane.address, "SSL_CERT_FILE": str(plane.certificate)}
         dev.up(*policed, **around)
         yield dev
+        # Somebody has deleted the cluster by hand, and all that ran on it: the way down must not need it.
+        with dev.cloud.resources() as resources:
+            gone = [id_ for id_, each in resources.items() if each["type"] == "gcp:container/cluster:Cluster"]
+            gone += [id_ for id_, each in resources.items() if each["type"].startswith("kubernetes:")]
+            for id_ in gone:
+                del resources[id_]
         dev.run("destroy", "--yes", "--stack", "dev", **around)
         assert dev.cloud.existing() == {}
 
@@ -71,6 +83,29 @@ def test_an_internal_load_balancer_leads_to_it_and_nothing_from_outside(deployed
     assert deployed.outputs()["endpoint"].startswith("http://late.example.com/v1/models/")
 
 
+def test_its_alarms_and_charts_ask_for_what_its_servers_count_and_google_collects(deployed):
+    (figures,) = objects(deployed, "PodMonitoring").values()
+    (served,) = objects(deployed, "Deployment").values()
+    pods = served["spec"]["template"]
+    assert figures["spec"]["selector"]["matchLabels"].items() <= pods["metadata"]["labels"].items()
+    (endpoint,) = figures["spec"]["endpoints"]
+    assert endpoint["port"] in {port["name"] for port in pods["spec"]["containers"][0]["ports"]}
+    (page,) = (each for each in objects(deployed, "Dashboard").values() if "dashboardJson" in each)
+    conditions = [each["conditions"][0] for each in objects(deployed, "AlertPolicy").values()]
+    queries = [each["conditionPrometheusQueryLanguage"]["query"] for each in conditions]
+    queries += [
+        tile["widget"]["xyChart"]["dataSets"][0]["timeSeriesQuery"]["prometheusQuery"]
+        for tile in json.loads(page["dashboardJson"])["mosaicLayout"]["tiles"]
+    ]
+    assert len(queries) == 6
+    source = (CHECKOUT / "serving/penstock_serving/metrics.py").read_text()
+    for query in queries:
+        assert "run_googleapis_com" not in query
+        assert 'cluster="penstock-dev",namespace="penstock"' in query
+        for named in re.findall(r"penstock_[a-z_]+", query):
+            assert f'"{re.sub("_(total|bucket)$", "", named)}"' in source, named
+
+
 def test_tuning_shares_the_database_by_its_own_identity_and_no_password_is_anywhere(deployed):
     (tuning,) = (each for name, each in objects(deployed, "JobSet").items() if name == "flow-tune-study")
     for job in tuning["spec"]["replicatedJobs"]:
@@ -90,6 +125,41 @@ def test_tuning_shares_the_database_by_its_own_identity_and_no_password_is_anywh
     assert "roles/cloudsql.instanceUser" in roles
     (instance,) = objects(deployed, "DatabaseInstance").values()
     assert instance["settings"]["ipConfiguration"]["ipv4Enabled"] is False
+
+
+def test_a_problem_that_is_a_file_is_mounted_into_every_job_and_a_changed_one_makes_other_jobs(deployed):
+    sets = objects(deployed, "JobSet")
+    maps = {each["metadata"]["name"]: each for each in objects(deployed, "ConfigMap").values()}
+    for name, each in sets.items():
+        for job in each["spec"]["replicatedJobs"]:
+            pod = job["template"]["spec"]["template"]["spec"]
+            (container,) = pod["containers"]
+            assert container["args"][container["args"].index("--problem") + 1] == "/problem/mine.py", name
+            mounts = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
+            (volume,) = (each for each in pod["volumes"] if each["name"] == mounts["/problem"])
+            assert maps[volume["configMap"]["name"]]["data"] == {"mine.py": PROBLEM}
+    (deployed.folder / "mine.py").write_text(f"{PROBLEM}# Changed.\n")
+    try:
+        said = deployed.run("preview", "--json", "--stack", "dev")
+    finally:
+        (deployed.folder / "mine.py").write_text(PROBLEM)
+    steps = json.loads(said[said.index("{") :])["steps"]
+    planned = {each["urn"].rpartition("::")[2]: each for each in steps if "$kubernetes:jobset.x-k8s.io" in each["urn"]}
+    first = planned["flow-preprocess-raw"]
+    assert first["op"] != "same"
+    assert first["newState"]["inputs"]["metadata"]["name"] != sets["flow-preprocess-raw"]["metadata"]["name"]
+    assert not any(each["op"] == "same" for each in planned.values()), "what is made from it follows"
+
+
+def test_every_job_bears_a_run_of_its_own_which_bills_are_split_by(deployed):
+    runs = {}
+    for name, each in objects(deployed, "JobSet").items():
+        pods = [job["template"]["spec"]["template"]["metadata"] for job in each["spec"]["replicatedJobs"]]
+        (run,) = {pod["labels"]["run"] for pod in pods}
+        assert {"environment", "owner", "model"} <= set(pods[0]["labels"])
+        runs[name] = run
+    assert "shared" not in runs.values()
+    assert len(set(runs.values())) == len(runs) == 4, runs
 
 
 def test_with_a_certificate_it_is_https(make_environment):

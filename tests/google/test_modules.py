@@ -12,6 +12,7 @@ from penstock.gcp.deploying import GRANTED
 
 PROGRAM = """
     import pulumi
+    import pulumi_kubernetes
     from penstock import gcp
 
     LABELS = {"environment": "dev", "owner": "me", "model": "flights", "run": "shared"}
@@ -39,6 +40,9 @@ PROGRAM = """
     gcp.ArtifactStore("store", {"bucket": "acme-dev-store", "location": "us-central1", "labels": LABELS,
                                 "writers": {"trainer": ACCOUNT}, "readers": {"server": ACCOUNT},
                                 "encryption_key": "projects/p/locations/l/keyRings/r/cryptoKeys/k"})
+    KEY = "projects/p/locations/us-central1/keyRings/r/cryptoKeys/k"
+    gcp.KeyAccess("key", {"project": "acme-dev", "key": KEY,
+                          "uses": ["buckets", "disks", "dataflow", "database", "images"]})
     gcp.ImageRegistry("images", {"location": "us-central1", "repository": "penstock", "labels": LABELS,
                                  "readers": {"nodes": ACCOUNT}})
     gcp.StudyDatabase("studies", {"region": "us-central1", "network": NET["network"], "user": ACCOUNT,
@@ -49,6 +53,11 @@ PROGRAM = """
         "location": "us-central1", "image": IMAGE, "command": ["--model", "/artifacts/models/x"], "bucket": "b",
         "mount": "/artifacts", "service_account_email": ACCOUNT, "labels": LABELS, "callers": ["group:a@b.example"],
         "traffic": {"serve-00001": 90, "serve-00002": 10}})
+    on_cluster = pulumi.ResourceOptions(provider=pulumi_kubernetes.Provider("cluster", kubeconfig="{}"))
+    ladder = gcp.Ladder("training", {"pools": ["spot", "on-demand"]}, on_cluster)
+    beside = gcp.GkeEndpoint("beside", {
+        "region": "us-central1", "subnetwork": NET["subnetwork"], "image": IMAGE, "labels": LABELS,
+        "command": ["--model", "/artifacts/models/x"], "node_selector": ladder.node_selector}, on_cluster)
     gcp.Notebook("lab", {"zone": "us-central1-a", **NET, "service_account_email": ACCOUNT, "labels": LABELS})
     page = gcp.Dashboard("page", {"service": "serve", "notify": ["a@b.example"], "labels": LABELS})
     gcp.BudgetGuard("budget", {"project": "acme-dev", "billing_account": "000000-000000-000000", "usd_per_month": 100,
@@ -57,6 +66,7 @@ PROGRAM = """
                               "deploys": ["dev", "prod"], "state": "acme-pulumi-state"})
     pulumi.export("options", beam.options)
     pulumi.export("url", served.url)
+    pulumi.export("beside", beside.url)
 """
 LABEL_FIELDS = ("labels", "resourceLabels", "userLabels")
 FILTERED = "gcp:billing/budget:Budget"
@@ -85,7 +95,7 @@ def test_every_module_deploys_alone_breaking_no_rule_and_a_second_time_changes_n
 def labelled(token, schemas):
     """Where a resource may bear labels of Google's, by the SDK's own properties: at its top, or one block below."""
     known = schema.of(token, schemas)
-    if known is None or token == FILTERED:
+    if known is None or token == FILTERED or token.startswith("kubernetes:"):
         return []
     found = [(field,) for field in LABEL_FIELDS if field in known["properties"]]
     for name, spec in known["properties"].items():
@@ -169,6 +179,30 @@ def test_who_deploys_may_grant_the_modules_roles_and_no_other_and_who_looks_chan
     made = {each["role"] for each in grants if each["role"].startswith("roles/")}
     assert made == set(GRANTED), "what the modules grant is what may be granted"
     assert all(f"'{role}'" in said for role in (*made, "projects/acme-dev/roles/penstock_prod_guard"))
+
+
+def test_an_endpoint_and_a_ladder_are_of_use_on_any_cluster(deployed):
+    existing = deployed.cloud.existing().values()
+    (ladder,) = (each["inputs"] for each in existing if each["type"].endswith(":ComputeClass"))
+    assert ladder["metadata"]["name"] == "training"
+    assert ladder["spec"]["priorities"] == [{"nodepools": ["spot"]}, {"nodepools": ["on-demand"]}]
+    (served,) = (each["inputs"] for each in existing if each["type"].endswith(":Deployment"))
+    assert served["spec"]["template"]["spec"]["nodeSelector"] == {"cloud.google.com/compute-class": "training"}
+    assert deployed.outputs()["beside"].startswith("http://10.")
+
+
+def test_whoever_encrypts_by_ones_own_key_may_and_nobody_else(deployed):
+    existing = deployed.cloud.existing().values()
+    grants = [each["inputs"] for each in existing if each["type"] == "gcp:kms/cryptoKeyIAMMember:CryptoKeyIAMMember"]
+    assert {each["role"] for each in grants} == {"roles/cloudkms.cryptoKeyEncrypterDecrypter"}
+    assert {each["member"].partition("@")[2].partition(".")[0] for each in grants} == {
+        "gs-project-accounts",
+        "compute-system",
+        "dataflow-service-producer-prod",
+        "gcp-sa-sqladmin",
+        "gcp-sa-artifactregistry",
+    }
+    assert all(each["member"].startswith("serviceAccount:service-123456789012@") for each in grants)
 
 
 def test_accelerators_stand_on_the_machines_that_have_them(deployed):

@@ -4,6 +4,7 @@ from pathlib import Path
 import loopback
 import pytest
 import yaml
+from standin import drift
 
 from penstock.errors import StageFailed
 from penstock.gcp import guarding, promotion
@@ -62,8 +63,11 @@ def test_prod_serves_the_model_of_staging_by_its_digest_and_the_next_one_by_anot
     assert arguments[arguments.index("--expect-digest") + 1] == digest
     assert prod.outputs()["model_digest"] == digest
     cost = prod.outputs()["estimated_cost"]
+    drift.write(prod.cloud)
+    prod.run("refresh", "--yes", "--skip-preview", "--stack", "prod", STORAGE_EMULATOR_HOST=google.url)
     said = prod.run("preview", "--stack", "prod", STORAGE_EMULATOR_HOST=google.url)
     assert "unchanged" in said
+    assert " to update" not in said
     idle = " to ".join(f"{bound:.2f}" for bound in cost["usd_per_hour_idle"])
     assert f"price in USD, an hour idle {idle}, peak" in said, "every preview tells it, changed or not"
     assert "Cloud Run vCPU while answering: 4 idle, 100 peak" in said, "with the rows behind it"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import control_plane
 import pytest
+from standin import drift
 
 INVENTORIES = Path(__file__).parent / "inventories"
 REGENERATE = "PENSTOCK_INVENTORIES=write .venv/bin/python -m pytest -q tests/google/test_stacks.py -k inventory"
@@ -55,7 +56,40 @@ def test_an_environment_that_fails_half_way_goes_on_where_it_was(make_environmen
         assert made.count(next(id_ for id_ in made if "Cluster/" in id_)) == 1
 
         count = len(dev.cloud.calls())
+        dev.run("refresh", "--yes", "--skip-preview", "--stack", "dev", **around)
         assert "unchanged" in dev.up(**around)
         assert len(dev.cloud.calls()) == count
         dev.run("destroy", "--yes", "--stack", "dev", **around)
     assert dev.cloud.existing() == {}
+    in_order(dev.cloud.calls("delete"))
+
+
+def in_order(deletes):
+    """What runs on a cluster goes before it, what lies in a network before that."""
+    types = [type_ for _, type_, _ in deletes]
+    on_cluster = [at for at, type_ in enumerate(types) if type_.startswith("kubernetes:")]
+    assert on_cluster[-1] < types.index("gcp:container/cluster:Cluster")
+    within = ["gcp:container/cluster:Cluster", "gcp:compute/subnetwork:Subnetwork", "gcp:compute/routerNat:RouterNat"]
+    if (database := "gcp:sql/databaseInstance:DatabaseInstance") in types:
+        assert types.index(database) < types.index("gcp:servicenetworking/connection:Connection")
+        within.append("gcp:servicenetworking/connection:Connection")
+    assert max(types.index(each) for each in within) < types.index("gcp:compute/network:Network")
+
+
+def test_the_rehearsal_is_deployed_refreshed_though_all_has_drifted_and_destroyed(make_environment, policed):
+    """Staging: GPUs, Dataflow, a study database. What the cloud changes by itself is nobody's change."""
+    staging = make_environment("staging")
+    control_plane.auth_plugin(staging.folder / "plugins")
+    with control_plane.serving(staging.cloud, staging.folder) as plane:
+        around = {"PENSTOCK_STANDIN_KUBERNETES": plane.address, "SSL_CERT_FILE": str(plane.certificate)}
+        staging.up(*policed, **around)
+        assert staging.outputs()["decision"]["promoted"]
+        launched = [id_ for _, type_, id_ in staging.cloud.calls("create") if type_.endswith(":JobSet")]
+        assert len(launched) == len(set(launched)) == 4
+
+        assert len(drift.write(staging.cloud)) == 4
+        staging.run("refresh", "--yes", "--skip-preview", "--stack", "staging", **around)
+        assert staging.steps(**around) == {}, "what is pinned or ignored is no change"
+        staging.run("destroy", "--yes", "--skip-preview", "--stack", "staging", **around)
+    assert staging.cloud.existing() == {}
+    in_order(staging.cloud.calls("delete"))

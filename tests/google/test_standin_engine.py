@@ -4,6 +4,10 @@ import os
 import signal
 import time
 
+from standin import drift
+
+from penstock.gcp import pins
+
 PROGRAM = """
     import os, pulumi, pulumi_gcp as gcp
     bucket = gcp.storage.Bucket("store", name="acme", location=os.environ.get("PLACE", "US"), force_destroy=True)
@@ -24,6 +28,53 @@ def test_deployed_twice_refreshed_and_destroyed(stack):
     trial.run("destroy", "--yes", "--stack", "dev")
     assert trial.cloud.existing() == {}
     assert [operation for operation, *_ in trial.cloud.calls()] == ["create", "delete"]
+
+
+DRIFTING = """
+    import pulumi, pulumi_gcp as gcp
+    from penstock.gcp import pins
+    from penstock.gcp.node_config import node_config
+
+    def made(name, pinned):
+        def own(drift):
+            return pulumi.ResourceOptions(ignore_changes=drift if pinned else [])
+
+        gcp.container.Cluster(f"{name}-cluster", name=name, location="us-central1-a", opts=own(pins.CLUSTER_DRIFT))
+        gcp.container.NodePool(f"{name}-pool", name=name, cluster="dev", location="us-central1-a",
+                               node_config=node_config("e2-standard-2", "a@b.example", {}, None),
+                               opts=own(pins.POOL_DRIFT))
+        gcp.sql.DatabaseInstance(f"{name}-database", name=name, region="us-central1", database_version="POSTGRES_17",
+                                 settings={"tier": "db-f1-micro"}, opts=own(pins.DATABASE_DRIFT))
+        gcp.cloudrunv2.Service(f"{name}-service", name=name, location="us-central1", opts=own(pins.SERVICE_DRIFT),
+                               template={"containers": [{"image": "i"}]})
+
+    made("pinned", True)
+    made("loose", False)
+"""
+
+
+def test_what_the_cloud_changes_by_itself_would_be_a_change_were_it_not_pinned(stack):
+    pinned = {
+        "gcp:container/cluster:Cluster": pins.CLUSTER_DRIFT,
+        "gcp:container/nodePool:NodePool": pins.POOL_DRIFT,
+        "gcp:sql/databaseInstance:DatabaseInstance": pins.DATABASE_DRIFT,
+        "gcp:cloudrunv2/service:Service": pins.SERVICE_DRIFT,
+    }
+    for type_, fields in pinned.items():
+        assert set(drift.VALUES[type_]) == set(fields), "each pin has its drift, so none can go unnoticed"
+    trial = stack(DRIFTING)
+    trial.up()
+    assert drift.write(trial.cloud) == set(pinned)
+    trial.run("refresh", "--yes", "--skip-preview", "--stack", "dev")
+    planned = trial.steps()
+    assert {each.partition(" ")[2] for each in planned} == {
+        "loose-cluster",
+        "loose-pool",
+        "loose-database",
+        "loose-service",
+    }
+    assert planned["gcp:container/cluster:Cluster loose-cluster"] in pins.REPLACING, "which would lose what runs on it"
+    assert planned["gcp:container/nodePool:NodePool loose-pool"] in pins.REPLACING
 
 
 def test_what_vanished_is_found_by_refresh_and_made_again(stack):

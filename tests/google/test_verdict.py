@@ -1,14 +1,21 @@
 import json
+from types import SimpleNamespace
 
+import discovery
 import google_stack
 import loopback
+import plan
 import pytest
 from common import ToolError
+from events import Events
+from settings import Settings
 
 from penstock.errors import PenstockError
 from penstock.gcp import sweep, verdict
+from penstock.gcp.dashboard import CloudRun, OnCluster, page
 from penstock.gcp.environment import Environment
 
+SMALL = ["e2-standard-2", "e2-standard-4"]
 IMAGE = "us-docker.pkg.dev/acme/penstock/trainer@sha256:" + "a" * 64
 
 
@@ -24,27 +31,66 @@ def google(monkeypatch):
         yield google
 
 
-def offers(google, env, quota, machines):
+def offers(google, env, quota, machines, **further):
     google.got["serviceusage.services.list"] = {
         "services": [{"name": f"projects/1/services/{name}"} for name in verdict.needed_apis(env)]
     }
     google.got["compute.regions.get"] = {
         "quotas": [{"metric": "PREEMPTIBLE_NVIDIA_L4_GPUS", "limit": quota, "usage": 1.0}]
+        + [{"metric": metric, "limit": limit, "usage": 0.0} for metric, limit in further.items()]
     }
     google.listed["compute.machineTypes.list"] = [{"name": name} for name in machines]
 
 
 def test_a_quota_that_is_too_small_is_told_with_what_is_needed(google):
     env = environment(accelerator={"type": "nvidia-l4", "max_nodes": 8})
-    offers(google, env, 4.0, ["e2-standard-4", "g2-standard-8"])
+    offers(google, env, 4.0, [*SMALL, "g2-standard-8"])
     assert verdict.problems(env) == ["needs 8 PREEMPTIBLE_NVIDIA_L4_GPUS in us-central1, quota 4, 1 of it in use"]
-    offers(google, env, 9.0, ["e2-standard-4", "g2-standard-8"])
+    offers(google, env, 9.0, [*SMALL, "g2-standard-8"])
     assert verdict.problems(env) == []
+
+
+def test_processors_and_disks_are_counted_as_machines_are(google):
+    env = environment(max_nodes=6, spot=False, notebook=True, endpoint="gke", min_replicas=1, max_replicas=6)
+    assert verdict.needed_quotas(env) == verdict.Quotas({"CPUS": 3 * 2 + 6 * 4 + 4 + 2 * 4, "SSD_TOTAL_GB": 1100}, {})
+    offers(google, env, 0.0, SMALL, CPUS=41, SSD_TOTAL_GB=500)
+    assert verdict.problems(env) == [
+        "needs 42 CPUS in us-central1, quota 41",
+        "needs 1100 SSD_TOTAL_GB in us-central1, quota 500",
+    ]
+    larger = environment(machine_type="n2-standard-8", max_nodes=2, spot=False)
+    assert verdict.needed_quotas(larger).needed["N2_CPUS"] == 16
+
+
+def test_what_stands_in_for_spot_machines_is_told_and_refuses_nothing(google):
+    env = environment(machine_type="n2-standard-8", max_nodes=2, accelerator={"type": "nvidia-l4", "max_nodes": 3})
+    machines = [*SMALL, "n2-standard-8", "g2-standard-8"]
+    offers(google, env, 9.0, machines, PREEMPTIBLE_CPUS=16, N2_CPUS=8, NVIDIA_L4_GPUS=2)
+    short, remarks = verdict.verdict(env)
+    assert short == []
+    assert remarks == [
+        "where there is no Spot machine: needs 16 N2_CPUS in us-central1, quota 8",
+        "where there is no Spot machine: needs 3 NVIDIA_L4_GPUS in us-central1, quota 2",
+    ]
+    offers(google, env, 9.0, machines, PREEMPTIBLE_CPUS=0, N2_CPUS=8, NVIDIA_L4_GPUS=3)
+    short, remarks = verdict.verdict(env)
+    assert short == ["needs 16 N2_CPUS in us-central1, quota 8"], "without a quota of its own Spot takes the ordinary"
+    assert remarks == []
+
+
+def test_slices_take_whole_machines_and_google_knows_every_quota_by_that_name():
+    slices = {"type": "tpu-v5e", "topology": "4x4", "max_nodes": 5, "provisioning": "on-demand"}
+    env = environment(accelerator=slices)
+    assert verdict.needed_quotas(env).needed["TPU_LITE_PODSLICE_V5"] == 8 * 4
+    known = set(discovery.document("compute", "v1")["schemas"]["Quota"]["properties"]["metric"]["enum"])
+    families = [environment(machine_type=f"{family}-standard-8") for family in verdict.CPU_QUOTAS]
+    asked = {metric for env in families for each in (verdict.needed_quotas(env),) for metric in each.needed}
+    assert asked | set(verdict.CPU_QUOTAS.values()) <= known
 
 
 def test_a_machine_that_the_zone_does_not_offer_and_an_interface_that_is_off_are_told(google):
     env = environment(accelerator={"type": "nvidia-l4"}, beam="dataflow", zones=("us-central1-b",))
-    offers(google, env, 100.0, ["e2-standard-4"])
+    offers(google, env, 100.0, SMALL)
     google.got["serviceusage.services.list"]["services"] = [
         each for each in google.got["serviceusage.services.list"]["services"] if "dataflow" not in each["name"]
     ]
@@ -72,6 +118,7 @@ def test_what_kubernetes_left_is_listed_with_the_way_to_remove_it(google):
     assert "gcloud compute disks delete pvc-1 --zone=us-central1-a" in told
     assert {each.kind for each in found} == {"firewall rule", "network endpoint group", "disk"}
     google.listed.clear()
+    google.jobs["1"] = {"id": "1", "name": "penstock-ab", "labels": {"environment": "dev"}}
     assert sweep.receipt(sweep.left("acme-dev", "us-central1", ("us-central1-a",), "penstock-dev")) == "nothing left"
 
 
@@ -89,6 +136,22 @@ LEFT = {
         "k8s-lb",
         "gcloud compute forwarding-rules delete k8s-lb --region=us-central1",
     ),
+    **{
+        f"compute.region{part[0].upper()}{part[1:]}.list": (kind, "gkegw1-penstock-a", f"gcloud compute {group} delete")
+        for part, kind, group in (
+            ("targetHttpProxies", "HTTP proxy", "target-http-proxies"),
+            ("targetHttpsProxies", "HTTPS proxy", "target-https-proxies"),
+            ("urlMaps", "URL map", "url-maps"),
+            ("backendServices", "backend service", "backend-services"),
+            ("healthChecks", "health check", "health-checks"),
+            ("networkEndpointGroups", "regional network endpoint group", "network-endpoint-groups"),
+        )
+    },
+    "compute.addresses.list": (
+        "address",
+        "gke-lb",
+        "gcloud compute addresses delete gke-lb --region=us-central1",
+    ),
 }
 
 
@@ -97,28 +160,65 @@ def test_each_thing_left_behind_is_found_though_the_cluster_is_gone(google, meth
     kind, name, removal = LEFT[method]
     google.listed[method] = [{"name": name}]
     (found,) = sweep.left("acme-dev", "us-central1", ("us-central1-a",), "penstock-dev")
+    removal = f"{removal} {name} --region=us-central1" if removal.endswith("delete") else removal
     assert (found.kind, found.name, found.removal) == (kind, name, removal)
     assert removal in sweep.receipt([found])
     # Nothing but Compute Engine is asked, and each question for this environment's things alone.
     assert {call.partition(".")[0] for call in google.calls} == {"compute"}
     assert set(google.calls) == set(LEFT)
-    assert all("penstock-dev" in asked["filter"] for asked in google.asked)
+    gateways = [asked for asked in google.asked if asked["filter"] == 'name eq "gkegw.*-penstock-.*"']
+    assert len(gateways) == 5, "whose names tell the namespace, and nothing else whose they are"
+    assert all("penstock-dev" in asked["filter"] for asked in google.asked if asked not in gateways)
+
+
+def test_a_job_that_still_runs_on_dataflow_is_left_too(google):
+    google.jobs = {
+        state: {"id": state, "name": "penstock-ab-1", "labels": {"environment": env}, "currentState": state}
+        for state, env in (("JOB_STATE_RUNNING", "dev"), ("JOB_STATE_DONE", "dev"))
+    }
+    google.jobs["other"] = {"id": "other", "name": "penstock-cd-1", "labels": {"environment": "prod"}}
+    (found,) = sweep.left("acme-dev", "us-central1", (), "penstock-dev", beam=True)
+    assert found.removal == "gcloud dataflow jobs cancel JOB_STATE_RUNNING --region=us-central1"
+    assert "running Dataflow job penstock-ab-1 in us-central1" in sweep.receipt([found])
 
 
 def test_a_plan_is_refused_before_anything_is_deployed(google):
     env = environment()
-    offers(google, env, 0.0, ["e2-standard-4"])
+    offers(google, env, 0.0, SMALL)
     step = {"urn": "urn:pulumi:dev::penstock::a$gcp:storage/bucket:Bucket::store", "op": "replace"}
     preview = json.dumps({"steps": [step]})
     with pytest.raises(ToolError, match="replaces the bucket store"):
         google_stack.before_up(env, lambda *arguments: preview)
     google_stack.before_up(env.model_copy(update={"approve_replacement": ("store",)}), lambda *arguments: preview)
     offers(google, env, 0.0, [])
-    with pytest.raises(ToolError, match="us-central1-a does not offer e2-standard-4"):
+    with pytest.raises(ToolError, match=r"us-central1-a does not offer e2-standard-2\n.*offer e2-standard-4"):
         google_stack.before_up(env, lambda *arguments: preview)
+
+
+def test_a_plan_and_the_comment_about_it_ask_the_project_too(google, monkeypatch, tmp_path):
+    """The preview itself is the engine's (test_gitops_tools.py)."""
+    env = environment()
+    offers(google, env, 0.0, ["e2-standard-2"])
+    monkeypatch.setattr(plan.settings_check, "check", lambda stack: Settings(platform="gcp", gcp=env))
+    monkeypatch.setattr(plan, "Pulumi", lambda stack: SimpleNamespace(select=lambda: None, watched=previewed))
+    monkeypatch.setattr(plan, "PACK", tmp_path)
+    (tmp_path / ".venv").mkdir()
+    found, refused = plan.judged("dev")
+    assert refused == ["acme-dev cannot take it: us-central1-a does not offer e2-standard-4"]
+    assert f"- {refused[0]}" in plan.comment("dev", found, refused)
+
+
+def previewed(*arguments):
+    """A preview with nothing wrong in it."""
+    return 0, Events()
 
 
 def test_after_a_destroy_a_person_is_told_what_is_left(google, capsys):
     google.listed["compute.disks.list"] = [{"name": "pvc-1"}]
     google_stack.after_down("dev", environment())
     assert "1 left" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("queries", [CloudRun("penstock-dev"), OnCluster("penstock-dev", "penstock")])
+def test_the_page_of_charts_is_one_that_google_s_description_knows(queries):
+    assert discovery.Schemas("monitoring", "v1").problems("Dashboard", page("Penstock", queries)) == []

@@ -124,18 +124,21 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def environments(
     wheels: dict[str, Path], foreign: Path, repository: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Path]:
-    """The repository's three environments; what two of them have of others is that of the checkout's."""
-    made = {"modules": foreign}
-    for name, own in {"trainer": ["trainer", repository], "serving": ["trainer", "serving"]}.items():
-        folder = made[name] = tmp_path_factory.mktemp(name) / ".venv"
+    """The repository's three environments: two have what their wheels' own metadata ask for, without TensorFlow.
+
+    What the trainer's has of others is that of the checkout's, which is a gigabyte.
+    """
+    folders = {name: tmp_path_factory.mktemp(name) / ".venv" for name in ("trainer", "serving")}
+    for folder in folders.values():
         run_uv("venv", "--python", sys.executable, folder)
-        packages = next(folder.glob("lib/python*/site-packages"))
-        others = next((CHECKOUT / name / ".venv").glob("lib/python*/site-packages"))
-        # A path file within a path file's folder does nothing: the checkout's own packages stay out.
-        (packages / "others.pth").write_text(f"{others}\n")
-        installed = [wheels.get(each, each) if isinstance(each, str) else each for each in own]
-        run_uv("pip", "install", "--python", folder / "bin/python", "--no-deps", *installed)
-    return made
+    others = next((CHECKOUT / "trainer/.venv").glob("lib/python*/site-packages"))
+    # A path file within a path file's folder does nothing: the checkout's own packages stay out.
+    (next(folders["trainer"].glob("lib/python*/site-packages")) / "others.pth").write_text(f"{others}\n")
+    python = folders["trainer"] / "bin/python"
+    run_uv("pip", "install", "--python", python, "--no-deps", wheels["trainer"], repository)
+    lock, python = CHECKOUT / "serving/requirements.txt", folders["serving"] / "bin/python"
+    run_uv("pip", "install", "--python", python, "--constraint", lock, wheels["trainer"], wheels["serving"])
+    return {"modules": foreign, **folders}
 
 
 @pytest.fixture(scope="session")

@@ -3,9 +3,11 @@
 import json
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
+import go_build
 import package_sdk
 import pytest
 
@@ -56,3 +58,27 @@ def test_a_program_with_a_generated_sdk_serves_a_model_through_the_real_engine(c
     assert outputs["url"] == f"{outputs['base']}/v1/models/late"
     assert asked(outputs["url"], ROW)[1] == model["digest"]
     assert "unchanged" in consumer.up()
+
+
+@pytest.fixture
+def in_go(tmp_path, environments, foreign):
+    """A Go program, built with the SDK; it starts the engine itself, so no language host for Go is needed."""
+    folder = tmp_path / "generated_go"
+    shutil.copytree(Path(__file__).parent / "generated_go", folder)
+    package_sdk.write("go", folder)
+    go_build.build(folder, ".", folder / "program")
+    program = Program(folder, environments)
+    program.environment["PATH"] = os.pathsep.join([str(foreign / "bin"), program.environment["PATH"]])
+    yield program
+    program.destroy()
+
+
+def test_a_go_program_serves_a_model_through_the_real_engine(in_go, carried):
+    model = carried.artifact("flow-train-model")
+    in_go.configure(model=model, port=in_go.port)
+    for _ in range(2):
+        command, own = [in_go.folder / "program"], in_go.environment
+        done = subprocess.run(command, cwd=in_go.folder, env=own, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert "unchanged" in done.stdout
+    assert asked(in_go.outputs()["url"], ROW)[1] == model["digest"]

@@ -7,6 +7,7 @@ import sys
 import urllib.request
 from pathlib import Path
 
+import copier
 import go_programs
 import pytest
 import yaml
@@ -34,6 +35,25 @@ def test_its_own_tests_pass_in_the_environment_of_the_trainer(repository, enviro
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "3 passed" in done.stdout
+
+
+def test_under_another_name_its_tests_pass_as_well(environments, tmp_path):
+    folder = tmp_path / "letters"
+    answers = {"package": "letters", "penstock": "git+https://git.example.com/penstock@v0.1.0"}
+    copier.run_copy(str(CHECKOUT / "templates/problem"), folder, data=answers, defaults=True, quiet=True)
+    texts = {file.relative_to(folder): file.read_text() for file in folder.rglob("*") if file.is_file()}
+    assert [str(file) for file, text in texts.items() if re.search(r"\bparcels\.(?!csv)", text)] == []
+    command = [environments["trainer"] / "bin/python", "-m", "pytest", "-q"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "3 passed" in done.stdout
+
+
+def test_the_server_that_answers_has_its_wheel_s_dependencies_and_no_tensorflow(environments):
+    found = {each.name for each in environments["serving"].glob("lib/python*/site-packages/*")}
+    assert {"penstock_serving", "uvicorn"} <= found
+    assert "tensorflow" not in found
+    assert "others.pth" not in found
 
 
 def test_its_program_ends_in_a_model_that_answers_under_its_digest(carried):

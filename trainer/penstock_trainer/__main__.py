@@ -10,11 +10,12 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+from penstock_trainer.arithmetic import PRECISIONS, Arithmetic
 from penstock_trainer.errors import InputError
 from penstock_trainer.membership import EVALUATOR, STRATEGIES, Member
 from penstock_trainer.notices import ENDED, Notices, Preempted
 
-BUNDLED = "a bundled problem (flights), a module (my_package.my_problem) or a .py file; it defines `problem`"
+BUNDLED = "a bundled problem (flights, ratings), a module (my_package.my_problem) or a .py file; it defines `problem`"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -54,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
         sub.add_argument("--problem", required=True, help=BUNDLED)
         return sub
 
-    raw = stage("raw", "write the bundled problem's raw files", run_raw)
+    raw = stage("raw", "write a bundled problem's raw files", run_raw)
     raw.add_argument("--rows", type=_positive, help="only so many, spread evenly (default: all)")
     raw.add_argument("--shards", type=_positive, default=8, help="number of files (default: 8)")
     preprocess = stage("preprocess", "raw files to statistics and shuffled examples, by Apache Beam", run_preprocess)
@@ -93,6 +94,13 @@ def parser() -> argparse.ArgumentParser:
     )
     train.add_argument("--strategy", choices=STRATEGIES, default="local", help="default: local")
     train.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default=PRECISIONS[0],
+        help="of the layers while training; the exported model is float32 (default: float32)",
+    )
+    train.add_argument("--xla", action="store_true", help="have XLA compile the steps (default: it does not)")
+    train.add_argument(
         "--sign-key", type=Path, metavar="PEM", help="Ed25519 private key that signs the model (default: not signed)"
     )
     compare = stage("compare", "whether a new model takes the place of the one that serves", run_compare)
@@ -107,7 +115,8 @@ def parser() -> argparse.ArgumentParser:
     for sub in (tune, train):
         sub.add_argument("--dataset", type=Path, required=True, help="sealed dataset")
         sub.add_argument("--epochs", type=_positive, default=3, help="passes over all training rows (default: 3)")
-    predict = stages.add_parser("predict", help="answer every row of raw files by a sealed model, by Apache Beam")
+    help_ = "answer every row of raw files by a sealed model, by Apache Beam"
+    predict = stages.add_parser("predict", help=help_, description=help_)
     predict.add_argument("--model", type=Path, required=True, help="sealed model")
     predict.add_argument(
         "--raw", action="append", required=True, help="CSV or Parquet file, folder of such, or glob; may repeat"
@@ -124,12 +133,11 @@ def parser() -> argparse.ArgumentParser:
     _take_runner(predict)
     predict.add_argument("--output", dest="artifacts", type=Path, required=True, help="folder for the predictions")
     predict.set_defaults(run=run_predict)
-    verify = stages.add_parser(
-        "verify", help="what of a sealed artifact does not match, and the chain back to its raw files"
-    )
+    help_ = "what of a sealed artifact does not match, and the chain back to its raw files"
+    verify = stages.add_parser("verify", help=help_, description=help_)
     verify.add_argument("--key", type=Path, metavar="PEM", help="public key that must have signed it")
     verify.set_defaults(run=run_verify)
-    sign = stages.add_parser("sign", help="sign a sealed artifact")
+    sign = stages.add_parser("sign", help="sign a sealed artifact", description="sign a sealed artifact")
     sign.add_argument("--key", type=Path, metavar="PEM", required=True, help="Ed25519 private key")
     sign.set_defaults(run=run_sign)
     for sub in (verify, sign):
@@ -172,7 +180,7 @@ def run_tune(options: argparse.Namespace) -> None:
 
 def run_train(options: argparse.Namespace) -> None:
     """Stage `train`: this process's part in it."""
-    member = Member.of_this_process()
+    member, arithmetic = Member.of_this_process(), Arithmetic(options.precision, options.xla)
     if member.serves:
         if (
             member.role == "ps"
@@ -181,10 +189,12 @@ def run_train(options: argparse.Namespace) -> None:
         from penstock_trainer import clusters
 
         clusters.check(options.strategy, member.cluster)
+        arithmetic.check(options.strategy)
         clusters.serve(member, Notices(options.artifacts, member))
     from penstock_trainer import evaluator, train
 
     what = (options.problem, options.dataset, options.study, options.artifacts, options.strategy, options.epochs)
+    what = (*what, arithmetic)
     if member.role == EVALUATOR:
         evaluator.run_stage(*what)
     else:

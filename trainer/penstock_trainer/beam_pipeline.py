@@ -34,7 +34,7 @@ from apache_beam.runners.runner import PipelineState
 from apache_beam.transforms.util import Reshuffle
 from apache_beam.transforms.window import GlobalWindows
 
-from penstock_trainer import artifacts, files, graph, parts, pictures, runners, sources, statistics
+from penstock_trainer import artifacts, dataflow_jobs, files, graph, parts, pictures, runners, sources, statistics
 from penstock_trainer.errors import InputError
 from penstock_trainer.examples import INDEX, Block, Examples, write_block
 from penstock_trainer.labelled import Comoment, GroupMeans
@@ -326,43 +326,62 @@ def run(
 
     `reference` is how workers load `problem`; `options` are Beam's own (`runners.beam_options`); `scratch` is a folder
     that all workers reach and the caller removes. Where that is in the cloud, workers may be machines that do not reach
-    `directory`: they write into the cloud too, and it is fetched in the end.
+    `directory`: they write into the cloud too, and it is fetched in the end. A job of that name that somebody launched
+    before is waited for, and what it left is taken.
     """
     remote = scratch.startswith(files.SCHEME)
     made = f"{scratch}/made" if remote else str(directory)
     for split in SPLITS:
         (directory / "examples" / split).mkdir(parents=True)
-    aloud = runners.is_in_process(options)
-    with watched(beam.Pipeline(options=PipelineOptions(options))) as pipeline:
-        read = (
-            pipeline
-            | "Files" >> beam.Create(paths)
-            | "Spread files" >> Reshuffle()
-            | "Cut" >> beam.FlatMap(sources.pieces, list(problem.header))
-            | "Spread pieces" >> Reshuffle()
-            | "Read" >> beam.ParDo(ReadPiece(reference, scratch)).with_outputs("dead_letters", main="batches")
-        )
-        prepared = read.batches | "Prepare" >> beam.ParDo(Prepare(reference, scratch, aloud)).with_outputs(
-            "statistics", main="parts"
-        )
-        found = prepared.statistics | "Merge statistics" >> beam.CombineGlobally(MergeStatistics())
-        blocks = (
-            prepared.parts
-            | "All parts" >> beam.combiners.ToList()
-            | "Group" >> beam.FlatMap(group_parts, BLOCKS_A_GROUP * block_rows(problem))
-            | "Spread groups" >> Reshuffle()
-            | "Write blocks" >> beam.ParDo(WriteBlocks(reference, made), beam.pvalue.AsSingleton(found))
-        )
-        _ = (
-            blocks
-            | "All blocks" >> beam.combiners.ToList()
-            | "Index" >> beam.Map(_write_index, problem=reference, directory=made)
-        )
-        _ = found | "Write statistics" >> beam.Map(_write_statistics, directory=made)
-        keep_dead_letters(read.dead_letters, made)
+    known = dataflow_jobs.found(options) if remote else None
+    if known and (known.active or _is_whole(known, made)):
+        print(f"Dataflow job {known.result.job_id()} is {known.result.state}: it is gone on with", flush=True)
+        waited(known.result)
+    else:
+        if remote:
+            # What a job that failed has left is no part of this one's output.
+            files.delete_folder(scratch)
+        with watched(beam.Pipeline(options=PipelineOptions(options))) as pipeline:
+            _build(pipeline, problem, reference, paths, made, scratch, aloud=runners.is_in_process(options))
     if remote:
         files.fetch_folder(made, directory)
     return _counts(directory, problem)
+
+
+def _is_whole(job: dataflow_jobs.Found, made: str) -> bool:
+    """Whether a job that has ended left all that there is to be."""
+    return job.result.state == PipelineState.DONE and bool(files.find(f"{made}/{INDEX}", (INDEX,)))
+
+
+def _build(
+    pipeline: beam.Pipeline, problem: Problem, reference: str, paths: list[str], made: str, scratch: str, aloud: bool
+) -> None:
+    read = (
+        pipeline
+        | "Files" >> beam.Create(paths)
+        | "Spread files" >> Reshuffle()
+        | "Cut" >> beam.FlatMap(sources.pieces, list(problem.header))
+        | "Spread pieces" >> Reshuffle()
+        | "Read" >> beam.ParDo(ReadPiece(reference, scratch)).with_outputs("dead_letters", main="batches")
+    )
+    prepared = read.batches | "Prepare" >> beam.ParDo(Prepare(reference, scratch, aloud)).with_outputs(
+        "statistics", main="parts"
+    )
+    found = prepared.statistics | "Merge statistics" >> beam.CombineGlobally(MergeStatistics())
+    blocks = (
+        prepared.parts
+        | "All parts" >> beam.combiners.ToList()
+        | "Group" >> beam.FlatMap(group_parts, BLOCKS_A_GROUP * block_rows(problem))
+        | "Spread groups" >> Reshuffle()
+        | "Write blocks" >> beam.ParDo(WriteBlocks(reference, made), beam.pvalue.AsSingleton(found))
+    )
+    _ = (
+        blocks
+        | "All blocks" >> beam.combiners.ToList()
+        | "Index" >> beam.Map(_write_index, problem=reference, directory=made)
+    )
+    _ = found | "Write statistics" >> beam.Map(_write_statistics, directory=made)
+    keep_dead_letters(read.dead_letters, made)
 
 
 def keep_dead_letters(paths: Any, directory: str) -> None:
@@ -409,14 +428,19 @@ def group_parts(found: Any, rows: int) -> Iterator[Any]:
 
 @contextmanager
 def watched(pipeline: beam.Pipeline) -> Iterator[beam.Pipeline]:
-    """Runs the pipeline that was built inside to its end, and says how many rows it has read so far and in the end.
+    """Runs the pipeline that was built inside to its end: `waited`."""
+    yield pipeline
+    waited(pipeline.run())
+
+
+def waited(result: Any) -> None:
+    """Waits for a run to end, and says how many rows it has read so far and in the end.
 
     Raises:
         InputError: a worker raised it.
         RuntimeError: it failed or was cancelled.
     """
-    yield pipeline
-    result, ended = pipeline.run(), Event()
+    ended = Event()
 
     def watch() -> None:
         said, going = 0, True
@@ -431,7 +455,7 @@ def watched(pipeline: beam.Pipeline) -> Iterator[beam.Pipeline]:
     watcher.start()
     try:
         result.wait_until_finish()
-    except RuntimeError as exc:
+    except Exception as exc:  # each runner has a class of its own
         if said := TOLD.search(str(exc)):
             raise InputError(said[1]) from exc
         raise
@@ -446,7 +470,10 @@ def _counted(result: Any) -> int:
     """The rows that a runner says were read so far: the committed ones, or where it commits none, the attempted."""
     if hasattr(result, "_metrics"):
         result._metrics = None  # a portable runner's keeps what it was told at first
-    found = result.metrics().query(MetricsFilter().with_name(METRIC))["counters"]
+    metrics = result.metrics()
+    if metrics is None:  # somebody else launched it
+        return 0
+    found = metrics.query(MetricsFilter().with_name(METRIC))["counters"]
     return sum(counter.committed or counter.attempted or 0 for counter in found)
 
 

@@ -22,6 +22,7 @@ MEANING = {
     "auc_within": "by how much that may be off: it is counted in bins of the score",
     "log_loss": "mean cross-entropy, natural logarithm",
     "brier_score": "mean squared error of the probability",
+    "accuracy": "share of rows on the right side of 0.5",
     "base_rate": "share of positive rows",
     "calibration_error": "expected: mean distance of predicted from seen shares, over ten equal bins",
     "rmse": "root of the mean squared error, in the label's unit",

@@ -12,6 +12,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from itertools import islice
 from typing import Any, Protocol
 
 import tensorflow as tf
@@ -24,6 +25,8 @@ from penstock_trainer.notices import Notices
 BYTES_PER_SHARD = 256 << 10
 SILENCE_SECONDS = 10.0
 FETCH_ATTEMPTS = 20
+MAPPED_AT_ONCE = 16
+"""Blocks of each worker whose answers are fetched together, so that no more are held."""
 LOST = (
     tf.errors.UnavailableError,
     tf.errors.AbortedError,
@@ -58,8 +61,8 @@ class Cluster(Protocol):
         """`function` of each of `arguments`, in no order of execution; returns when all are done: who did each."""
         ...
 
-    def map(self, function: Callable[..., Any], arguments: Iterable[tuple[Any, ...]]) -> list[Any]:
-        """`function` of each of `arguments`; returns when all are done, as numpy, in order."""
+    def map(self, function: Callable[..., Any], arguments: Iterable[tuple[Any, ...]]) -> Iterator[Any]:
+        """`function` of each of `arguments`, as numpy, in order; as many at a time as work in parallel."""
         ...
 
 
@@ -91,9 +94,9 @@ class Local:
             function(*one)
         return [self._name] * len(arguments)
 
-    def map(self, function: Callable[..., Any], arguments: Iterable[tuple[Any, ...]]) -> list[Any]:
+    def map(self, function: Callable[..., Any], arguments: Iterable[tuple[Any, ...]]) -> Iterator[Any]:
         """One after another."""
-        return [tf.nest.map_structure(lambda tensor: tensor.numpy(), function(*each)) for each in arguments]
+        return (tf.nest.map_structure(lambda tensor: tensor.numpy(), function(*each)) for each in arguments)
 
 
 class ParameterServers:
@@ -144,11 +147,15 @@ class ParameterServers:
         # The answer stays where it is (its worker may be gone by now); only its place is looked at.
         return [_worker(value) for value in done]
 
-    def map(self, function: Callable[..., Any], arguments: Iterable[tuple[Any, ...]]) -> list[Any]:
-        """By whichever worker is free; what a worker took with it is computed again."""
-        answers: dict[int, Any] = {}
-        waiting = dict(enumerate(arguments))
+    def map(self, function: Callable[..., Any], arguments: Iterable[tuple[Any, ...]]) -> Iterator[Any]:
+        """By whichever worker is free, some at a time; what a worker took with it is computed again."""
         self.copies.put()
+        rest = iter(arguments)
+        while some := dict(enumerate(islice(rest, MAPPED_AT_ONCE * self.width))):
+            yield from self._mapped(function, some)
+
+    def _mapped(self, function: Callable[..., Any], waiting: dict[int, tuple[Any, ...]]) -> list[Any]:
+        answers: dict[int, Any] = {}
         for attempt in range(FETCH_ATTEMPTS):
             with self._watched():
                 done = {place: self.coordinator.schedule(function, args=each) for place, each in waiting.items()}

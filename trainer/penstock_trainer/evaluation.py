@@ -11,18 +11,28 @@ from penstock_trainer.examples import read_block
 from penstock_trainer.problem import Integer, Problem
 from penstock_trainer.slicing import Slicer
 from penstock_trainer.statistics import NumberStatistics
-from penstock_trainer.tallies import SCORE_BINS, BinaryTally, MulticlassTally, RegressionTally, Tally
+from penstock_trainer.tallies import FINE, BinaryTally, MulticlassTally, RegressionTally, Tally
 
 SPLITS = ("validation", "test")
 Answer: TypeAlias = Callable[[Path], tuple[np.ndarray, np.ndarray]]
 """From a block's path to its labels, of shape [rows], and the network's predictions, as it predicts them."""
 
 
-def evaluate(problem: Problem, dataset: Dataset, answer: Answer) -> dict[str, Any]:
-    """By split: `metrics`, `plots`, and `slices`: by column and slice, its metrics.
+def tally(problem: Problem, label: NumberStatistics, *, whole: bool = False) -> Tally:
+    """What the rows of a split, or of one of its slices, are counted by; `label` has the training rows' labels.
 
     Thresholds of the confusion are 0.5 and the share of positive training rows.
     """
+    if problem.label.head == "regression":
+        return RegressionTally(label)
+    if problem.label.head == "multiclass":
+        return MulticlassTally(problem.label.classes)
+    thresholds = sorted({0.5, round(label.mean, 4)}, reverse=True)
+    return BinaryTally(thresholds, FINE) if whole else BinaryTally()
+
+
+def evaluate(problem: Problem, dataset: Dataset, answer: Answer) -> dict[str, Any]:
+    """By split: `metrics`, `plots`, and `slices`: by column and slice, its metrics."""
     label = dataset.statistics[problem.label.name]
     assert isinstance(label, NumberStatistics)
     slicers = {name: Slicer(dataset.statistics[name], _whole(problem, dataset, name)) for name in problem.slices}
@@ -37,15 +47,7 @@ def _evaluate(
     slicers: Mapping[str, Slicer],
     label: NumberStatistics,
 ) -> dict[str, Any]:
-    def tally(*, whole: bool = False) -> Tally:
-        if problem.label.head == "regression":
-            return RegressionTally(label)
-        if problem.label.head == "multiclass":
-            return MulticlassTally(problem.label.classes)
-        thresholds = sorted({0.5, round(label.mean, 4)}, reverse=True)
-        return BinaryTally(thresholds, SCORE_BINS) if whole else BinaryTally()
-
-    every = tally(whole=True)
+    every = tally(problem, label, whole=True)
     slices: dict[str, dict[str, Tally]] = {name: {} for name in slicers}
     for block in dataset.examples.blocks[split]:
         path = dataset.path / block.path
@@ -56,7 +58,7 @@ def _evaluate(
         columns |= dict(zip(dataset.examples.categories, codes, strict=False))  # after them, cells of texts and images
         for name, slicer in slicers.items():
             for slice_, rows in slicer.rows(columns[name]).items():
-                slices[name].setdefault(slice_, tally()).add(labels[rows], predictions[rows])
+                slices[name].setdefault(slice_, tally(problem, label)).add(labels[rows], predictions[rows])
     found = {
         name: {slice_: slices[name][slice_].metrics() for slice_ in slicer.order(slices[name])}
         for name, slicer in slicers.items()

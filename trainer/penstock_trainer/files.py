@@ -73,6 +73,11 @@ def send_folder(directory: Path, folder: str) -> None:
         list(pool.map(send, [path for path in directory.rglob("*") if path.is_file()]))
 
 
+def delete_file(path: str) -> None:
+    """Delete the cloud file."""
+    _cloud().delete_file(path.removeprefix(SCHEME))
+
+
 def delete_folder(folder: str) -> None:
     """Delete all files below the cloud folder."""
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:

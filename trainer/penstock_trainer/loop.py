@@ -6,20 +6,23 @@ are in the variables: then a checkpoint may be written.
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
 
 from penstock_trainer import diagnosis, metrics
+from penstock_trainer.arithmetic import FLOAT32, Arithmetic
 from penstock_trainer.clusters import Cluster
 from penstock_trainer.dataset import Dataset
 from penstock_trainer.errors import InputError
+from penstock_trainer.evaluation import tally
 from penstock_trainer.network import Network, block_paths
 from penstock_trainer.problem import Problem
 from penstock_trainer.progress import Progress
 from penstock_trainer.ranges import Hyperparameters
+from penstock_trainer.statistics import NumberStatistics
 
 ROUND_SECONDS = 1.5
 
@@ -43,19 +46,25 @@ class Trainer:
     """One network in training on a dataset, on a cluster; `progress` says how far it is."""
 
     def __init__(
-        self, problem: Problem, dataset: Dataset, cluster: Cluster, hyperparameters: Hyperparameters, seed: int
+        self,
+        problem: Problem,
+        dataset: Dataset,
+        cluster: Cluster,
+        hyperparameters: Hyperparameters,
+        seed: int,
+        arithmetic: Arithmetic = FLOAT32,
     ):
-        self.dataset, self.cluster, self.seed = dataset, cluster, seed
-        self.head = problem.label.head
+        self.dataset, self.cluster, self.seed, self.arithmetic = dataset, cluster, seed, arithmetic
+        self.problem = problem
         self.progress = Progress()
         tf.keras.utils.set_random_seed(seed)
         with cluster.variables():
-            self.network = Network(problem, dataset.statistics, dataset.examples, hyperparameters)
+            self.network = Network(problem, dataset.statistics, dataset.examples, hyperparameters, arithmetic)
         # Few, as each is a message to a parameter server: examples begun, trained, and the sum of their losses.
         self._counts, self._bad = cluster.counters(3, tf.float64), cluster.counters(1, tf.int64)
         path, number = tf.TensorSpec([], tf.string), tf.TensorSpec([], tf.int32)
         self._train = tf.function(self._train_block, input_signature=[path, tf.TensorSpec([2], tf.int32), number])
-        self._predict = tf.function(self._predict_block, input_signature=[path])
+        self.answer_by(self.network)
         self._blocks_a_round = cluster.width
 
     def epochs(self, count: int, after_round: Callable[[], None] = lambda: None) -> Iterator[Epoch]:
@@ -93,7 +102,13 @@ class Trainer:
         for counters in (self._counts, self._bad):
             counters.assign(tf.zeros_like(counters))
         arguments = [(tf.constant(path), tf.constant(seed), tf.constant(i)) for i, (path, seed) in enumerate(work)]
-        done_by = self.cluster.each(self._train, arguments)
+        try:
+            done_by = self.cluster.each(self._train, arguments)
+        except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as exc:
+            if not self.arithmetic.xla or "compil" not in str(exc):
+                raise
+            why = str(exc).splitlines()[0][:300]
+            raise InputError(f"XLA cannot compile this model's steps, train without it: {why}") from exc
         begun, trained, loss = self._counts.numpy()
         (stopped,) = self._bad.numpy()
         if stopped:
@@ -125,19 +140,46 @@ class Trainer:
         self._bad.scatter_max(tf.IndexedSlices(where[tf.newaxis], tf.constant([0])))
         return rows
 
-    def _predict_block(self, path: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        with self.cluster.borrowed(changed=False):
-            return self.network.predict_block(path)
+    def answer_by(self, network: Network) -> None:
+        """Predict by `network` from now on: the trained one, or one with its values that computes in float32."""
+
+        def block(path: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            with self.cluster.borrowed(changed=False):
+                return network.predict_block(path)
+
+        self._predict = tf.function(block, input_signature=[tf.TensorSpec([], tf.string)])
+
+    def answers(self, split: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """(labels, predictions) of each block of a split, in order."""
+        paths = block_paths(self.dataset.path, self.dataset.examples, split)
+        return self.cluster.map(self._predict, ((tf.constant(path),) for path in paths))
 
     def predictions(self, split: str) -> tuple[np.ndarray, np.ndarray]:
         """(labels, predictions) of all rows of a split, in the order of its blocks."""
-        paths = block_paths(self.dataset.path, self.dataset.examples, split)
-        answers = self.cluster.map(self._predict, [(tf.constant(path),) for path in paths])
-        return np.concatenate([labels for labels, _ in answers]), np.concatenate([found for _, found in answers])
+        labels, found = zip(*self.answers(split), strict=True)
+        return np.concatenate(labels), np.concatenate(found)
 
     def evaluate(self, split: str) -> dict[str, float]:
-        """The head's metrics over all rows of a split."""
-        return metrics.evaluate(self.head, *self.predictions(split))
+        """The head's metrics over all rows of a split, however many they are; an area under the curve from as many
+        scores as a `Ranking` tells apart.
+        """
+        return self.measured(self.answers(split))
+
+    def measured(self, answers: Iterable[tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
+        """The head's metrics over rows that come in blocks."""
+        label = self.dataset.statistics[self.problem.label.name]
+        assert isinstance(label, NumberStatistics)
+        every = tally(self.problem, label, whole=True)
+        for labels, found in answers:
+            if not np.isfinite(found).all():
+                wrong = int((~np.isfinite(found)).any(axis=tuple(range(1, found.ndim))).sum())
+                raise InputError(
+                    f"the network's answer to {wrong:,} of {len(found):,} evaluated rows is no number: a feature there "
+                    "is infinite, or far from what it was trained on"
+                )
+            every.add(labels, found)
+        measured = every.metrics()
+        return {name: measured[name] for name in metrics.NAMES[self.problem.label.head]}
 
 
 def describe(epoch: Epoch, of: int) -> str:

@@ -79,6 +79,11 @@ class Member:
             if (role, index) != (self.role, self.index) and not _answers(address)
         ]
 
+    def leader_answers(self) -> bool:
+        """Whether the member that leads accepts connections now."""
+        role = "chief" if self.cluster.get("chief") else "worker"
+        return _answers(self.cluster[role][0])
+
     def wait_for(self, roles: Sequence[str], patience: float = PATIENCE_SECONDS) -> None:
         """Return when all members of these roles accept connections; says meanwhile who waits for whom.
 

@@ -1,8 +1,14 @@
-"""Evaluation metrics over whole splits, computed exactly from labels and predictions. numpy only."""
+"""Evaluation metrics: which each head has, and what they are exactly, from all labels and predictions. numpy only."""
 
 from typing import Literal
 
 import numpy as np
+
+NAMES = {
+    "binary": ("auc", "log_loss", "accuracy", "base_rate"),
+    "multiclass": ("log_loss", "accuracy", "base_rate"),
+    "regression": ("rmse", "mae", "r2"),
+}
 
 
 def evaluate(head: str, labels: np.ndarray, predictions: np.ndarray) -> dict[str, float]:

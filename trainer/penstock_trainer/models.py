@@ -35,7 +35,8 @@ def wide_and_deep(inputs: Mapping[str, Any], specs: Mapping[str, InputSpec], par
     for units in str(parameters["hidden"]).split(","):
         hidden = keras.layers.Dense(int(units), activation="relu")(hidden)
         hidden = keras.layers.Dropout(parameters["dropout"])(hidden)
-    return tf.add_n([keras.layers.Dense(_outputs(parameters))(hidden), *_weights(inputs, specs, _outputs(parameters))])
+    outputs = _outputs(parameters)
+    return tf.add_n([keras.layers.Dense(outputs, dtype="float32")(hidden), *_weights(inputs, specs, outputs)])
 
 
 def linear(inputs: Mapping[str, Any], specs: Mapping[str, InputSpec], parameters: Mapping[str, Any]) -> Any:
@@ -45,7 +46,9 @@ def linear(inputs: Mapping[str, Any], specs: Mapping[str, InputSpec], parameters
     parts = _weights(inputs, specs, outputs)
     if numbers:
         parts.append(
-            keras.layers.Dense(outputs)(keras.layers.Concatenate()(numbers) if len(numbers) > 1 else numbers[0])
+            keras.layers.Dense(outputs, dtype="float32")(
+                keras.layers.Concatenate(dtype="float32")(numbers) if len(numbers) > 1 else numbers[0]
+            )
         )
     return tf.add_n(parts)
 
@@ -78,10 +81,16 @@ def convolutional(inputs: Mapping[str, Any], specs: Mapping[str, InputSpec], par
     embedded = embed(inputs, specs)
     joined = keras.layers.Concatenate()([flat, *embedded]) if embedded else flat
     hidden = keras.layers.Dense(int(parameters["hidden"]), activation="relu")(joined)
-    return keras.layers.Dense(_outputs(parameters))(keras.layers.Dropout(parameters["dropout"])(hidden))
+    dropped = keras.layers.Dropout(parameters["dropout"])(hidden)
+    return keras.layers.Dense(_outputs(parameters), dtype="float32")(dropped)
 
 
-def embed(inputs: Mapping[str, Any], specs: Mapping[str, InputSpec], initializer: str = "uniform") -> list[Any]:
+def embed(
+    inputs: Mapping[str, Any],
+    specs: Mapping[str, InputSpec],
+    initializer: str = "uniform",
+    dtype: str | None = None,
+) -> list[Any]:
     """The embeddings of all inputs that are ids: tensors of shape [rows, features * dimension], one a dimension in use,
     and one of shape [rows, dimension] for each text, the mean of its tokens'.
 
@@ -96,11 +105,14 @@ def embed(inputs: Mapping[str, Any], specs: Mapping[str, InputSpec], initializer
             if spec.ids is not None and spec.dimension == dimension:
                 ids.append(inputs[name] + first)
                 first += spec.ids
-        table = keras.layers.Embedding(first, dimension, embeddings_initializer=initializer)
-        embedded.append(keras.layers.Flatten()(table(tf.stack(ids, axis=1))))
+        table = keras.layers.Embedding(first, dimension, embeddings_initializer=initializer, dtype=dtype)
+        embedded.append(keras.layers.Flatten(dtype=dtype)(table(tf.stack(ids, axis=1))))
     for name, spec in specs.items():
         if spec.tokens is not None:
-            table = keras.layers.Embedding(spec.ids, spec.dimension, embeddings_initializer=initializer)
+            # A mean of many in float32, whatever the layers compute in.
+            table = keras.layers.Embedding(
+                spec.ids, spec.dimension, embeddings_initializer=initializer, dtype="float32"
+            )
             there = tf.cast(inputs[name] != 0, tf.float32)[:, :, tf.newaxis]
             total = tf.reduce_sum(table(inputs[name]) * there, axis=1)
             embedded.append(total / tf.maximum(tf.reduce_sum(there, axis=1), 1.0))
@@ -112,7 +124,7 @@ def _weights(inputs: Mapping[str, Any], specs: Mapping[str, InputSpec], outputs:
     ids = {name: replace(spec, dimension=outputs) for name, spec in specs.items() if spec.ids is not None}
     return [
         tf.reduce_sum(tf.reshape(weights, [-1, weights.shape[1] // outputs, outputs]), 1)
-        for weights in embed(inputs, ids, "zeros")
+        for weights in embed(inputs, ids, "zeros", "float32")
     ]
 
 

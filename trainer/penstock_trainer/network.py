@@ -1,6 +1,7 @@
 """A problem's trainable network: featurizer, model function and head, with the step that trains it on one block."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
+from penstock_trainer.arithmetic import FLOAT32, Arithmetic
 from penstock_trainer.errors import InputError
 from penstock_trainer.examples import Examples
 from penstock_trainer.featurizer import Featurizer
@@ -26,7 +28,14 @@ shuffle = tf.random.experimental.stateless_shuffle  # pyright: ignore[reportAttr
 class Network(tf.Module):
     """Variables and functions of one model; make it inside the strategy's scope."""
 
-    def __init__(self, problem: Problem, statistics: Statistics, examples: Examples, hyperparameters: Hyperparameters):
+    def __init__(
+        self,
+        problem: Problem,
+        statistics: Statistics,
+        examples: Examples,
+        hyperparameters: Hyperparameters,
+        arithmetic: Arithmetic = FLOAT32,
+    ):
         super().__init__()
         parameters = {n: resolve(v, n, hyperparameters) for n, v in problem.hyperparameters.items()}
         self.strategy = tf.distribute.get_strategy()
@@ -41,20 +50,22 @@ class Network(tf.Module):
         specs = self.featurizer.specs()
         inputs = inputs_for(specs)
         outputs = problem.label.outputs
-        logits = problem.model(inputs, specs, {**parameters, "outputs": outputs})
+        with _policy(arithmetic.precision):
+            logits = problem.model(inputs, specs, {**parameters, "outputs": outputs})
         if logits.shape[-1] != outputs:
             raise InputError(
                 f"the model of problem {problem.name!r} returns {logits.shape[-1]} logits a row, the label "
                 f"{problem.label.name!r} ({self.head}) needs {outputs}: parameters['outputs']"
             )
         self.keras_model = keras.Model(inputs, logits)
+        self._compiled = tf.function(self._gradients, jit_compile=True) if arithmetic.xla else None
         self.optimizer = LazyAdam(parameters.get("learning_rate", 1e-3))
         # On parameter servers the optimizer's slots must exist before a worker first applies a gradient.
         self.optimizer._create_all_weights(self.keras_model.trainable_variables)  # pyright: ignore[reportAttributeAccessIssue]
 
     def logits(self, columns: Mapping[str, tf.Tensor], *, training: bool) -> tf.Tensor:
         """float32 of shape [rows], of several classes [rows, classes], from numbers and codes of shape [rows]."""
-        logits = self.keras_model(self.featurizer(columns), training=training)
+        logits = tf.cast(self.keras_model(self.featurizer(columns), training=training), tf.float32)
         return logits if self.head == "multiclass" else tf.squeeze(logits, 1)
 
     def predict(self, columns: Mapping[str, tf.Tensor]) -> tf.Tensor:
@@ -110,14 +121,17 @@ class Network(tf.Module):
         """
         context = tf.distribute.get_replica_context()
         replicas = context.num_replicas_in_sync
-        cells = tf.transpose(batch[context.replica_id_in_sync_group :: replicas] if replicas > 1 else batch)
+        share = batch[context.replica_id_in_sync_group :: replicas] if replicas > 1 else batch
         variables = self.keras_model.trainable_variables
-        with tf.GradientTape() as tape:
-            losses = self.loss(self.logits(self.columns(cells), training=True), cells[-1])
-            # The replicas' gradients are added up: divided by all rows, they are those of one process.
-            mean = tf.reduce_sum(losses) / tf.cast(tf.shape(batch)[0], tf.float32)
-        gradients, total = tape.gradient(mean, variables), tf.reduce_sum(losses)
-        gradients = [_dense_if_small(gradient) for gradient in gradients]
+        rows = tf.shape(batch)[0]
+        if self._compiled is None:
+            gradients, total = self._gradients(share, rows)
+        else:
+            # XLA compiles anew for every number of rows: the batch that ends a block is left to TensorFlow.
+            compiled = self._compiled
+            gradients, total = tf.cond(
+                rows == self.batch_size, lambda: compiled(share, rows), lambda: self._gradients(share, rows)
+            )
         if replicas > 1:
             # Dense: gathering rows of different numbers from each replica breaks within a loop of steps.
             dense = [tf.convert_to_tensor(gradient) for gradient in gradients]
@@ -131,6 +145,16 @@ class Network(tf.Module):
         )
         # A rectifier makes 0 of what is no number, so that the loss alone would hide it; the gradients do not.
         return total + 0.0 * tf.linalg.global_norm(gradients)
+
+    def _gradients(self, batch: tf.Tensor, rows: tf.Tensor) -> tuple[list[Any], tf.Tensor]:
+        """(of each variable the gradient of the rows' losses divided by `rows`, the sum of the losses)."""
+        cells = tf.transpose(batch)
+        with tf.GradientTape() as tape:
+            losses = self.loss(self.logits(self.columns(cells), training=True), cells[-1])
+            # The replicas' gradients are added up: divided by all rows, they are those of one process.
+            mean = tf.reduce_sum(losses) / tf.cast(rows, tf.float32)
+        gradients = tape.gradient(mean, self.keras_model.trainable_variables)
+        return [_dense_if_small(gradient) for gradient in gradients], tf.reduce_sum(losses)
 
     def train(self, cells: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """One pass over rows, [rows, width], `batch_size` of them a step.
@@ -176,6 +200,17 @@ class Network(tf.Module):
         """(labels, predictions) of a block's rows, float32 of shape [rows]; predictions as `predict` gives them."""
         cells = self.read(path)
         return cells[-1], self.predict(self.columns(cells))
+
+
+@contextmanager
+def _policy(precision: str) -> Iterator[None]:
+    """Keras layers that are made within compute in this precision."""
+    before = keras.mixed_precision.global_policy()
+    keras.mixed_precision.set_global_policy(precision)
+    try:
+        yield
+    finally:
+        keras.mixed_precision.set_global_policy(before)
 
 
 def whole(variables: Sequence[Any]) -> list[Any]:

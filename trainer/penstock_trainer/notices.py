@@ -1,7 +1,8 @@
 """Taking leave: a process that is told to end (SIGTERM, as before a Spot machine is taken away) has a few seconds.
 
-The member that leads the training writes a checkpoint in them and ends. Any other tells the leader by a file, goes on
-working until the checkpoint is there, and ends. Nobody stays longer than `PENSTOCK_GRACE_SECONDS` (5).
+The member that leads the training writes a checkpoint in them and ends. Any other whose loss ends the training tells
+the leader by a file, goes on working until the checkpoint is there or the leader is gone, and ends. Nobody stays longer
+than `PENSTOCK_GRACE_SECONDS` (5), which whoever starts a process sets to what it gives it.
 """
 
 import hashlib
@@ -19,6 +20,7 @@ from penstock_trainer.membership import Member
 
 ENDED = 143  # as a shell says it of a process that SIGTERM has ended
 MARGIN_SECONDS = 0.7
+LOOK_SECONDS = 0.5
 ANSWER = "saved"
 
 
@@ -61,9 +63,7 @@ class Notices:
         """Who has been told to end, this process included, so that a checkpoint is due now."""
         if not self.member.leads:
             return []
-        # Beside parameter servers the loss of a worker costs nothing; in lockstep it ends all.
-        costly = "ps" if self.member.cluster.get("ps") else "worker"
-        others = [path.name for path in self.folder.iterdir() if path.name.startswith(costly)]
+        others = [path.name for path in self.folder.iterdir() if path.name.startswith(self._costly)]
         return [self.member.name] * self.asked + sorted(others)
 
     def answer(self) -> None:
@@ -79,13 +79,27 @@ class Notices:
     def _leave(self) -> None:
         deadline = time.monotonic() + float(os.environ.get("PENSTOCK_GRACE_SECONDS", "5")) - MARGIN_SECONDS
         if not self.member.leads:
-            with suppress(OSError):
-                (self.folder / self.member.name).touch()
-        while time.monotonic() < deadline and self.folder.exists() and (self.member.leads or not self._answered()):
+            self._await_checkpoint(deadline)
+        while self.member.leads and time.monotonic() < deadline and self.folder.exists():
             time.sleep(0.05)
         if not self.member.leads or self._deferred:
             sys.stdout.flush()
             os._exit(ENDED)
 
-    def _answered(self) -> bool:
-        return (self.folder / ANSWER).exists()
+    def _await_checkpoint(self, deadline: float) -> None:
+        if self.member.role != self._costly:
+            return
+        with suppress(OSError):
+            (self.folder / self.member.name).touch()
+        looked = time.monotonic() - LOOK_SECONDS
+        while time.monotonic() < deadline and self.folder.exists() and not (self.folder / ANSWER).exists():
+            if time.monotonic() - looked >= LOOK_SECONDS:
+                looked = time.monotonic()
+                if not self.member.leader_answers():
+                    return
+            time.sleep(0.05)
+
+    @property
+    def _costly(self) -> str:
+        """The role whose loss ends the training: beside parameter servers that of a worker costs nothing."""
+        return "ps" if self.member.cluster.get("ps") else "worker"

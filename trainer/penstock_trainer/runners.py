@@ -27,19 +27,28 @@ def processes_for(size: int) -> int:
     return max(1, min(os.cpu_count() or 1, size // BYTES_PER_PROCESS))
 
 
+def scratch_name(runner: str, options: Sequence[str], key: str, local: Path) -> str:
+    """Where the workers of a runner leave what they make: `local`, or for Dataflow a folder below `temp_location`."""
+    if runner != "dataflow":
+        return str(local)
+    found = PipelineOptions(list(options)).get_all_options(drop_default=True)
+    return f"{found['temp_location'].rstrip('/')}/penstock-{key}"
+
+
 @contextmanager
 def scratch_folder(runner: str, options: Sequence[str], key: str, local: Path) -> Iterator[str]:
-    """Where the workers of a runner leave what they make: `local`, or for Dataflow a folder below `temp_location` that
-    is gone afterwards.
-    """
-    if runner != "dataflow":
-        yield str(local)
-        return
-    found = PipelineOptions(list(options)).get_all_options(drop_default=True)
-    folder = f"{found['temp_location'].rstrip('/')}/penstock-{key}"
+    """That folder; one in the cloud is gone afterwards, unless this process is told to end while a job works there."""
+    folder = scratch_name(runner, options, key, local)
     try:
         yield folder
-    finally:
+    except Exception:
+        _delete(folder)
+        raise
+    _delete(folder)
+
+
+def _delete(folder: str) -> None:
+    if folder.startswith(files.SCHEME):
         files.delete_folder(folder)
 
 

@@ -164,7 +164,7 @@ class CategoryStatistics:
 
     def ranked(self) -> list[str]:
         """The categories kept, the most frequent first; ties by name. A category's place here is its code."""
-        return sorted(self.categories, key=lambda category: (-self.categories[category], category))
+        return sorted(sorted(self.categories), key=self.categories.__getitem__, reverse=True)
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object that `from_json` of this and later releases reads."""
@@ -180,8 +180,17 @@ class CategoryStatistics:
         }
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Sketches do not pickle by themselves; Beam moves statistics between processes."""
-        return type(self).from_json, (self.to_json(),)
+        """Sketches do not pickle by themselves; Beam moves statistics between processes, many times: as they are, not
+        ranked as in JSON.
+        """
+        fields = (self.count, self.missing, self.pruned, dict(self.categories))
+        return type(self)._unpickled, (*fields, self.sketch.serialize_compact(), self.undercount)
+
+    @classmethod
+    def _unpickled(
+        cls, count: int, missing: int, pruned: int, categories: dict[str, int], sketch: bytes, undercount: int
+    ) -> "CategoryStatistics":
+        return cls(count, missing, pruned, Counter(categories), hll_sketch.deserialize(sketch), undercount)
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "CategoryStatistics":

@@ -1,4 +1,4 @@
-"""Evaluation in one pass and bounded memory: sums and histograms that grow with no number of rows. numpy only."""
+"""Evaluation in one pass and bounded memory: sums and counts that no number of rows makes grow. numpy only."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -7,8 +7,8 @@ import numpy as np
 
 from penstock_trainer.statistics import NumberStatistics
 
-SCORE_BINS = 1 << 14  # of the whole split; a slice has fewer
-SLICE_BINS = 1 << 10
+FINE, COARSE = 1 << 12, 1 << 7  # bins of an octave of scores: of a whole split, and of a slice
+OCTAVES = 29  # from 2 ** -30 to 0.5
 CALIBRATION_BINS = 10
 SHOWN_BINS = 32
 
@@ -31,16 +31,53 @@ class Tally(Protocol):
         ...
 
 
+class Ranking:
+    """The area under the ROC curve of scores from 0 to 1, from how many rows have about one score.
+
+    A bin's width is a fixed share, one in `parts`, of the distance to the nearer of 0 and 1, so that scores that are
+    all small are told apart as well as any. Pairs of rows within one bin count half: `within` is the most that the area
+    can be off by.
+    """
+
+    def __init__(self, parts: int):
+        self._shift = 24 - parts.bit_length()  # of a float32, whose octave has 2 ** 23 values
+        self._lowest = self._bits(np.array([0.5 ** (OCTAVES + 1)], np.float32))[0]
+        self._half = OCTAVES * parts + 1
+        self.counts = np.zeros((2, 2 * self._half), np.int64)  # by label
+
+    def add(self, positive: np.ndarray, scores: np.ndarray) -> None:
+        """Count some more rows: `positive` 0 or 1, int64, and float32 `scores`."""
+        upper = scores >= 0.5
+        near = np.clip(np.where(upper, 1 - scores, scores), 0.0, 0.5)
+        place = np.clip((self._bits(near) - self._lowest) >> self._shift, 0, self._half - 1)
+        np.add.at(self.counts, (positive, np.where(upper, 2 * self._half - 1 - place, place)), 1)
+
+    def area(self) -> tuple[float, float]:
+        """(the area, 0.5 where a class is missing; `within`)."""
+        negatives, positives = self.counts.astype(np.float64)
+        pairs = negatives.sum() * positives.sum()
+        if not pairs:
+            return 0.5, 0.0
+        within = float((negatives * positives).sum()) / 2
+        below = float(((np.cumsum(negatives) - negatives) * positives).sum())
+        return (below + within) / pairs, within / pairs
+
+    @staticmethod
+    def _bits(values: np.ndarray) -> np.ndarray:
+        """Of floats that are not negative, whole numbers in the same order, equally many an octave."""
+        return values.astype(np.float32).view(np.int32).astype(np.int64)
+
+
 class BinaryTally:
     """Of labels 0 or 1 and probabilities. `thresholds` are those that confusion is counted at.
 
-    The area under the ROC curve comes from a histogram of the scores, pairs within a bin counted half: `auc_within` is
-    by how much it may be off. All else is exact.
+    The area under the ROC curve is that of a `Ranking`: `auc_within` is by how much it may be off. All else is exact.
     """
 
-    def __init__(self, thresholds: Sequence[float] = (), bins: int = SLICE_BINS):
-        self.rows, self.log_loss, self.squared = 0, 0.0, 0.0
-        self.scores = np.zeros((2, bins), np.int64)  # by label
+    def __init__(self, thresholds: Sequence[float] = (), parts: int = COARSE):
+        self.rows, self.log_loss, self.squared, self.right = 0, 0.0, 0.0, 0
+        self.ranking = Ranking(parts)
+        self.scores = np.zeros((2, SHOWN_BINS), np.int64)  # by label
         self.calibration = np.zeros((3, CALIBRATION_BINS))  # rows, sum of predictions, sum of labels
         self.confusion = {threshold: np.zeros((2, 2), np.int64) for threshold in thresholds}  # [label, prediction]
 
@@ -50,9 +87,10 @@ class BinaryTally:
         clipped = np.clip(wide, 1e-7, 1 - 1e-7)
         self.log_loss -= float(np.log(np.where(label, clipped, 1 - clipped)).sum())
         self.squared += float(((wide - label) ** 2).sum())
-        bins = self.scores.shape[1]
-        place = np.minimum((wide * bins).astype(np.int64), bins - 1)
-        self.scores += np.bincount(label * bins + place, minlength=2 * bins).reshape(2, bins)
+        self.right += int(((predictions >= 0.5) == label).sum())
+        self.ranking.add(label, predictions)
+        place = np.minimum((wide * SHOWN_BINS).astype(np.int64), SHOWN_BINS - 1)
+        self.scores += np.bincount(label * SHOWN_BINS + place, minlength=2 * SHOWN_BINS).reshape(2, SHOWN_BINS)
         tenth = np.minimum((wide * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
         for row, weights in enumerate((None, wide, label)):
             self.calibration[row] += np.bincount(tenth, weights, CALIBRATION_BINS)
@@ -60,26 +98,22 @@ class BinaryTally:
             found += np.bincount(2 * label + (predictions >= threshold), minlength=4).reshape(2, 2)
 
     def metrics(self) -> dict[str, float]:
-        negatives, positives = self.scores.sum(axis=1)
-        below = np.cumsum(self.scores[0]) - self.scores[0]
-        pairs = float(positives) * float(negatives)
-        within = float((self.scores[0].astype(float) * self.scores[1]).sum()) / 2
-        auc = (float((below.astype(float) * self.scores[1]).sum()) + within) / pairs if pairs else 0.5
+        auc, within = self.ranking.area()
         rows = max(1, self.rows)
         return {
             "rows": self.rows,
             "auc": auc,
-            "auc_within": within / pairs if pairs else 0.0,
+            "auc_within": within,
             "log_loss": self.log_loss / rows,
             "brier_score": self.squared / rows,
-            "base_rate": float(positives) / rows,
+            "accuracy": self.right / rows,
+            "base_rate": float(self.scores[1].sum()) / rows,
             "mean_prediction": float(self.calibration[1].sum()) / rows,
             "calibration_error": float(np.abs(self.calibration[1] - self.calibration[2]).sum()) / rows,
         }
 
     def plots(self) -> dict[str, Any]:
         count = np.maximum(self.calibration[0], 1)
-        shown = self.scores.reshape(2, SHOWN_BINS, -1).sum(axis=2)
         return {
             "calibration": [
                 {"rows": int(n), "mean_prediction": float(p), "share_positive": float(y)}
@@ -87,7 +121,7 @@ class BinaryTally:
                     self.calibration[0], self.calibration[1] / count, self.calibration[2] / count, strict=True
                 )
             ],
-            "scores": {"negative": shown[0].tolist(), "positive": shown[1].tolist()},
+            "scores": {"negative": self.scores[0].tolist(), "positive": self.scores[1].tolist()},
             "confusion": [
                 {"threshold": threshold}
                 | dict(

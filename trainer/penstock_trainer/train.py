@@ -3,20 +3,21 @@
     python -m penstock_trainer train --problem flights --dataset artifacts/dataset/<key> --strategy local --epochs 3 \\
         --artifacts artifacts
 
-About 150,000 examples a second on two cores; the flights reach a test AUC of about 0.70 in three epochs.
+The flights reach a test AUC of about 0.70 in three epochs; docs/measurements.md says how fast.
 
 A run that was interrupted, however it was, goes on from its newest checkpoint that holds.
 """
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from penstock_trainer import artifacts, card, clusters, export, metrics
+from penstock_trainer import artifacts, card, clusters, export
+from penstock_trainer.arithmetic import Arithmetic
 from penstock_trainer.artifacts import Manifest, verify
 from penstock_trainer.checkpoints import Checkpoints
 from penstock_trainer.curves import Curves
@@ -46,10 +47,18 @@ class Order:
     lineage: dict[str, Manifest]
     stage: Stage
     epochs: int
+    arithmetic: Arithmetic
 
     @classmethod
     def read(
-        cls, reference: str, dataset_path: Path, study: Path | None, root: Path, strategy: str, epochs: int
+        cls,
+        reference: str,
+        dataset_path: Path,
+        study: Path | None,
+        root: Path,
+        strategy: str,
+        epochs: int,
+        arithmetic: Arithmetic,
     ) -> "Order":
         """Open and verify all that the training starts from."""
         problem = load_problem(reference)
@@ -60,10 +69,10 @@ class Order:
             hyperparameters = best_hyperparameters(study)
         inputs = {kind: manifest.digest for kind, manifest in lineage.items()}
         parameters = {"strategy": strategy, "epochs": epochs, "seed": SEED, "problem": fingerprint(problem)}
-        parameters["slices"] = list(problem.slices)
+        parameters |= {"slices": list(problem.slices), **asdict(arithmetic)}
         functions = (problem.model, problem.derive, problem.label.of)
         stage = Stage("model", root, inputs, parameters, code_digest("train", problem, *functions))
-        return cls(problem, dataset, hyperparameters, lineage, stage, epochs)
+        return cls(problem, dataset, hyperparameters, lineage, stage, epochs, arithmetic)
 
     @property
     def examples_due(self) -> int:
@@ -144,19 +153,22 @@ def run_stage(
     root: Path,
     strategy: str,
     epochs: int,
+    arithmetic: Arithmetic,
     sign_key: Path | None = None,
 ) -> None:
     """Train, and, where this process leads, evaluate, export, seal and, with a key, sign."""
     member = Member.of_this_process()
     signer = SigningKey(sign_key) if sign_key and member.leads else None
     clusters.check(strategy, member.cluster)
+    arithmetic.check(strategy)
     notices = Notices(root, member)
     notices.listen()
-    order = Order.read(reference, dataset_path, study, root, strategy, epochs)
+    order = Order.read(reference, dataset_path, study, root, strategy, epochs, arithmetic)
     manifest = order.stage.finished()
     reused = manifest is not None
     if manifest is None:
-        trainer = Trainer(order.problem, order.dataset, clusters.connect(strategy, member), order.hyperparameters, SEED)
+        cluster = clusters.connect(strategy, member)
+        trainer = Trainer(order.problem, order.dataset, cluster, order.hyperparameters, SEED, arithmetic)
         run = Run(trainer, order, notices, Curves(root, order.stage.key, member.role))
         with notices.heeded():
             run.resume()
@@ -175,15 +187,16 @@ def finish(trainer: Trainer, order: Order) -> Manifest:
     """Evaluate, export, prove and seal the trained network."""
     problem, dataset, stage, progress = order.problem, order.dataset, order.stage, trainer.progress
     print(progress.sentence(order.examples_due), flush=True)
+    if order.arithmetic.mixed:
+        trainer.answer_by(in_float32(trainer, order))
     found: dict[str, Any] = {}
     expected: dict[str, np.ndarray] = {}
     for split in SPLITS:
         labels, expected[split] = trainer.predictions(split)
-        found[split] = metrics.evaluate(problem.label.head, labels, expected[split])
+        found[split] = trainer.measured([(labels, expected[split])])
     print("test: " + ", ".join(f"{name} {value:.4f}" for name, value in found["test"].items()), flush=True)
     with artifacts.building(stage.root, stage.kind, stage.key) as directory:
-        network = Network(problem, dataset.statistics, dataset.examples, order.hyperparameters)
-        network.keras_model.set_weights(trainer.network.values())
+        network = in_float32(trainer, order)
         export.export(problem, dataset, network, directory)
         found["export"] = export.prove(problem, dataset, expected, directory)
         if left_out := found["export"]["left_out"]:
@@ -196,6 +209,13 @@ def finish(trainer: Trainer, order: Order) -> Manifest:
         card.write(problem, dataset, network, order.hyperparameters, directory)
         counts = {**dataset.manifest.counts, **progress.account(order.examples_due), "epochs": order.epochs}
         return stage.seal(directory, counts=counts, metrics=found)
+
+
+def in_float32(trainer: Trainer, order: Order) -> Network:
+    """A network of this process alone that has the values of the trained one and computes in float32."""
+    network = Network(order.problem, order.dataset.statistics, order.dataset.examples, order.hyperparameters)
+    network.keras_model.set_weights(trainer.network.values())
+    return network
 
 
 def best_hyperparameters(study: Path) -> Hyperparameters:

@@ -15,8 +15,11 @@ if TYPE_CHECKING:
     from penstock.gcp.dataflow import DataflowPreprocessing, DataflowPreprocessingArgs
     from penstock.gcp.environment import Accelerator, Budget, Environment
     from penstock.gcp.git_hub import GitHubAccess, GitHubAccessArgs
+    from penstock.gcp.gke_endpoint import GkeEndpoint, GkeEndpointArgs
     from penstock.gcp.identities import Identities, IdentitiesArgs
     from penstock.gcp.image_registry import ImageRegistry, ImageRegistryArgs
+    from penstock.gcp.key_access import KeyAccess, KeyAccessArgs
+    from penstock.gcp.ladder import Ladder, LadderArgs
     from penstock.gcp.network import Network, NetworkArgs
     from penstock.gcp.notebook import Notebook, NotebookArgs
     from penstock.gcp.pool import AcceleratorPool, MachinePool, PoolArgs
@@ -41,10 +44,16 @@ __all__ = [
     "Environment",
     "GitHubAccess",
     "GitHubAccessArgs",
+    "GkeEndpoint",
+    "GkeEndpointArgs",
     "Identities",
     "IdentitiesArgs",
     "ImageRegistry",
     "ImageRegistryArgs",
+    "KeyAccess",
+    "KeyAccessArgs",
+    "Ladder",
+    "LadderArgs",
     "MachinePool",
     "Network",
     "NetworkArgs",
@@ -74,10 +83,16 @@ _HOMES = {
     "Environment": "penstock.gcp.environment",
     "GitHubAccess": "penstock.gcp.git_hub",
     "GitHubAccessArgs": "penstock.gcp.git_hub",
+    "GkeEndpoint": "penstock.gcp.gke_endpoint",
+    "GkeEndpointArgs": "penstock.gcp.gke_endpoint",
     "Identities": "penstock.gcp.identities",
     "IdentitiesArgs": "penstock.gcp.identities",
     "ImageRegistry": "penstock.gcp.image_registry",
     "ImageRegistryArgs": "penstock.gcp.image_registry",
+    "KeyAccess": "penstock.gcp.key_access",
+    "KeyAccessArgs": "penstock.gcp.key_access",
+    "Ladder": "penstock.gcp.ladder",
+    "LadderArgs": "penstock.gcp.ladder",
     "MachinePool": "penstock.gcp.pool",
     "Network": "penstock.gcp.network",
     "NetworkArgs": "penstock.gcp.network",

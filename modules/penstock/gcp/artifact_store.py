@@ -67,15 +67,17 @@ class ArtifactStore(pulumi.ComponentResource):
         }
         for role, members in grants.items():
             for member, email in members.items():
-                gcp.storage.BucketIAMMember(
-                    f"{name}-{member}",
-                    bucket=bucket.name,
-                    role=role,
-                    member=pulumi.Output.concat("serviceAccount:", email),
-                    opts=child,
-                )
+                grant(f"{name}-{member}", bucket.name, role, email, child)
         self.name = bucket.name
         self.register_outputs({"name": self.name})
+
+
+def grant(
+    name: str, bucket: pulumi.Input[str], role: str, email: pulumi.Input[str], opts: pulumi.ResourceOptions
+) -> pulumi.Resource:
+    """A role on a bucket for a service account."""
+    member = pulumi.Output.concat("serviceAccount:", email)
+    return gcp.storage.BucketIAMMember(name, bucket=bucket, role=role, member=member, opts=opts)
 
 
 def _lifecycle(keep: Sequence[str]) -> "list[gcp.storage.BucketLifecycleRuleArgsDict]":

@@ -58,6 +58,8 @@ class BudgetGuardArgs(TypedDict):
     """Whether Beam's jobs in `location` with the same label `environment` are cancelled. Default: false."""
     labels: NotRequired[Mapping[str, str]]
     """Labels of the topic, the bucket and the function."""
+    encryption_key: NotRequired[str | None]
+    """One's own key for the bucket. Default: Google's."""
     protect: NotRequired[bool]
     """Whether the guard's bucket, which says what was done, survives. Default: true."""
     approved: NotRequired[Collection[str]]
@@ -97,6 +99,7 @@ class BudgetGuard(pulumi.ComponentResource):
                 "location": args["location"],
                 "writers": {"guard": guard.email},
                 "readers": {"builder": builder.email},
+                "encryption_key": args.get("encryption_key"),
                 "labels": labels,
                 "protect": args.get("protect", True),
                 "approved": args.get("approved", ()),

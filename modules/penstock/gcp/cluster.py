@@ -9,6 +9,7 @@ import pulumi_gcp as gcp
 from typing_extensions import NotRequired, TypedDict
 
 from penstock.gcp import pins
+from penstock.gcp.environment import SYSTEM_MACHINE, SYSTEM_NODES
 from penstock.gcp.network import PODS, SERVICES
 from penstock.gcp.node_config import node_config
 
@@ -30,6 +31,8 @@ class ClusterArgs(TypedDict):
     """Zones of the nodes. Default: the location's own."""
     labels: NotRequired[Mapping[str, str]]
     """Labels of all that it makes."""
+    encryption_key: NotRequired[str | None]
+    """One's own key for the nodes' disks. Default: Google's."""
     protect: NotRequired[bool]
     """Whether Google refuses to delete it, and Pulumi to replace it. Default: true."""
     approved: NotRequired[Collection[str]]
@@ -76,10 +79,10 @@ class Cluster(pulumi.ComponentResource):
             name="system",
             cluster=cluster.name,
             location=args["location"],
-            autoscaling={"total_min_node_count": 1, "total_max_node_count": 3, "location_policy": "ANY"},
+            autoscaling={"total_min_node_count": 1, "total_max_node_count": SYSTEM_NODES, "location_policy": "ANY"},
             management={"auto_repair": True, "auto_upgrade": True},
             network_config={"enable_private_nodes": True},
-            node_config=node_config("e2-standard-2", args["node_service_account"], labels),
+            node_config=node_config(SYSTEM_MACHINE, args["node_service_account"], labels, args.get("encryption_key")),
             opts=pulumi.ResourceOptions(parent=self, protect=system, ignore_changes=pins.POOL_DRIFT),
         )
         self.name = cluster.name

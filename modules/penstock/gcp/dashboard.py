@@ -2,20 +2,25 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import pulumi
 import pulumi_gcp as gcp
 from typing_extensions import NotRequired, TypedDict
 
-RESOURCE = {"cloud-run": "cloud_run_revision", "gke": "k8s_container"}
+from penstock.gcp.environment import NAMESPACE
 
 
 class DashboardArgs(TypedDict):
     """What is watched, and who is told."""
 
     service: str
-    """Name of the endpoint's service."""
+    """Name of the endpoint's service on Cloud Run; of the cluster, where `endpoint` is `gke`."""
+    endpoint: NotRequired[str]
+    """`cloud-run` or `gke`, whose servers' own figures managed Prometheus collects. Default: `cloud-run`."""
+    namespace: NotRequired[str]
+    """Of the servers on GKE. Default: `penstock`."""
     notify: NotRequired[Sequence[str]]
     """Addresses that get alarms."""
     labels: NotRequired[Mapping[str, str]]
@@ -42,8 +47,11 @@ class Dashboard(pulumi.ComponentResource):
             ).name
             for address in args.get("notify", ())
         ]
-        gcp.monitoring.Dashboard(f"{name}-page", dashboard_json=json.dumps(page(name, args["service"])), opts=child)
-        for title, query in alarms(args["service"]).items():
+        queries: Queries = CloudRun(args["service"])
+        if args.get("endpoint") == "gke":
+            queries = OnCluster(args["service"], args.get("namespace", NAMESPACE))
+        gcp.monitoring.Dashboard(f"{name}-page", dashboard_json=json.dumps(page(name, queries)), opts=child)
+        for title, query in queries.alarms().items():
             gcp.monitoring.AlertPolicy(
                 f"{name}-{title}",
                 display_name=f"{name}: {title}",
@@ -66,26 +74,109 @@ class Dashboard(pulumi.ComponentResource):
         self.register_outputs({"channels": self.channels})
 
 
-def alarms(service: str) -> dict[str, str]:
-    """PromQL of each alarm by its name."""
-    count = "run_googleapis_com:request_count"
-    latency = "run_googleapis_com:request_latencies_bucket"
-    own = f'monitored_resource="cloud_run_revision",service_name="{service}"'
+class Queries(Protocol):
+    """What is asked of an endpoint."""
+
+    def alarms(self) -> dict[str, str]:
+        """PromQL of each alarm by its name."""
+        ...
+
+    def charts(self) -> dict[str, dict[str, Any]]:
+        """What each chart shows, by its title."""
+        ...
+
+
+@dataclass(frozen=True)
+class CloudRun:
+    """A service of Cloud Run, by what Google itself measures of it."""
+
+    service: str
+
+    def alarms(self) -> dict[str, str]:
+        """PromQL of each alarm by its name."""
+        count = "run_googleapis_com:request_count"
+        latency = "run_googleapis_com:request_latencies_bucket"
+        own = f'monitored_resource="cloud_run_revision",service_name="{self.service}"'
+        failed = f'sum(rate({count}{{{own},response_code_class="5xx"}}[5m]))'
+        return {
+            "errors": f"{failed} / sum(rate({count}{{{own}}}[5m])) > 0.01",
+            "slow": f"histogram_quantile(0.99, sum by (le) (rate({latency}{{{own}}}[5m]))) > 500",
+        }
+
+    def charts(self) -> dict[str, dict[str, Any]]:
+        """What each chart shows, by its title."""
+        own = f'resource.type="cloud_run_revision" AND resource.labels.service_name="{self.service}"'
+        charts = {
+            "Requests a second": ("run.googleapis.com/request_count", "ALIGN_RATE"),
+            "99th percentile of answers, ms": ("run.googleapis.com/request_latencies", "ALIGN_PERCENTILE_99"),
+            "Replicas": ("run.googleapis.com/container/instance_count", "ALIGN_MAX"),
+            "Memory used": ("run.googleapis.com/container/memory/utilizations", "ALIGN_PERCENTILE_99"),
+        }
+        return {
+            title: {
+                "timeSeriesFilter": {
+                    "filter": f'metric.type="{metric}" AND {own}',
+                    "aggregation": {"alignmentPeriod": "60s", "perSeriesAligner": aligner},
+                }
+            }
+            for title, (metric, aligner) in charts.items()
+        }
+
+
+@dataclass(frozen=True)
+class OnCluster:
+    """Servers on a cluster, by their own figures."""
+
+    cluster: str
+    namespace: str
+
+    def alarms(self) -> dict[str, str]:
+        """PromQL of each alarm by its name."""
+        failed = self._rate("penstock_requests_total", 'route="predict",code=~"5.."')
+        return {
+            "errors": f"{failed} / {self._rate('penstock_requests_total', PREDICT)} > 0.01",
+            "slow": f"{self._slowest()} > 0.5",
+        }
+
+    def charts(self) -> dict[str, dict[str, Any]]:
+        """What each chart shows, by its title."""
+        charts = {
+            "Requests a second": self._rate("penstock_requests_total", PREDICT),
+            "99th percentile of answers, s": self._slowest(),
+            "Replicas": f"sum(penstock_ready{{{self._own()}}})",
+            "Rows a second": self._rate("penstock_rows_total"),
+        }
+        return {title: {"prometheusQuery": query} for title, query in charts.items()}
+
+    def _own(self, further: str = "") -> str:
+        return ",".join(filter(None, (f'cluster="{self.cluster}"', f'namespace="{self.namespace}"', further)))
+
+    def _rate(self, counter: str, further: str = "") -> str:
+        return f"sum(rate({counter}{{{self._own(further)}}}[5m]))"
+
+    def _slowest(self) -> str:
+        seconds = f"penstock_request_duration_seconds_bucket{{{self._own()}}}"
+        return f"histogram_quantile(0.99, sum by (le) (rate({seconds}[5m])))"
+
+
+PREDICT = 'route="predict"'
+
+
+def collected(name: str, selector: Mapping[str, str]) -> dict[str, Any]:
+    """The manifest by which managed Prometheus collects the servers' figures; GKE's collectors are pods like others."""
     return {
-        "errors": f'sum(rate({count}{{{own},response_code_class="5xx"}}[5m])) / sum(rate({count}{{{own}}}[5m])) > 0.01',
-        "slow": f"histogram_quantile(0.99, sum by (le) (rate({latency}{{{own}}}[5m]))) > 500",
+        "apiVersion": "monitoring.googleapis.com/v1",
+        "kind": "PodMonitoring",
+        "metadata": {"name": name},
+        "spec": {
+            "selector": {"matchLabels": dict(selector)},
+            "endpoints": [{"port": "http", "path": "/metrics", "interval": "30s"}],
+        },
     }
 
 
-def page(title: str, service: str) -> dict[str, Any]:
+def page(title: str, queries: Queries) -> dict[str, Any]:
     """The dashboard's definition."""
-    own = f'resource.type="cloud_run_revision" AND resource.labels.service_name="{service}"'
-    charts = {
-        "Requests a second": ("run.googleapis.com/request_count", "ALIGN_RATE"),
-        "99th percentile of answers, ms": ("run.googleapis.com/request_latencies", "ALIGN_PERCENTILE_99"),
-        "Replicas": ("run.googleapis.com/container/instance_count", "ALIGN_MAX"),
-        "Memory used": ("run.googleapis.com/container/memory/utilizations", "ALIGN_PERCENTILE_99"),
-    }
     return {
         "displayName": title,
         "mosaicLayout": {
@@ -96,20 +187,12 @@ def page(title: str, service: str) -> dict[str, Any]:
                     "yPos": 16 * (at // 2),
                     "width": 24,
                     "height": 16,
-                    "widget": _chart(name, own, *what),
+                    "widget": {
+                        "title": name,
+                        "xyChart": {"dataSets": [{"plotType": "LINE", "timeSeriesQuery": query}]},
+                    },
                 }
-                for at, (name, what) in enumerate(charts.items())
+                for at, (name, query) in enumerate(queries.charts().items())
             ],
         },
-    }
-
-
-def _chart(name: str, own: str, metric: str, aligner: str) -> dict[str, Any]:
-    wanted = {
-        "filter": f'metric.type="{metric}" AND {own}',
-        "aggregation": {"alignmentPeriod": "60s", "perSeriesAligner": aligner},
-    }
-    return {
-        "title": name,
-        "xyChart": {"dataSets": [{"plotType": "LINE", "timeSeriesQuery": {"timeSeriesFilter": wanted}}]},
     }

@@ -30,6 +30,8 @@ class DataflowPreprocessingArgs(TypedDict):
     """The trainer's image, pinned by digest: workers run the same code as the launcher."""
     max_workers: NotRequired[int]
     """Workers at most. Default: 8."""
+    encryption_key: NotRequired[str | None]
+    """One's own key for what the job keeps between its steps. Default: Google's."""
     labels: NotRequired[Mapping[str, str]]
     """Labels of the job and its machines."""
 
@@ -58,6 +60,7 @@ class DataflowPreprocessing(pulumi.ComponentResource):
 
 def pipeline_options(args: DataflowPreprocessingArgs) -> list[pulumi.Input[str]]:
     """Beam's options for a private, labelled job that runs the trainer's own image."""
+    key = args.get("encryption_key")
     return [
         f"--project={args['project']}",
         f"--region={args['region']}",
@@ -69,5 +72,6 @@ def pipeline_options(args: DataflowPreprocessingArgs) -> list[pulumi.Input[str]]
         f"--sdk_container_image={args['image']}",
         f"--max_num_workers={args.get('max_workers', 8)}",
         "--experiments=use_runner_v2",
+        *([f"--dataflow_kms_key={key}"] if key else []),
         *(f"--labels={key}={value}" for key, value in sorted(args.get("labels", {}).items())),
     ]

@@ -9,6 +9,7 @@ THINGS: dict[str, tuple[str, ...]] = {
     "artifactregistry.repositories": (*LIFE, "getIamPolicy", "setIamPolicy"),
     "billing.resourcebudgets": ("read", "write"),
     "cloudfunctions.functions": LIFE,
+    "cloudkms.cryptoKeys": ("get", "getIamPolicy", "setIamPolicy"),
     "cloudsql.databases": LIFE,
     "cloudsql.instances": LIFE,
     "cloudsql.users": LIFE,
@@ -30,14 +31,25 @@ THINGS: dict[str, tuple[str, ...]] = {
     "pubsub.topics": (*LIFE, "attachSubscription", "getIamPolicy", "setIamPolicy"),
     "run.services": (*LIFE, "getIamPolicy", "setIamPolicy"),
     "servicenetworking.services": ("addPeering", "get"),
-    "serviceusage.services": ("get", "list", "use"),
+    "serviceusage.services": ("enable", "get", "list", "use"),
     "storage.buckets": (*LIFE, "getIamPolicy", "setIamPolicy"),
     "storage.objects": ("create", "delete", "get", "list", "update"),
 }
 READING = ("get", "list", "getIamPolicy", "read", "connect", "getCredentials")
 LOOKED_AT = ("compute.regions", "compute.machineTypes", "compute.zones", "compute.networkEndpointGroups")
 """Asked for the verdict before a deployment and for the receipt after a destroy."""
-SWEPT = ("compute.disks", "compute.forwardingRules", "compute.instances")
+SWEPT = (
+    "compute.disks",
+    "compute.forwardingRules",
+    "compute.instances",
+    "compute.regionBackendServices",
+    "compute.regionHealthChecks",
+    "compute.regionNetworkEndpointGroups",
+    "compute.regionTargetHttpProxies",
+    "compute.regionTargetHttpsProxies",
+    "compute.regionUrlMaps",
+    "dataflow.jobs",
+)
 GRANTED = (
     "roles/artifactregistry.writer",
     "roles/cloudsql.instanceUser",

@@ -1,6 +1,7 @@
 """What may be chosen of a Google Cloud environment, checked before anything is asked of Google. Pure."""
 
 import re
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -16,13 +17,57 @@ Principal = Annotated[str, Field(pattern=r"^(user|group|serviceAccount|domain):[
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 
 
+NAMESPACE = "penstock"
+"""Of a cluster: where jobs and servers run."""
+BUCKETS = "gs://"
+"""How a name of files in a bucket begins."""
 SERVER_MACHINE = "e2-standard-4"
 """Of the nodes that an endpoint on GKE runs on."""
+NOTEBOOK_MACHINE = "e2-standard-4"
+SYSTEM_MACHINE, SYSTEM_NODES = "e2-standard-2", 3
+"""Of the nodes that the cluster's own pods run on, from one to so many."""
+NODE_DISK_GIB = 100
 
 
 def server_nodes(replicas: int) -> int:
     """Nodes for so many replicas, each of which asks for one processor: three fit beside what the node itself takes."""
     return -(-replicas // 3)
+
+
+def refuse_for_dataflow(raw: Sequence[str], problem: str) -> None:
+    """For an environment with `beam: dataflow`: PenstockError for what its workers would not reach."""
+    here = [pattern for pattern in raw if not pattern.startswith(BUCKETS)]
+    if here or not raw:
+        said = repr(here[0]) if here else "not set"
+        raise PenstockError(
+            f"setting 'gcp.beam' is 'dataflow', whose workers read raw files from buckets, and raw is {said}; expected "
+            "gs://BUCKET/PATTERN, or beam 'in-process'"
+        )
+    if problem.endswith(".py"):
+        raise PenstockError(
+            "setting 'gcp.beam' is 'dataflow', whose workers have what is in the trainer's image, and the problem is "
+            f"the file {problem}; make it a module of a package that the image holds, or beam 'in-process'"
+        )
+
+
+def refuse_strategy(accelerator: "Accelerator | None", strategy: str) -> None:
+    """PenstockError for a strategy that would not use the accelerator, or that needs another one."""
+    tpu = accelerator is not None and accelerator.type in accelerators.TPUS
+    if accelerator is None or tpu != (strategy == "tpu"):
+        if strategy != "tpu" and not tpu:
+            return
+        has = f"'{accelerator.type}'" if accelerator else "not set"
+        raise PenstockError(
+            f"setting 'gcp.accelerator' is {has}, and strategy is {strategy!r}; a TPU takes the strategy 'tpu', and "
+            "that a TPU"
+        )
+    if tpu and accelerator.shape.nodes_per_slice > 1:
+        kind = accelerator.type
+        single = [t for t in accelerators.TPUS[kind].topologies if accelerators.shape(kind, 1, t).nodes_per_slice == 1]
+        raise PenstockError(
+            f"setting 'gcp.accelerator.topology' is {accelerator.topology!r}, a slice of several machines, and the "
+            f"strategy 'tpu' is one process on one machine; expected {' or '.join(single)}"
+        )
 
 
 class _Strict(BaseModel):
@@ -40,6 +85,7 @@ class Accelerator(_Strict):
     """The slice of a TPU, such as `2x4`."""
     max_nodes: Annotated[int, Field(ge=1, le=1024)] = 4
     provisioning: Literal["spot", "on-demand", "flex-start", "queued", "reservation"] = "spot"
+    """`queued` is for a pool by itself, whose machines a queue of one's own asks for."""
     reservation: str | None = None
     """Name of the reservation, for `provisioning: reservation`."""
     sharing: Annotated[int, Field(ge=1, le=48)] = 1
@@ -47,10 +93,26 @@ class Accelerator(_Strict):
     mig: str | None = None
     """Size of the partitions that each GPU is cut into."""
 
+    @property
+    def shape(self) -> accelerators.Shape:
+        """The machines that it stands on."""
+        return accelerators.shape(self.type, self.count, self.topology)
+
+    @property
+    def nodes(self) -> int:
+        """Machines at most: a slice over several of them comes and goes as a whole."""
+        each = self.shape.nodes_per_slice
+        return -(-self.max_nodes // each) * each
+
+    @property
+    def rungs(self) -> tuple[str, ...]:
+        """Ways to get machines, in the order in which they are tried."""
+        return ("spot", "on-demand") if self.provisioning == "spot" else (self.provisioning,)
+
     @model_validator(mode="after")
     def _possible(self) -> "Accelerator":
         try:
-            accelerators.shape(self.type, self.count, self.topology)
+            _ = self.shape
             if self.mig is not None:
                 accelerators.partition(self.type, self.mig)
         except PenstockError as exc:
@@ -135,7 +197,7 @@ class Environment(_Strict):
     encryption_key: (
         Annotated[str, Field(pattern=r"^projects/[^/]+/locations/[^/]+/keyRings/[^/]+/cryptoKeys/[^/]+$")] | None
     ) = None
-    """One's own key for the artifact store."""
+    """One's own key, in the region, for buckets, disks, images and the study database."""
     protect: bool = False
     """Whether what holds data or serves survives `pulumi destroy`, and is replaced with a named approval only."""
     approve_replacement: tuple[str, ...] = ()
@@ -151,6 +213,28 @@ class Environment(_Strict):
     """What the environment may cost an hour at its peak: the policy pack refuses more."""
     prices: dict[str, Annotated[float, Field(ge=0)]] = {}
     """One's own prices in US dollars, by the names in `prices.csv`."""
+
+    @property
+    def rungs(self) -> tuple[str, ...]:
+        """Ways to get ordinary machines for training, in the order in which they are tried."""
+        return ("spot", "on-demand") if self.spot else ("on-demand",)
+
+    @property
+    def clustered(self) -> bool:
+        """Whether there is a cluster."""
+        return self.trains or self.endpoint == "gke"
+
+    @property
+    def nodes(self) -> dict[str, int]:
+        """Machines of the cluster at most, by what they are for; one rung of a ladder counts, not both."""
+        trained = self.trains
+        found = {
+            "system": SYSTEM_NODES if self.clustered else 0,
+            "training": self.max_nodes if trained else 0,
+            "accelerated": self.accelerator.nodes if trained and self.accelerator else 0,
+            "serving": server_nodes(self.max_replicas) if self.endpoint == "gke" else 0,
+        }
+        return {what: count for what, count in found.items() if count}
 
     @property
     def trains(self) -> bool:
@@ -177,6 +261,13 @@ class Environment(_Strict):
         offered = accelerators.REGIONS[self.accelerator.type] if self.accelerator else (self.region,)
         if self.accelerator and self.region not in offered:
             raise ValueError(f"{self.region} is not known to offer {self.accelerator.type}; {', '.join(offered)} are")
+        if self.encryption_key and self.encryption_key.split("/")[3] != self.region:
+            raise ValueError(f"encryption_key is in {self.encryption_key.split('/')[3]}; expected one in {self.region}")
+        if self.accelerator and self.accelerator.provisioning == "queued":
+            raise ValueError(
+                "provisioning 'queued' waits for a ProvisioningRequest, which nothing here makes, so jobs would wait "
+                "for ever; expected spot, on-demand, flex-start or reservation"
+            )
         if self.min_replicas > self.max_replicas:
             raise ValueError(f"min_replicas ({self.min_replicas}) is more than max_replicas ({self.max_replicas})")
         if self.budget and self.budget.endpoint_floor > self.max_replicas:

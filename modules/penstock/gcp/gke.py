@@ -4,22 +4,25 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pulumi
 
 from penstock import platform
-from penstock.gcp import accelerators, compute, gateway
+from penstock.gcp import accelerators
 from penstock.gcp.budget_guard import BudgetGuard
 from penstock.gcp.cluster import Cluster
-from penstock.gcp.environment import SERVER_MACHINE, Environment, server_nodes
+from penstock.gcp.environment import BUCKETS, NAMESPACE, SERVER_MACHINE, Environment, refuse_strategy, server_nodes
+from penstock.gcp.gke_endpoint import GkeEndpoint, GkeEndpointArgs
 from penstock.gcp.network import Network
 from penstock.gcp.pool import AcceleratorPool, MachinePool, PoolArgs
 from penstock.gcp.study_database import StudyDatabase
-from penstock.gcp.workspace import NAMESPACE, Workspace, allow_database, guarded, on_ladder, placed, served, with_bucket
-from penstock.kubernetes import job_set, manifest, preflight, serving
+from penstock.gcp.workspace import Workspace, allow_database, guarded, on_ladder, placed, with_bucket
+from penstock.kubernetes import job_set, manifest, preflight
+from penstock.kubernetes.job_files import JobFiles
 from penstock.kubernetes.job_result import JobResult
-from penstock.kubernetes.pods import Machine
+from penstock.kubernetes.pods import STORE, Machine
 
 TRAINING, ACCELERATED, SERVING = "penstock-training", "penstock-accelerated", "penstock-serving"
 """Ladders of machines: Spot first where it is wanted, then ordinary ones."""
@@ -28,6 +31,10 @@ COMPUTING_ROLES = ("chief", "worker", "trial")
 TIMEOUT_SECONDS = 7 * 24 * 3600
 START_SECONDS = 1800
 """A pod may wait so long for a machine that is made for it."""
+REACHABLE = (BUCKETS, f"{STORE}/")
+ADVICE = (
+    "raw files go into a bucket and are named as gs://...; a `sign_key` is for a platform whose machines hold the key"
+)
 
 
 def stage(job: platform.Job) -> pulumi.Input[str]:
@@ -46,12 +53,14 @@ class Gke:
         network: Network,
         emails: Mapping[str, pulumi.Output[str]],
         bucket: pulumi.Input[str],
+        folder: Path,
         opts: pulumi.ResourceOptions,
     ) -> None:
         from pulumi_kubernetes import Provider
 
         env = environment
         self._name, self._environment, self._labels, self._network = name, env, labels, network
+        self._files = JobFiles(folder, REACHABLE, ADVICE)
         self._studies: StudyDatabase | None = None
         location = env.region if env.protect else env.places[0]
         self._cluster = Cluster(
@@ -64,6 +73,7 @@ class Gke:
                 "subnetwork": network.subnetwork,
                 "node_service_account": emails["nodes"],
                 "labels": labels,
+                "encryption_key": env.encryption_key,
                 "protect": env.protect,
                 "approved": env.approve_replacement,
             },
@@ -75,13 +85,18 @@ class Gke:
             "zones": list(env.places),
             "node_service_account": emails["nodes"],
             "labels": labels,
+            "encryption_key": env.encryption_key,
             "protect": env.protect,
             "approved": env.approve_replacement,
         }
         ladders = self._ladders(opts)
-        # A job that a killed run has made already is gone on with.
+        # A job that a killed run has made already is gone on with, and what was on a cluster that is gone is gone too.
         self._provider = Provider(
-            f"{name}-kubernetes", kubeconfig=self._cluster.kubeconfig, upsert_existing_objects=True, opts=opts
+            f"{name}-kubernetes",
+            kubeconfig=self._cluster.kubeconfig,
+            upsert_existing_objects=True,
+            delete_unreachable=True,
+            opts=opts,
         )
         accounts = {platform.Program.TRAINER: emails.get("trainer"), platform.Program.SERVER: emails.get("server")}
         self._workspace = Workspace(
@@ -106,7 +121,11 @@ class Gke:
 
     def job(self, name: str, job: platform.Job, opts: pulumi.ResourceOptions) -> platform.Artifact:
         """A JobSet that is found again under the same name, and what it left."""
+        if stage(job) == "train":
+            command = list(job.roles[job.success_role].command)
+            refuse_strategy(self._environment.accelerator, str(command[command.index("--strategy") + 1]))
         job = self._studied(job)
+        problem = self._problem(name, job, opts)
         edges = manifest.resource(
             f"{name}-policy", placed(job_set.edges(name, self._args("", job))), self._within(opts)
         )
@@ -115,9 +134,11 @@ class Gke:
         if replicas > 1:
             budget = placed(job_set.disruption_budget(name, replicas, self._args("", job)))
             before.append(manifest.resource(f"{name}-budget", budget, self._within(opts)))
-        commands = {role: list(details.command) for role, details in job.roles.items()}
-        known = pulumi.Output.all(commands=commands, digests=dict(job.digests), claim=self._workspace.claim)
-        made = known.apply(lambda at: self._job_set(name, job, at["commands"], at["digests"], at["claim"]))
+        commands, claim = self._files.commands(job), self._workspace.claim
+        known = pulumi.Output.all(commands=commands, digests=dict(job.digests), claim=claim, problem=problem)
+        made = known.apply(
+            lambda at: self._job_set(name, job, at["commands"], at["digests"], at["claim"], at["problem"])
+        )
         first = pulumi.ResourceOptions(depends_on=before)
         resource = manifest.later(name, *preflight.JOB_SET, made, self._within(opts, first))
         metadata: pulumi.Output[dict[str, str]] = resource.metadata
@@ -140,35 +161,23 @@ class Gke:
     def service(self, name: str, service: platform.Service, opts: pulumi.ResourceOptions) -> pulumi.Output[str]:
         """A Deployment that mounts the bucket, behind an internal load balancer that the network reaches."""
         env = self._environment
-        sized = replace(service, min_replicas=env.min_replicas, max_replicas=env.max_replicas)
-        machine = Machine(node_selector=on_ladder(SERVING))
-        args = serving.ServingArgs(stack=self._name, image=env.server_image, claim="artifacts", machine=machine)
-        template = pulumi.Output.all(*service.command).apply(
-            lambda command: served(serving.objects(name, sized, command, args)["deployment"]["spec"], self._labels)
-        )
-        parts = serving.objects(name, sized, [], args)
-        parts["deployment"]["spec"] = template
+        args: GkeEndpointArgs = {
+            "region": env.region,
+            "subnetwork": self._network.subnetwork,
+            "image": env.server_image,
+            "command": service.command,
+            "service": self._name,
+            "node_selector": on_ladder(SERVING),
+            "min_replicas": env.min_replicas,
+            "max_replicas": env.max_replicas,
+            "port": service.port,
+            "probe": service.probe,
+            "host": env.endpoint_host,
+            "certificate": env.endpoint_certificate,
+            "labels": self._labels,
+        }
         after = self._within(opts, pulumi.ResourceOptions(depends_on=self._workspace.ready))
-        made = {part: manifest.resource(f"{name}-{part}", placed(content), after) for part, content in parts.items()}
-        address = compute.Address(
-            f"{name}-address",
-            opts,
-            name=self._name,
-            region=env.region,
-            subnetwork=self._network.subnetwork,
-            address_type="INTERNAL",
-            purpose="SHARED_LOADBALANCER_VIP",
-            labels=self._labels,
-        )
-        way = gateway.objects(
-            name, service.port, service.probe, address.name, env.endpoint_host, env.endpoint_certificate,
-            serving.selector(name, args),
-        )  # fmt: skip
-        behind = self._within(opts, pulumi.ResourceOptions(depends_on=[made["service"]]))
-        for part, content in way.items():
-            manifest.resource(f"{name}-{part}", placed(content), behind)
-        scheme = "https" if env.endpoint_certificate else "http"
-        return pulumi.Output.concat(f"{scheme}://", env.endpoint_host or address.address)
+        return GkeEndpoint(name, args, after).url
 
     def reach_database(self, studies: StudyDatabase, opts: pulumi.ResourceOptions) -> None:
         """From now on tuning jobs share the database, by the trainer's own identity: no password is anywhere."""
@@ -201,40 +210,57 @@ class Gke:
         if not env.trains:
             return rungs
         args = {**self._pool_args, "compute_class": TRAINING}
-        for spot in (True, False) if env.spot else (False,):
+        for rung in env.rungs:
+            spot = rung == "spot"
             pool = MachinePool(
                 "training-spot" if spot else "training", args, env.machine_type, env.max_nodes, spot, opts
             )
             rungs.setdefault(TRAINING, []).append(pool.name)
         if env.accelerator is not None:
             args = {**self._pool_args, "compute_class": ACCELERATED}
-            kinds = ["spot", "on-demand"] if env.accelerator.provisioning == "spot" else [env.accelerator.provisioning]
-            for kind in kinds:
+            for kind in env.accelerator.rungs:
                 accelerator = env.accelerator.model_copy(update={"provisioning": kind})
                 pool = AcceleratorPool(f"accelerated-{kind}", args, accelerator, opts)
                 rungs.setdefault(ACCELERATED, []).append(pool.name)
         return rungs
 
+    def _problem(self, name: str, job: platform.Job, opts: pulumi.ResourceOptions) -> pulumi.Input[str]:
+        """The name of the ConfigMap with the problem's file; empty: it is none."""
+        content = self._files.config_map(self._name, name, job)
+        if content is None:
+            return ""
+        after = self._within(opts, pulumi.ResourceOptions(depends_on=self._workspace.ready))
+        metadata: pulumi.Output[dict[str, str]] = manifest.resource(f"{name}-problem", placed(content), after).metadata
+        return metadata.apply(lambda found: found["name"])
+
     def _job_set(
-        self, name: str, job: platform.Job, commands: Mapping[str, Any], digests: Mapping[str, str], claim: str
+        self,
+        name: str,
+        job: platform.Job,
+        commands: Mapping[str, Any],
+        digests: Mapping[str, str],
+        claim: str,
+        problem: str,
     ) -> dict[str, Any]:
-        content = json.dumps([name, dict(commands), dict(digests)], sort_keys=True)
+        content = json.dumps([name, dict(commands), dict(digests), problem], sort_keys=True)
         run = hashlib.sha256(content.encode()).hexdigest()[:12]
         own = {key: value for key, value in self._labels.items() if key != "run"}
-        return with_bucket(job_set.job_set(name, job, commands, digests, self._args(claim, job)), run, own)
+        return with_bucket(job_set.job_set(name, job, commands, digests, self._args(claim, job, problem)), run, own)
 
-    def _args(self, claim: str, job: platform.Job) -> job_set.JobSetArgs:
+    def _args(self, claim: str, job: platform.Job, problem: str = "") -> job_set.JobSetArgs:
         env = self._environment
         images = {platform.Program.TRAINER: env.trainer_image, platform.Program.SERVER: env.server_image}
-        return job_set.JobSetArgs(stack=self._name, images=images, claim=claim, machines=self._machines(job))
+        machines = self._machines(job)
+        return job_set.JobSetArgs(stack=self._name, images=images, claim=claim, machines=machines, problem=problem)
 
     def _machines(self, job: platform.Job) -> dict[str, Machine]:
         machines = {role: Machine(node_selector=on_ladder(TRAINING)) for role in job.roles}
         accelerator = self._environment.accelerator
-        if accelerator is None or stage(job) not in ("train", "tune"):
+        tpu = accelerator is not None and accelerator.type in accelerators.TPUS
+        # A trial is a process without a strategy, which a TPU is nothing to.
+        if accelerator is None or stage(job) not in (("train",) if tpu else ("train", "tune")):
             return machines
-        shape = accelerators.shape(accelerator.type, accelerator.count, accelerator.topology)
-        tpu = accelerator.type in accelerators.TPUS
+        shape = accelerator.shape
         selector = {**on_ladder(ACCELERATED), **accelerators.selectors(accelerator.type, accelerator.topology)}
         device = "google.com/tpu" if tpu else "nvidia.com/gpu"
         fast = Machine(accelerator=device, accelerators=shape.chips_per_node, node_selector=selector)

@@ -1,10 +1,13 @@
 """Where the images lie; a tag, once given, stays with its image."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 
 import pulumi
 import pulumi_gcp as gcp
 from typing_extensions import NotRequired, TypedDict
+
+READER = "roles/artifactregistry.reader"
 
 
 class ImageRegistryArgs(TypedDict):
@@ -16,6 +19,8 @@ class ImageRegistryArgs(TypedDict):
     """Its name."""
     readers: NotRequired[Mapping[str, pulumi.Input[str]]]
     """E-mails of accounts that pull, by role."""
+    encryption_key: NotRequired[str | None]
+    """One's own key. Default: Google's."""
     labels: NotRequired[Mapping[str, str]]
     """Labels of the repository."""
 
@@ -43,6 +48,7 @@ class ImageRegistry(pulumi.ComponentResource):
                     "condition": {"tag_state": "UNTAGGED", "older_than": "2592000s"},
                 }
             ],
+            kms_key_name=args.get("encryption_key"),
             labels=dict(args.get("labels", {})),
             opts=child,
         )
@@ -51,9 +57,39 @@ class ImageRegistry(pulumi.ComponentResource):
                 f"{name}-{member}",
                 repository=repository.name,
                 location=args["location"],
-                role="roles/artifactregistry.reader",
+                role=READER,
                 member=pulumi.Output.concat("serviceAccount:", email),
                 opts=child,
             )
         self.url = repository.registry_uri
         self.register_outputs({"url": self.url})
+
+
+REPOSITORY = re.compile(r"^([a-z0-9-]+)-docker\.pkg\.dev/([^/]+)/([^/]+)/")
+Repository = tuple[str, str, str]
+"""Location, project, name."""
+
+
+def repositories(images: Collection[str]) -> set[Repository]:
+    """Where images lie, as far as that is Artifact Registry."""
+    found = (REPOSITORY.match(image) for image in images)
+    return {(each[1], each[2], each[3]) for each in found if each}
+
+
+def let_read(
+    name: str, where: Collection[Repository], members: Mapping[str, pulumi.Input[str]], opts: pulumi.ResourceOptions
+) -> list[pulumi.Resource]:
+    """Lets `members` pull from repositories of others."""
+    return [
+        gcp.artifactregistry.RepositoryIamMember(
+            f"{name}-{project}-{repository}-{role}",
+            project=project,
+            location=location,
+            repository=repository,
+            role=READER,
+            member=member,
+            opts=opts,
+        )
+        for location, project, repository in sorted(where)
+        for role, member in members.items()
+    ]

@@ -6,6 +6,8 @@ import pulumi
 import pulumi_gcp as gcp
 from typing_extensions import NotRequired, TypedDict
 
+from penstock.gcp.environment import NOTEBOOK_MACHINE
+
 
 class NotebookArgs(TypedDict):
     """Where it stands."""
@@ -22,6 +24,8 @@ class NotebookArgs(TypedDict):
     """Machine. Default: e2-standard-4."""
     idle_minutes: NotRequired[int]
     """Minutes without work after which it is stopped. Default: 60."""
+    encryption_key: NotRequired[str | None]
+    """One's own key for its disks. Default: Google's."""
     labels: NotRequired[Mapping[str, str]]
     """Labels of the machine."""
 
@@ -39,24 +43,32 @@ class Notebook(pulumi.ComponentResource):
             name=name,
             location=args["zone"],
             labels=dict(args.get("labels", {})),
-            gce_setup={
-                "machine_type": args.get("machine_type", "e2-standard-4"),
-                "disable_public_ip": True,
-                "enable_ip_forwarding": False,
-                "network_interfaces": [{"network": args["network"], "subnet": args["subnetwork"]}],
-                "service_accounts": [{"email": args["service_account_email"]}],
-                "shielded_instance_config": {
-                    "enable_secure_boot": True,
-                    "enable_vtpm": True,
-                    "enable_integrity_monitoring": True,
-                },
-                "metadata": {
-                    "idle-timeout-seconds": str(args.get("idle_minutes", 60) * 60),
-                    "notebook-disable-root": "true",
-                    "serial-port-enable": "false",
-                },
-            },
+            gce_setup=_machine(args),
             opts=pulumi.ResourceOptions(parent=self, ignore_changes=["gceSetup.vmImage", "gceSetup.bootDisk"]),
         )
         self.url = pulumi.Output.concat("https://", instance.proxy_uri)
         self.register_outputs({"url": self.url})
+
+
+def _machine(args: NotebookArgs) -> "gcp.workbench.InstanceGceSetupArgsDict":
+    machine: gcp.workbench.InstanceGceSetupArgsDict = {
+        "machine_type": args.get("machine_type", NOTEBOOK_MACHINE),
+        "disable_public_ip": True,
+        "enable_ip_forwarding": False,
+        "network_interfaces": [{"network": args["network"], "subnet": args["subnetwork"]}],
+        "service_accounts": [{"email": args["service_account_email"]}],
+        "shielded_instance_config": {
+            "enable_secure_boot": True,
+            "enable_vtpm": True,
+            "enable_integrity_monitoring": True,
+        },
+        "metadata": {
+            "idle-timeout-seconds": str(args.get("idle_minutes", 60) * 60),
+            "notebook-disable-root": "true",
+            "serial-port-enable": "false",
+        },
+    }
+    if key := args.get("encryption_key"):
+        machine["boot_disk"] = {"disk_encryption": "CMEK", "kms_key": key}
+        machine["data_disks"] = {"disk_encryption": "CMEK", "kms_key": key}
+    return machine

@@ -15,7 +15,7 @@ POOL_DRIFT = [
 ]
 """Of a pool: sizes the autoscaler sets, versions the channel raises, taints that GKE adds for GPUs and TPUs."""
 
-DATABASE_DRIFT = ["settings.diskSize", "settings.maintenanceVersion"]
+DATABASE_DRIFT = ["settings.diskSize", "maintenanceVersion"]
 """Of a database: the disk that grows by itself."""
 
 SERVICE_DRIFT = ["client", "clientVersion", "launchStage"]

@@ -2,27 +2,30 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pulumi
+import pulumi_gcp as gcp
 
 from penstock import platform
 from penstock.gcp import gateway, prices
-from penstock.gcp.artifact_store import ArtifactStore
+from penstock.gcp.artifact_store import ArtifactStore, grant
 from penstock.gcp.budget_guard import BudgetGuard, BudgetGuardArgs
 from penstock.gcp.cloud_run_endpoint import CloudRunEndpoint
 from penstock.gcp.dashboard import Dashboard
 from penstock.gcp.dataflow import DataflowPreprocessing, DataflowPreprocessingArgs
-from penstock.gcp.environment import Budget, Environment
+from penstock.gcp.environment import BUCKETS, NAMESPACE, Budget, Environment, refuse_for_dataflow
 from penstock.gcp.gke import Gke, stage
 from penstock.gcp.identities import Identities
-from penstock.gcp.image_registry import ImageRegistry
+from penstock.gcp.image_registry import ImageRegistry, let_read, repositories
+from penstock.gcp.key_access import KeyAccess
 from penstock.gcp.network import Network, NetworkArgs
 from penstock.gcp.notebook import Notebook, NotebookArgs
 from penstock.gcp.promotion import PromotedModel
 from penstock.gcp.study_database import StudyDatabase, StudyDatabaseArgs
-from penstock.gcp.workspace import NAMESPACE
 from penstock.kubernetes.pods import STORE
+from penstock.naming import is_file
 
 SHARED = "shared"
 """The run that whatever outlives a run is labelled with."""
@@ -39,9 +42,12 @@ class _Foundation:
 
 
 class GcpPlatform:
-    """One environment of a project; `model` names what is served, for the labels that bills are split by."""
+    """One environment of a project; `model` names what is served, for the labels that bills are split by.
 
-    def __init__(self, stack: str, environment: Environment, model: str) -> None:
+    `problem_folder`: where relative files start. Default: the Pulumi project's folder.
+    """
+
+    def __init__(self, stack: str, environment: Environment, model: str, problem_folder: Path | None = None) -> None:
         self._name, self._environment = f"penstock-{stack}", environment
         self._labels = {
             "environment": stack,
@@ -49,7 +55,10 @@ class GcpPlatform:
             "model": model.lower(),
             "run": SHARED,
         }
+        self._folder = problem_folder or Path(pulumi.get_root_directory() or ".")
+        self._bucket = f"{environment.project}-{self._name}"
         self._foundation: _Foundation | None = None
+        self._pulls: list[pulumi.Resource] = []
         self._gke: Gke | None = None
         self._beam: DataflowPreprocessing | None = None
 
@@ -59,6 +68,7 @@ class GcpPlatform:
         place: NetworkArgs = {"region": env.region}
         if env.endpoint == "gke":
             place["proxies_cidr"] = gateway.PROXIES
+        opts = self._encrypting(opts)
         network = Network(own, place, opts)
         identities = Identities(
             own,
@@ -74,7 +84,7 @@ class GcpPlatform:
         store = ArtifactStore(
             name,
             {
-                "bucket": f"{env.project}-{own}",
+                "bucket": self._bucket,
                 "location": env.region,
                 "writers": {role: emails[role] for role in ("trainer", "beam", "notebook") if role in emails},
                 "readers": {"server": emails["server"]},
@@ -92,13 +102,15 @@ class GcpPlatform:
             {
                 "location": env.region,
                 "repository": own,
-                "readers": {role: emails[role] for role in ("nodes", "server") if role in emails},
+                "readers": {role: emails[role] for role in ("nodes", "server", "beam") if role in emails},
+                "encryption_key": env.encryption_key,
                 "labels": self._labels,
             },
             opts,
         )
-        if env.trains or env.endpoint == "gke":
-            self._gke = Gke(own, env, self._labels, network, emails, store.name, opts)
+        self._may_pull(emails, opts)
+        if env.clustered:
+            self._gke = Gke(own, env, self._labels, network, emails, store.name, self._folder, opts)
         self._further(opts)
         return store.name.apply(lambda _: STORE)
 
@@ -106,11 +118,14 @@ class GcpPlatform:
         """A JobSet on the cluster, named by what goes into it."""
         if self._gke is None:
             raise RuntimeError("an environment that serves a model from elsewhere runs no jobs")
+        raw = [file for file in job.files if not is_file(file)]
         if self._beam is not None and stage(job) == "preprocess":
+            refuse_for_dataflow(raw, next((file for file in job.files if is_file(file)), ""))
             launcher = job.roles[job.success_role]
             command = [*launcher.command, "--runner", "dataflow", "--", *self._beam.options]
             job = replace(job, roles={**job.roles, job.success_role: replace(launcher, command=command)})
-        return self._gke.job(name, job, opts)
+        granted = self._may_read(name, raw, opts)
+        return self._gke.job(name, job, pulumi.ResourceOptions.merge(opts, granted))
 
     def service(self, name: str, service: platform.Service, opts: pulumi.ResourceOptions) -> pulumi.Output[str]:
         """The server, on Cloud Run or on the cluster, within the environment's range of replicas."""
@@ -118,6 +133,8 @@ class GcpPlatform:
         env, foundation = self._environment, self._standing()
         if self._gke is not None and env.endpoint == "gke":
             return self._gke.service(name, service, opts)
+        # Cloud Run looks at the image when the service is made.
+        opts = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=self._pulls))
         return CloudRunEndpoint(
             name,
             {
@@ -153,6 +170,56 @@ class GcpPlatform:
         env = self._environment
         return prices.cost(env, env.run_hours, env.prices)
 
+    @property
+    def beam_options(self) -> list[pulumi.Input[str]]:
+        """Beam's options for a job on Dataflow as the stack starts it; none where Beam computes in a pod."""
+        return self._beam.options if self._beam is not None else []
+
+    def _encrypting(self, opts: pulumi.ResourceOptions) -> pulumi.ResourceOptions:
+        """Options by which what is encrypted by one's own key waits for the leave to use it."""
+        env = self._environment
+        if env.encryption_key is None:
+            return opts
+        uses = {
+            "buckets": True,
+            "images": True,
+            "disks": env.clustered or env.notebook,
+            "database": env.study_database,
+            "dataflow": env.trains and env.beam == "dataflow",
+        }
+        wanted = [use for use, needed in uses.items() if needed]
+        access = KeyAccess(self._name, {"project": env.project, "key": env.encryption_key, "uses": wanted}, opts)
+        return pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=access.grants))
+
+    def _may_pull(self, emails: Mapping[str, pulumi.Output[str]], opts: pulumi.ResourceOptions) -> None:
+        """Images are promoted by their digest: they stay in the repository that they were pushed to, in its project."""
+        env, own = self._environment, self._name
+        images = {env.server_image, *([env.trainer_image] if env.trains else [])}
+        elsewhere = repositories(images) - {(env.region, env.project, own)}
+        if not elsewhere:
+            return
+        members: dict[str, pulumi.Input[str]] = {
+            role: pulumi.Output.concat("serviceAccount:", emails[role]) for role in ("nodes", "beam") if role in emails
+        }
+        if env.endpoint == "cloud-run":
+            service = "run.googleapis.com"
+            agent = gcp.projects.ServiceIdentity(f"{own}-run", project=env.project, service=service, opts=opts)
+            members["run"] = agent.member
+        self._pulls = let_read(own, elsewhere, members, opts)
+
+    def _may_read(self, name: str, raw: Sequence[str], opts: pulumi.ResourceOptions) -> pulumi.ResourceOptions:
+        """Lets those who run a job read the buckets that its raw files are in; the store's own they may read anyway."""
+        emails = self._standing().identities.emails
+        buckets = sorted({file.split("/")[2] for file in raw if file.startswith(BUCKETS)} - {self._bucket})
+        return pulumi.ResourceOptions(
+            depends_on=[
+                grant(f"{name}-{bucket}-{role}", bucket, "roles/storage.objectViewer", emails[role], opts)
+                for bucket in buckets
+                for role in ("trainer", "beam")
+                if role in emails
+            ]
+        )
+
     def _further(self, opts: pulumi.ResourceOptions) -> None:
         env, foundation, own = self._environment, self._standing(), self._name
         emails, network = foundation.identities.emails, foundation.network
@@ -168,21 +235,29 @@ class GcpPlatform:
                     worker_service_account=emails["beam"],
                     image=env.trainer_image,
                     max_workers=env.max_beam_workers,
+                    encryption_key=env.encryption_key,
                 ),
                 opts,
             )
         if env.study_database:
             database: Any = {"region": env.region, "network": network.network, "user": emails["trainer"]}
             guard: Any = {"protect": env.protect, "approved": env.approve_replacement}
+            guard["encryption_key"] = env.encryption_key
             studies = StudyDatabase(own, StudyDatabaseArgs(**database, labels=self._labels, **guard), opts)
             if self._gke is not None:
                 self._gke.reach_database(studies, opts)
         if env.notebook:
             account = emails["notebook"]
-            Notebook(own, NotebookArgs(**place, zone=env.places[0], service_account_email=account), opts)
+            own_key: Any = {"encryption_key": env.encryption_key}
+            Notebook(own, NotebookArgs(**place, **own_key, zone=env.places[0], service_account_email=account), opts)
         page = Dashboard(
             own,
-            {"service": own, "notify": env.budget.notify if env.budget else (), "labels": self._labels},
+            {
+                "service": own,
+                "endpoint": env.endpoint,
+                "notify": env.budget.notify if env.budget else (),
+                "labels": self._labels,
+            },
             opts,
         )
         if env.budget is not None:
@@ -201,6 +276,7 @@ class GcpPlatform:
             "store": foundation.store.name,
             "floor": budget.endpoint_floor,
             "dataflow": self._beam is not None,
+            "encryption_key": env.encryption_key,
             "labels": self._labels,
             "protect": env.protect,
             "approved": env.approve_replacement,
@@ -222,7 +298,7 @@ class GcpPlatform:
     def _roles(self) -> tuple[str, ...]:
         env = self._environment
         wanted = {
-            "nodes": env.trains or env.endpoint == "gke",
+            "nodes": env.clustered,
             "trainer": env.trains,
             "server": True,
             "beam": env.trains and env.beam == "dataflow",
@@ -231,7 +307,7 @@ class GcpPlatform:
         return tuple(role for role, needed in wanted.items() if needed)
 
     def _workloads(self) -> dict[str, tuple[str, str]]:
-        if not self._environment.trains and self._environment.endpoint != "gke":
+        if not self._environment.clustered:
             return {}
         roles = self._roles()
         return {role: (NAMESPACE, program.value) for program, role in ACCOUNTS.items() if role in roles}

@@ -31,6 +31,8 @@ class PoolArgs(TypedDict):
     """Labels of its machines."""
     compute_class: NotRequired[str]
     """The fallback ladder that the pool is a rung of: only pods that ask for it are placed here."""
+    encryption_key: NotRequired[str | None]
+    """One's own key for the machines' disks. Default: Google's."""
     protect: NotRequired[bool]
     """Whether Pulumi refuses to replace it. Default: false: a pool holds no data."""
     approved: NotRequired[Collection[str]]
@@ -54,7 +56,12 @@ class MachinePool(pulumi.ComponentResource):
     ) -> None:
         super().__init__("penstock:gcp:MachinePool", name, None, opts)
         config = node_config(
-            machine_type, args["node_service_account"], args.get("labels", {}), spot=spot, **_rung(args)
+            machine_type,
+            args["node_service_account"],
+            args.get("labels", {}),
+            args.get("encryption_key"),
+            spot=spot,
+            **_rung(args),
         )
         self.name = _pool(name, args, max_nodes, config, self).name
         self.register_outputs({"name": self.name})
@@ -70,11 +77,12 @@ class AcceleratorPool(pulumi.ComponentResource):
         self, name: str, args: PoolArgs, accelerator: Accelerator, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__("penstock:gcp:AcceleratorPool", name, None, opts)
-        shape = accelerators.shape(accelerator.type, accelerator.count, accelerator.topology)
+        shape = accelerator.shape
         config = node_config(
             shape.machine_type,
             args["node_service_account"],
             args.get("labels", {}),
+            args.get("encryption_key"),
             **_rung(args),
             **_devices(accelerator),
             **_provisioning(accelerator),
@@ -84,9 +92,7 @@ class AcceleratorPool(pulumi.ComponentResource):
             further["placement_policy"] = {"type": "COMPACT", "tpu_topology": accelerator.topology}
         if accelerator.provisioning == "queued":
             further["queued_provisioning"] = {"enabled": True}
-        # A slice over several machines comes and goes as a whole.
-        nodes = -(-accelerator.max_nodes // shape.nodes_per_slice) * shape.nodes_per_slice
-        self.name = _pool(name, args, nodes, config, self, **further).name
+        self.name = _pool(name, args, accelerator.nodes, config, self, **further).name
         self.register_outputs({"name": self.name})
 
 

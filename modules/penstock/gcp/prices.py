@@ -1,17 +1,26 @@
 """What an environment costs: its parts, and the recorded list prices. Pure but for reading the table."""
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.resources import files
 from typing import Any
 
 from penstock.gcp import accelerators
-from penstock.gcp.environment import SERVER_MACHINE, Environment, server_nodes
+from penstock.gcp.environment import (
+    NODE_DISK_GIB,
+    NOTEBOOK_MACHINE,
+    SERVER_MACHINE,
+    SYSTEM_MACHINE,
+    SYSTEM_NODES,
+    Environment,
+    server_nodes,
+)
 from penstock.pricing import Price, Row, estimate, overridden
 
 SPOT = 0.09
-"""Google gives 60 to 91 percent off for Spot machines: the best case."""
-SPOT_WORST = 0.40
+"""Google gives 60 to 91 percent off for Spot machines: the best case. The worst is that it has none, and ordinary ones
+stand in for them at the list price."""
 GIB_PER_VCPU = {"standard": 4.0, "highmem": 8.0, "highcpu": 1.0}
 N1_GIB_PER_VCPU = {"standard": 3.75, "highmem": 6.5, "highcpu": 0.9}
 DATAFLOW_WORKER = (1.0, 3.75)
@@ -36,11 +45,11 @@ def cost(environment: Environment, run_hours: float = 1.0, own: Mapping[str, flo
 def rows(environment: Environment, run_hours: float, prices: Mapping[str, Price]) -> list[Row]:
     """Everything that costs."""
     found = [Row("NAT gateway", prices["nat-gateway"], 1, 1)]
-    if environment.trains or environment.endpoint == "gke":
+    if environment.clustered:
         found += [
             Row("GKE control plane", prices["gke-cluster"], 1, 1),
-            Row("system node e2-standard-2", machine("e2-standard-2", prices), 1, 3),
-            Row("disks of nodes, 100 GiB", prices["pd-balanced-100gib"], 1, 3),
+            Row(f"system node {SYSTEM_MACHINE}", machine(SYSTEM_MACHINE, prices), 1, SYSTEM_NODES),
+            _disks(environment, run_hours, prices["pd-balanced-100gib"]),
         ]
     if environment.trains:
         found += _training(environment, run_hours, prices)
@@ -61,7 +70,7 @@ def rows(environment: Environment, run_hours: float, prices: Mapping[str, Price]
     if environment.study_database:
         found.append(Row("Cloud SQL db-f1-micro", prices["db-f1-micro"], 1, 1))
     if environment.notebook:
-        found.append(Row("notebook e2-standard-4, while awake", machine("e2-standard-4", prices), 0, 1))
+        found.append(Row(f"notebook {NOTEBOOK_MACHINE}, while awake", machine(NOTEBOOK_MACHINE, prices), 0, 1))
     return found
 
 
@@ -77,19 +86,26 @@ def machine(machine_type: str, prices: Mapping[str, Price]) -> Price | None:
     return Price(int(size) * (processor.usd + memory * gib.usd), "hour", processor.recorded, processor.source)
 
 
-def spot(price: Price | None) -> Price | None:
-    """What the same costs as a Spot machine, in the worst case and the best."""
-    if price is None:
-        return None
-    return Price(price.usd * SPOT_WORST, price.unit, price.recorded, price.source, SPOT / SPOT_WORST)
+def laddered(price: Price | None, rungs: Sequence[str]) -> Price | None:
+    """What a machine costs that is taken from the first of the rungs which has one."""
+    if price is None or "spot" not in rungs:
+        return price
+    return replace(price, low=SPOT)
+
+
+def _disks(environment: Environment, run_hours: float, each: Price) -> Row:
+    """Every node has one."""
+    nodes = environment.nodes
+    training = nodes.get("training", 0) + nodes.get("accelerated", 0)
+    idle = 1 + (server_nodes(environment.min_replicas) if "serving" in nodes else 0)
+    return Row(f"disks of nodes, {NODE_DISK_GIB} GiB", each, idle, sum(nodes.values()), training * run_hours)
 
 
 def _training(environment: Environment, run_hours: float, prices: Mapping[str, Price]) -> list[Row]:
     each = machine(environment.machine_type, prices)
     nodes = environment.max_nodes
-    kind = "Spot " if environment.spot else ""
-    what = f"{kind}node {environment.machine_type}"
-    found = [Row(what, spot(each) if environment.spot else each, 0, nodes, nodes * run_hours)]
+    what = f"node {environment.machine_type}{_kind(environment.rungs)}"
+    found = [Row(what, laddered(each, environment.rungs), 0, nodes, nodes * run_hours)]
     if environment.beam == "dataflow":
         workers = environment.max_beam_workers
         for unit, amount in zip(("vcpu", "gib"), DATAFLOW_WORKER, strict=True):
@@ -97,18 +113,19 @@ def _training(environment: Environment, run_hours: float, prices: Mapping[str, P
             found.append(row)
     accelerator = environment.accelerator
     if accelerator is not None:
-        shape = accelerators.shape(accelerator.type, accelerator.count, accelerator.topology)
-        price, count = machine(shape.machine_type, prices), accelerator.max_nodes
+        shape = accelerator.shape
+        price, count = machine(shape.machine_type, prices), accelerator.nodes
         if accelerator.type in accelerators.TPUS:
-            price, count = prices.get(accelerator.type), accelerator.max_nodes * shape.chips_per_node
+            price, count = prices.get(accelerator.type), accelerator.nodes * shape.chips_per_node
         if shape.machine_type.startswith("n1-") and price is not None:
-            price = Price(
-                price.usd + accelerator.count * prices[accelerator.type].usd, "hour", price.recorded, price.source
-            )
-        cheap = accelerator.provisioning == "spot"
-        what = f"{'Spot ' if cheap else ''}{accelerator.type} on {shape.machine_type}"
-        found.append(Row(what, spot(price) if cheap else price, 0, count, count * run_hours))
+            price = replace(price, usd=price.usd + accelerator.count * prices[accelerator.type].usd)
+        what = f"{accelerator.type} on {shape.machine_type}{_kind(accelerator.rungs)}"
+        found.append(Row(what, laddered(price, accelerator.rungs), 0, count, count * run_hours))
     return found
+
+
+def _kind(rungs: Sequence[str]) -> str:
+    return ", Spot or else ordinary" if "spot" in rungs else ""
 
 
 def _replicas(environment: Environment, amount: float) -> tuple[float, float]:

@@ -21,6 +21,8 @@ class StudyDatabaseArgs(TypedDict):
     """E-mail of the service account that signs in."""
     tier: NotRequired[str]
     """Machine. Default: db-f1-micro."""
+    encryption_key: NotRequired[str | None]
+    """One's own key. Default: Google's."""
     labels: NotRequired[Mapping[str, str]]
     """Labels of the instance."""
     protect: NotRequired[bool]
@@ -56,6 +58,8 @@ class StudyDatabase(pulumi.ComponentResource):
             network=args["network"],
             service="servicenetworking.googleapis.com",
             reserved_peering_ranges=[addresses.name],
+            # Google holds the connection for days after the last instance is gone; the network must not wait for it.
+            deletion_policy="REMOVE_PEERING",
             opts=child,
         )
         instance = gcp.sql.DatabaseInstance(
@@ -63,6 +67,7 @@ class StudyDatabase(pulumi.ComponentResource):
             name=name,
             region=args["region"],
             database_version="POSTGRES_17",
+            encryption_key_name=args.get("encryption_key"),
             deletion_protection=protect,
             settings=_settings(args, protect),
             # The peering is how Google puts the instance into the network; no output says so.
@@ -70,13 +75,17 @@ class StudyDatabase(pulumi.ComponentResource):
                 parent=self, depends_on=[peering], protect=protect, ignore_changes=pins.DATABASE_DRIFT
             ),
         )
-        database = gcp.sql.Database(f"{name}-studies", name="studies", instance=instance.name, opts=child)
+        # Neither can be deleted once somebody has rights or tables in it; both go with the instance.
+        database = gcp.sql.Database(
+            f"{name}-studies", name="studies", instance=instance.name, deletion_policy="ABANDON", opts=child
+        )
         user = gcp.sql.User(
             f"{name}-user",
             instance=instance.name,
             type="CLOUD_IAM_SERVICE_ACCOUNT",
             # Whom Google signs in may do nothing in a database until somebody says so.
             database_roles=["cloudsqlsuperuser"],
+            deletion_policy="ABANDON",
             name=pulumi.Output.from_input(args["user"]).apply(lambda email: email.removesuffix(".gserviceaccount.com")),
             opts=child,
         )

@@ -3,15 +3,29 @@
 What tables can tell (which machine holds which accelerator, which region offers it) is told by the settings themselves.
 """
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from penstock.gcp import accelerators
-from penstock.gcp.environment import Environment
+from penstock.gcp.environment import NODE_DISK_GIB, NOTEBOOK_MACHINE, SERVER_MACHINE, SYSTEM_MACHINE, Environment
 from penstock.gcp.google import Google
 
 EMULATOR = "PENSTOCK_GOOGLE_ENDPOINT"
 """Environment variable that names another endpoint than Google's, which takes no sign-in."""
+SPOT = "PREEMPTIBLE_"
+"""How the quotas of Spot machines begin."""
+CPU_QUOTAS = {
+    "e2": "CPUS",
+    "n1": "CPUS",
+    "n2": "N2_CPUS",
+    "n2d": "N2D_CPUS",
+    "c2": "C2_CPUS",
+    "c2d": "C2D_CPUS",
+    "c3": "C3_CPUS",
+    "t2d": "T2D_CPUS",
+}
+"""Regional quotas by the family of machines whose name ends in its number of processors."""
 APIS = (
     "artifactregistry",
     "cloudresourcemanager",
@@ -28,6 +42,7 @@ APIS = (
 def needed_apis(environment: Environment) -> list[str]:
     """The interfaces that the project must have enabled."""
     further = {
+        "cloudkms": environment.encryption_key is not None,
         "dataflow": environment.beam == "dataflow",
         "sqladmin": environment.study_database,
         "servicenetworking": environment.study_database,
@@ -39,19 +54,65 @@ def needed_apis(environment: Environment) -> list[str]:
     return sorted(f"{name}.googleapis.com" for name in names)
 
 
-def needed_quotas(environment: Environment) -> dict[str, int]:
-    """How much of each regional quota the environment takes at its peak."""
+@dataclass(frozen=True)
+class Quotas:
+    """How much of each regional quota an environment takes at its peak."""
+
+    needed: dict[str, int]
+    """Without it machines, or their disks, are refused."""
+    instead: dict[str, int]
+    """Of the ordinary machines that stand in for Spot ones, where there are none."""
+
+
+def needed_quotas(environment: Environment) -> Quotas:
+    """What is asked for; of machines whose family is Cloud Quotas' alone, the accelerators and the disks only."""
+    needed, instead = Counter[str](), Counter[str]()
+    nodes = environment.nodes
+    needed.update(_processors(SYSTEM_MACHINE, nodes.get("system", 0)))
+    needed.update(_processors(SERVER_MACHINE, nodes.get("serving", 0)))
+    needed.update(_processors(NOTEBOOK_MACHINE, int(environment.notebook)))
+    _ladder(needed, instead, environment.rungs, _processors(environment.machine_type, nodes.get("training", 0)))
     accelerator = environment.accelerator
-    if accelerator is None:
-        return {}
-    shape = accelerators.shape(accelerator.type, accelerator.count, accelerator.topology)
-    spot = accelerator.provisioning == "spot"
-    return {f"PREEMPTIBLE_{shape.quota}" if spot else shape.quota: accelerator.max_nodes * shape.chips_per_node}
+    if accelerator is not None and "accelerated" in nodes:
+        devices = {accelerator.shape.quota: accelerator.nodes * accelerator.shape.chips_per_node}
+        processors = _processors(accelerator.shape.machine_type, accelerator.nodes)
+        _ladder(needed, instead, accelerator.rungs, {**devices, **processors})
+    needed["SSD_TOTAL_GB"] = NODE_DISK_GIB * sum(nodes.values())
+    return Quotas({metric: n for metric, n in needed.items() if n}, dict(instead))
+
+
+def _ladder(needed: Counter[str], instead: Counter[str], rungs: Sequence[str], wanted: Mapping[str, int]) -> None:
+    for metric, amount in wanted.items():
+        if rungs[0] != "spot":
+            needed[metric] += amount
+            continue
+        needed[_spot(metric)] += amount
+        instead[metric] += amount
+
+
+def _spot(metric: str) -> str:
+    """The quota that Spot machines take instead."""
+    return f"{SPOT}CPUS" if metric.endswith("CPUS") else f"{SPOT}{metric}"
+
+
+def _processors(machine_type: str, count: int) -> dict[str, int]:
+    """Processors of so many machines by their quota; none for a family that has no regional one."""
+    family, _, size = machine_type.partition("-")
+    size = size.rpartition("-")[2]
+    return {CPU_QUOTAS[family]: count * int(size)} if family in CPU_QUOTAS and size.isdecimal() and count else {}
 
 
 def problems(environment: Environment) -> list[str]:
     """Everything that the project lacks, in words; raises PenstockError where Google cannot be asked."""
-    return [*_apis(environment), *_quotas(environment), *_machines(environment)]
+    return verdict(environment)[0]
+
+
+def verdict(environment: Environment) -> tuple[list[str], list[str]]:
+    """What the project lacks, and what it lacks for a case that may never come; PenstockError where Google cannot be
+    asked.
+    """
+    short, remarks = _quotas(environment)
+    return [*_apis(environment), *short, *_machines(environment)], remarks
 
 
 def _apis(environment: Environment) -> Iterator[str]:
@@ -63,28 +124,46 @@ def _apis(environment: Environment) -> Iterator[str]:
         yield f"not enabled: {', '.join(missing)}; `gcloud services enable {' '.join(missing)}`"
 
 
-def _quotas(environment: Environment) -> Iterator[str]:
-    needed = needed_quotas(environment)
-    if not needed:
-        return
+def _quotas(environment: Environment) -> tuple[list[str], list[str]]:
     region: dict[str, Any] = (
         _compute().request("GET", f"/compute/v1/projects/{environment.project}/regions/{environment.region}", {}).json()
     )
     limits = {quota["metric"]: quota for quota in region.get("quotas", [])}
+    quotas = needed_quotas(environment)
+    needed, instead = Counter(quotas.needed), dict(quotas.instead)
+    for metric in quotas.instead:
+        if _spot(metric) in limits and not limits[_spot(metric)]["limit"]:
+            # A project without a quota for Spot machines takes them from the ordinary one.
+            needed.pop(_spot(metric), None)
+            needed[metric] += instead.pop(metric)
+    remarks = {metric: amount + needed[metric] for metric, amount in instead.items()}
+    place = environment.region
+    return (
+        list(_short(needed, limits, place)),
+        [f"where there is no Spot machine: {each}" for each in _short(remarks, limits, place)],
+    )
+
+
+def _short(needed: Mapping[str, int], limits: Mapping[str, Any], region: str) -> Iterator[str]:
     for metric, wanted in needed.items():
         # Quotas of newer machines are Cloud Quotas' alone: what is not listed here is not known here.
         quota = limits.get(metric)
         if quota is not None and quota["limit"] - quota["usage"] < wanted:
             used = f", {quota['usage']:g} of it in use" if quota["usage"] else ""
-            yield f"needs {wanted} {metric} in {environment.region}, quota {quota['limit']:g}{used}"
+            yield f"needs {wanted} {metric} in {region}, quota {quota['limit']:g}{used}"
 
 
 def _machines(environment: Environment) -> Iterator[str]:
-    wanted = {environment.machine_type} if environment.trains else set[str]()
-    accelerator = environment.accelerator
-    if accelerator is not None:
-        wanted.add(accelerators.shape(accelerator.type, accelerator.count, accelerator.topology).machine_type)
-    for zone in environment.places if wanted else ():
+    nodes = environment.nodes
+    types = {"system": SYSTEM_MACHINE, "training": environment.machine_type, "serving": SERVER_MACHINE}
+    if environment.accelerator is not None:
+        types["accelerated"] = environment.accelerator.shape.machine_type
+    for zone in environment.places:
+        wanted = {types[what] for what in nodes}
+        if environment.notebook and zone == environment.places[0]:
+            wanted.add(NOTEBOOK_MACHINE)
+        if not wanted:
+            continue
         path = f"/compute/v1/projects/{environment.project}/zones/{zone}/machineTypes"
         offered = {each["name"] for each in _compute().items(path, {"fields": "items(name),nextPageToken"})}
         for missing in sorted(wanted - offered):

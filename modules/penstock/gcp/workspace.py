@@ -5,12 +5,13 @@ from typing import Any
 
 import pulumi
 
+from penstock.gcp.environment import NAMESPACE
+from penstock.gcp.ladder import Ladder
 from penstock.gcp.pool import COMPUTE_CLASS
 from penstock.kubernetes import manifest, preflight, workspace
 from penstock.kubernetes.pods import LABEL, USER
 from penstock.platform import Program
 
-NAMESPACE = "penstock"
 TUNING = ("chief", "trial")
 """Roles that work on a study."""
 FUSE = "gcsfuse.csi.storage.gke.io"
@@ -63,7 +64,7 @@ class Workspace(pulumi.ComponentResource):
             opts=child,
         )
         classes = [
-            manifest.resource(f"{name}-{ladder}", compute_class(ladder, pools), child)
+            Ladder(f"{name}-{ladder}", {"pools": pools, "compute_class": ladder}, child)
             for ladder, pools in ladders.items()
         ]
         claimed: pulumi.Output[dict[str, str]] = made["claim"].metadata
@@ -147,20 +148,6 @@ def allow_database(address: pulumi.Input[str]) -> dict[str, Any]:
                     "ports": [{"protocol": "TCP", "port": 5432}],
                 }
             ],
-        },
-    }
-
-
-def compute_class(name: str, pools: Sequence[pulumi.Input[str]]) -> dict[str, Any]:
-    """A ladder: machines of the first pool, and where Google has none, of the next."""
-    return {
-        "apiVersion": "cloud.google.com/v1",
-        "kind": "ComputeClass",
-        "metadata": {"name": name},
-        "spec": {
-            "priorities": [{"nodepools": [pool]} for pool in pools],
-            "activeMigration": {"optimizeRulePriority": False},
-            "whenUnsatisfiable": "DoNotScaleUp",
         },
     }
 

@@ -23,7 +23,8 @@ INPUT_AT_FAULT = 2
 """The trainer's exit code for input that is wrong: no retry would help."""
 TAKEN_AWAY = "DisruptionTarget"
 """The condition of a pod that has not failed: it was evicted, or its node went away."""
-GRACE_SECONDS = 10
+GRACE_SECONDS = 25
+"""From SIGTERM to SIGKILL, which the trainer is told of: as much as GKE gives a Spot machine's pods."""
 DIGITS = 8
 LONGEST_NAME = 63
 """Of a DNS label, which every pod's host name is."""
@@ -162,6 +163,7 @@ def _environment(
     found: list[dict[str, Any]] = [
         {"name": "PENSTOCK_ROLE", "value": role},
         {"name": "PENSTOCK_INDEX", "valueFrom": index},
+        {"name": "PENSTOCK_GRACE_SECONDS", "value": str(GRACE_SECONDS)},
     ]
     config = cluster_spec.tf_config(replicas, lambda each, at: f"{own}-{each}-0-{at}.{own}:{PORT}", role, 0)
     if config is not None:

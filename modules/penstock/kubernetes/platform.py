@@ -1,6 +1,5 @@
 """The cluster target: jobs as JobSets, services as Deployments, in a namespace of the stack's own."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,12 +8,12 @@ from typing import Any
 import pulumi
 
 from penstock import platform
-from penstock.errors import PenstockError
 from penstock.kubernetes import database, job_set, manifest, preflight, serving, versions, watching, workspace
 from penstock.kubernetes.api import Api
 from penstock.kubernetes.cluster_args import ClusterArgs
+from penstock.kubernetes.job_files import JobFiles
 from penstock.kubernetes.job_result import JobResult
-from penstock.kubernetes.pods import STORE, Machine, in_pod, labels
+from penstock.kubernetes.pods import DATA, STORE, Machine
 
 COST = {"usd_per_hour": None, "note": "runs on an existing cluster, whose price is not known here"}
 
@@ -27,7 +26,11 @@ class KubernetesPlatform:
 
     def __init__(self, stack: str, args: ClusterArgs, problem_folder: Path | None = None) -> None:
         self._stack, self._args = stack, args
-        self._folder = problem_folder or Path(pulumi.get_root_directory() or ".")
+        self._files = JobFiles(
+            problem_folder or Path(pulumi.get_root_directory() or "."),
+            (f"{DATA}/", f"{STORE}/"),
+            f"put them on a claim, name it with the setting `data_claim`, and write the pattern as {DATA}/...",
+        )
         self._images = {
             platform.Program.TRAINER: args.trainer_image,
             platform.Program.SERVER: args.serving_image,
@@ -94,9 +97,7 @@ class KubernetesPlatform:
             if self._args.database_password is not None:
                 first.append(self._password(name, self._args.database_password, opts))
                 at_database = database.environment(f"{name}-database")
-        commands = {
-            role: [in_pod(argument, job.files) for argument in details.command] for role, details in job.roles.items()
-        }
+        commands = self._files.commands(job)
         known = pulumi.Output.all(commands=commands, digests=dict(job.digests), claim=self._claim, problem=problem)
         made = known.apply(
             lambda at: job_set.job_set(
@@ -261,24 +262,9 @@ class KubernetesPlatform:
         return pulumi.ResourceOptions.merge(pulumi.ResourceOptions.merge(opts, own), more or pulumi.ResourceOptions())
 
     def _problem(self, name: str, job: platform.Job, opts: pulumi.ResourceOptions) -> pulumi.Input[str]:
-        """The ConfigMap with the problem's file; its name ends in its digest, as what is mounted must not change."""
-        own = [file for file in job.files if file.endswith(".py")]
-        if not own:
-            return ""
-        file = self._folder / own[0]
-        try:
-            text = file.read_text()
-        except OSError as exc:
-            raise PenstockError(f"the problem {own[0]!r} cannot be read: {exc.strerror}") from exc
-        digest = hashlib.sha256(text.encode()).hexdigest()[: job_set.DIGITS]
-        content = {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": {"name": f"{name}-{digest}", "labels": labels(self._stack, name, "problem")},
-            "immutable": True,
-            "data": {file.name: text},
-        }
-        return _metadata(self._make(f"{name}-problem", content, opts), "name")
+        """The name of the ConfigMap with the problem's file; empty: it is none."""
+        content = self._files.config_map(self._stack, name, job)
+        return _metadata(self._make(f"{name}-problem", content, opts), "name") if content else ""
 
 
 def _metadata(made: Any, field: str) -> pulumi.Output[str]:

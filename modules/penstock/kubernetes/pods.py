@@ -3,10 +3,8 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 from typing import Any
 
-from penstock.errors import PenstockError
 from penstock.platform import Program, Resources
 
 STORE = "/artifacts"
@@ -126,26 +124,6 @@ def pod(spec: PodSpec) -> dict[str, Any]:
         "volumes": volumes,
         **_placement(spec.machine),
     }
-
-
-def in_pod(argument: Any, files: Sequence[str]) -> Any:
-    """An argument as it is where the pod runs; a PenstockError where it names a file that is not there."""
-    if not isinstance(argument, str) or argument not in files:
-        return argument
-    if argument.endswith(".py"):
-        return f"{PROBLEM}/{PurePosixPath(argument).name}"
-    if argument.startswith((f"{DATA}/", f"{STORE}/")):
-        return argument
-    if "://" in argument:
-        raise PenstockError(
-            f"raw files {argument!r} are in an object store, to which a cluster's pods are given no way and no "
-            "credentials; mount it as a claim by its storage driver, name that with the setting `data_claim`, and "
-            f"write the pattern as {DATA}/..."
-        )
-    raise PenstockError(
-        f"raw files {argument!r} are on this machine, where the pods cannot read them; put them on a claim, name it "
-        f"with the setting `data_claim`, and write the pattern as {DATA}/..."
-    )
 
 
 def labels(stack: str, name: str, role: str) -> dict[str, str]:

@@ -98,7 +98,11 @@ class Supervisor:
     def _replica(self, index: int) -> Replica:
         spec = self._spec["replicas"][index]
         replica = Replica(spec, self._spec["cwd"], _say if spec["role"] in RELAYED_ROLES else None)
-        spec["environment"] |= {"PENSTOCK_ROLE": spec["role"], "PENSTOCK_INDEX": str(spec["index"])}
+        spec["environment"] |= {
+            "PENSTOCK_ROLE": spec["role"],
+            "PENSTOCK_INDEX": str(spec["index"]),
+            "PENSTOCK_GRACE_SECONDS": f"{GRACE_SECONDS:g}",
+        }
         if self._decides(replica):
             spec["environment"]["PENSTOCK_RESULT"] = self._spec["result"]
         return replica

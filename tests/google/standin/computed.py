@@ -42,6 +42,16 @@ REPLACES: dict[str, tuple[str, ...]] = {
 """Fields that a resource cannot change in place, beside those that the SDK's documentation tells."""
 
 
+STORAGE_AGENT = "gcp:storage/getProjectServiceAccount:getProjectServiceAccount"
+NUMBER = "123456789012"
+
+
+def storage_agent(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The account by which Cloud Storage encrypts in a project, and whose name tells the project's number."""
+    email = f"service-{NUMBER}@gs-project-accounts.iam.gserviceaccount.com"
+    return {"emailAddress": email, "member": f"serviceAccount:{email}", "id": email, "project": given["project"]}
+
+
 def replaces(token: str, field: str, documented: list[str]) -> bool:
     """Whether a change of the field makes the resource anew."""
     if token.startswith("kubernetes:"):
@@ -109,7 +119,8 @@ def outputs(token: str, id_: str, inputs: Mapping[str, Any], known: Mapping[str,
         },
         "gcp:compute/address:Address": {"address": inputs.get("address") or "10.40.0.9"},
         "gcp:compute/globalAddress:GlobalAddress": {"address": inputs.get("address") or "10.60.0.0"},
-        "gcp:organizations/project:Project": {"number": "123456789012"},
+        "gcp:organizations/project:Project": {"number": NUMBER},
+        "gcp:projects/serviceIdentity:ServiceIdentity": _agent(str(inputs.get("service"))),
     }
     found = special.get(token, {})
     declared = (known or {}).get("outputs", {})
@@ -120,6 +131,11 @@ def outputs(token: str, id_: str, inputs: Mapping[str, Any], known: Mapping[str,
     if "name" in declared and "name" not in inputs:
         found = {"name": id_, **found}
     return {"project": project, **found} if "project" in declared else found
+
+
+def _agent(service: str) -> dict[str, Any]:
+    email = f"service-{NUMBER}@gcp-sa-{service.partition('.')[0]}.iam.gserviceaccount.com"
+    return {"email": email, "member": f"serviceAccount:{email}"}
 
 
 def _with_name(given: Any) -> dict[str, Any]:

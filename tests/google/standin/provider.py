@@ -20,15 +20,11 @@ from google.protobuf import any_pb2, empty_pb2, json_format, struct_pb2
 from google.rpc import status_pb2
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 
-from standin import computed, inputs, schema
+from standin import computed, destroying, inputs, schema
 from standin.cloud import Cloud
 
 DISTRIBUTIONS = {"gcp": "pulumi-gcp", "kubernetes": "pulumi-kubernetes"}
-PROTECTED = {
-    "gcp:container/cluster:Cluster": "deletionProtection",
-    "gcp:sql/databaseInstance:DatabaseInstance": "deletionProtection",
-    "gcp:cloudrunv2/service:Service": "deletionProtection",
-}
+UNREACHABLE = "configured Kubernetes cluster is unreachable"
 
 
 class StandIn(provider_pb2_grpc.ResourceProviderServicer):
@@ -37,7 +33,8 @@ class StandIn(provider_pb2_grpc.ResourceProviderServicer):
     def __init__(self, package: str, cloud: Cloud, schemas: Path | None) -> None:
         self._package, self._cloud, self._schemas = package, cloud, schemas
         self._cancelled = threading.Event()
-        self._adopts = False
+        self._adopts = self._drops = False
+        self._cluster = ""
 
     def Handshake(self, request: Any, context: Any) -> Any:
         return provider_pb2.ProviderHandshakeResponse(accept_secrets=False)
@@ -62,7 +59,11 @@ class StandIn(provider_pb2_grpc.ResourceProviderServicer):
         return provider_pb2.DiffResponse(changes=provider_pb2.DiffResponse.DIFF_NONE)
 
     def Configure(self, request: Any, context: Any) -> Any:
-        self._adopts = json.loads(_dict(request.args).get("upsertExistingObjects") or "false")
+        given = _dict(request.args)
+        self._adopts, self._drops = (
+            json.loads(given.get(name) or "false") for name in ("upsertExistingObjects", "deleteUnreachable")
+        )
+        self._cluster = destroying.cluster(given.get("kubeconfig") or "{}")
         return provider_pb2.ConfigureResponse(acceptSecrets=False, supportsPreview=True, acceptResources=False)
 
     def Check(self, request: Any, context: Any) -> Any:
@@ -84,7 +85,8 @@ class StandIn(provider_pb2_grpc.ResourceProviderServicer):
         replaced = [name for name in changed if computed.replaces(token, name, known["replaces"])]
         if token.startswith("kubernetes:") and "metadata" in changed:
             old, new = olds.get("metadata") or {}, news.get("metadata") or {}
-            if any(old.get(key) != new.get(key) for key in ("name", "namespace")):
+            # What is not known yet may be another name.
+            if not isinstance(new, dict) or any(old.get(key) != new.get(key) for key in ("name", "namespace")):
                 replaced.append("metadata")
         kinds = provider_pb2.DiffResponse
         return kinds(
@@ -104,6 +106,8 @@ class StandIn(provider_pb2_grpc.ResourceProviderServicer):
         if fault and not fault.get("partial"):
             context.abort(grpc.StatusCode.UNKNOWN, fault["error"])
         with self._cloud.resources() as resources:
+            if destroying.is_gone(self._cluster, resources):
+                context.abort(grpc.StatusCode.UNKNOWN, UNREACHABLE)
             if id_ in resources and not self._adopts:
                 context.abort(grpc.StatusCode.UNKNOWN, f"Error 409: {id_} already exists, alreadyExists")
             resources[id_] = {"type": token, "inputs": news, "outputs": {**news, **found}}
@@ -112,7 +116,11 @@ class StandIn(provider_pb2_grpc.ResourceProviderServicer):
         return provider_pb2.CreateResponse(id=id_, properties=_struct({**news, **found}))
 
     def Read(self, request: Any, context: Any) -> Any:
-        found = self._cloud.existing().get(request.id)
+        existing = self._cloud.existing()
+        gone = destroying.is_gone(self._cluster, existing)
+        if gone and not self._drops:
+            context.abort(grpc.StatusCode.UNKNOWN, UNREACHABLE)
+        found = None if gone else existing.get(request.id)
         if found is None:
             return provider_pb2.ReadResponse(id="")
         return provider_pb2.ReadResponse(
@@ -142,23 +150,25 @@ class StandIn(provider_pb2_grpc.ResourceProviderServicer):
         if fault:
             context.abort(grpc.StatusCode.UNKNOWN, fault["error"])
         with self._cloud.resources() as resources:
-            there = resources.get(request.id, {"inputs": {}})
-            field = PROTECTED.get(token)
-            if request.id in resources and field and there["inputs"].get(field, True):
-                context.abort(grpc.StatusCode.UNKNOWN, f"cannot destroy {request.id} without setting {field}=false")
-            if there.get("objects") and not there["inputs"].get("forceDestroy"):
-                context.abort(
-                    grpc.StatusCode.UNKNOWN, f"googleapi: Error 409: bucket {request.id} is not empty, conflict"
-                )
-            resources.pop(request.id, None)
+            if destroying.is_gone(self._cluster, resources) and not self._drops:
+                context.abort(grpc.StatusCode.UNKNOWN, UNREACHABLE)
+            refused = destroying.refusal(token, request.id, resources, self._has_had(destroying.DATABASE))
+            if refused:
+                context.abort(grpc.StatusCode.UNKNOWN, refused)
+            destroying.delete(token, request.id, resources)
         return empty_pb2.Empty()
 
     def Invoke(self, request: Any, context: Any) -> Any:
-        context.abort(grpc.StatusCode.UNIMPLEMENTED, f"the stand-in has no function {request.tok}")
+        if request.tok != computed.STORAGE_AGENT:
+            context.abort(grpc.StatusCode.UNIMPLEMENTED, f"the stand-in has no function {request.tok}")
+        return provider_pb2.InvokeResponse(**{"return": _struct(computed.storage_agent(_dict(request.args)))})
 
     def Cancel(self, request: Any, context: Any) -> Any:
         self._cancelled.set()
         return empty_pb2.Empty()
+
+    def _has_had(self, token: str) -> bool:
+        return any(type_ == token for _, type_, _ in self._cloud.calls("create"))
 
     def _fault(self, operation: str, token: str, context: Any) -> dict[str, Any] | None:
         fault = self._cloud.fault(operation, token)

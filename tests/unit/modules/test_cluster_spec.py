@@ -69,3 +69,11 @@ def test_a_strategy_has_these_roles(asked, expected):
 def test_a_pairing_that_cannot_work_is_refused_with_the_reason(asked, reason):
     with pytest.raises(StrategyRefused, match=reason):
         cluster_spec.roles(*asked)
+
+
+@pytest.mark.parametrize("asked", [("mixed_bfloat16", False), ("float32", True)])
+def test_lower_precision_and_xla_are_refused_beside_parameter_servers_alone(asked):
+    with pytest.raises(StrategyRefused, match="does not go with strategy 'parameter-server', whose steps"):
+        cluster_spec.check_arithmetic("parameter-server", *asked)
+    cluster_spec.check_arithmetic("mirrored", *asked)
+    cluster_spec.check_arithmetic("parameter-server", "float32", False)

@@ -1,11 +1,14 @@
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pulumi
 import pytest
 
 import penstock
-from penstock import Artifact, Pipeline, PipelineArgs, Program
+from penstock import Artifact, PenstockError, Pipeline, PipelineArgs, Program
+from penstock.local import LocalPlatform
+from penstock.local import platform as local
 
 
 class Recorder:
@@ -123,6 +126,13 @@ def test_only_a_parameter_servers_worker_is_started_again_alone(build):
     assert lockstep.roles["worker"].restarts == 0
 
 
+def test_lower_precision_and_xla_reach_the_trainer_where_they_are_asked_for(build):
+    asked = {"strategy": "mirrored", "precision": "mixed_bfloat16", "xla": True}
+    command = build(training=asked).jobs["flow-train-model"].roles["chief"].command
+    assert " ".join(map(str, command)).endswith("--precision mixed_bfloat16 --xla")
+    assert "--xla" not in build(training={"strategy": "local"}).jobs["flow-train-model"].roles["chief"].command
+
+
 def test_the_curves_are_served_beside_the_training_unless_their_port_is_0(build):
     service = build(training={"tensorboard_port": 7000}).services["flow-train-tensorboard"]
     assert (service.program, service.port) == (Program.TRAINER, 7000)
@@ -160,6 +170,24 @@ def test_how_the_endpoint_is_watched_is_told_to_its_servers_and_the_webhook_is_n
     assert " ".join(service.monitoring) == told
     assert "s3cret" not in recorder.commands[-1]
     assert set(service.environment) == {"PENSTOCK_ALERT_WEBHOOK"}
+
+
+def test_the_key_of_whose_models_are_served_reaches_the_supervisor_which_follows_a_changed_one(
+    build, tmp_path, monkeypatch
+):
+    service = build(endpoint={"verify_key": "verifying.pem"}).services["flow-serve-server"]
+    key, told = tmp_path / "verifying.pem", []
+    key.touch()
+    program = SimpleNamespace(command=lambda what: ["server", what], fingerprint=lambda _: "sha256:0")
+    monkeypatch.setattr(LocalPlatform, "_program", lambda *_: program)
+    monkeypatch.setattr(local, "LocalService", lambda _, props, __: told.append(props) or SimpleNamespace(url=""))
+    platform = LocalPlatform(tmp_path, stack="dev")
+    platform.service("server", service, pulumi.ResourceOptions())
+    assert told[0]["program"][-2:] == ["--verify-key", str(key)]
+    assert told[0]["access"] == {str(key): str(key.stat().st_mtime_ns)}
+    key.unlink()
+    with pytest.raises(PenstockError, match=f"setting 'verify_key' names {key}, which is not there"):
+        platform.service("server", service, pulumi.ResourceOptions())
 
 
 def test_the_public_names_are_these():

@@ -67,6 +67,13 @@ def test_the_index_is_known_before_what_is_made_from_it():
     assert names.index("PENSTOCK_INDEX") < names.index("TF_CONFIG")
 
 
+def test_every_member_is_told_how_long_the_kubelet_waits_between_sigterm_and_sigkill():
+    for each in rendered()["spec"]["replicatedJobs"]:
+        pod = each["template"]["spec"]["template"]["spec"]
+        told = environment(pod["containers"][0])["PENSTOCK_GRACE_SECONDS"]
+        assert float(told) == pod["terminationGracePeriodSeconds"] <= 25, each["name"]  # GKE's on Spot machines
+
+
 def test_only_the_role_that_decides_leaves_a_result():
     found = {role: "PENSTOCK_RESULT" in environment(container) for role, container in containers(rendered()).items()}
     assert found == {"chief": True, "evaluator": False, "ps": False, "worker": False}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from penstock.errors import PenstockError
-from penstock.gcp.dashboard import alarms
+from penstock.gcp.dashboard import CloudRun, OnCluster
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 RUNBOOK = (CHECKOUT / "docs/runbook.md").read_text(encoding="utf-8")
@@ -87,7 +87,7 @@ def test_every_error_message_has_an_entry(place):
 
 
 def test_every_alarm_has_an_entry():
-    for alarm in alarms("service"):
+    for alarm in (*CloudRun("service").alarms(), *OnCluster("cluster", "namespace").alarms()):
         assert f"| `{alarm}` (Google Cloud) |" in RUNBOOK
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from penstock.local.identity import ProcessIdentity
 from penstock.local.spec import read_json, write_json
-from penstock.local.supervisor import Supervisor
+from penstock.local.supervisor import GRACE_SECONDS, Supervisor
 
 FOREVER = "time.sleep(600)"
 DEAF = "signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(600)"
@@ -114,7 +114,8 @@ def test_every_member_of_a_cluster_is_told_all_addresses_and_only_the_chief_wher
     job, replica, tmp_path
 ):
     write = "open(os.environ['PENSTOCK_ROLE'] + os.environ['PENSTOCK_INDEX'], 'w').write("
-    write += "os.environ['TF_CONFIG'] + ' ' + os.environ.get('PENSTOCK_RESULT', '-'))\n"
+    write += "os.environ['TF_CONFIG'] + ' ' + os.environ['PENSTOCK_GRACE_SECONDS']"
+    write += " + ' ' + os.environ.get('PENSTOCK_RESULT', '-'))\n"
     members = [replica("ps", write + FOREVER, i) for i in range(2)] + [replica("worker", write + FOREVER)]
     wait = "while len([n for n in os.listdir() if n in ('ps0', 'ps1', 'worker0')]) < 3: time.sleep(0.05)\n"
     Supervisor(job(replica("chief", write + wait + "time.sleep(0.2)"), *members)).run()
@@ -123,6 +124,7 @@ def test_every_member_of_a_cluster_is_told_all_addresses_and_only_the_chief_wher
     assert len(clusters) == 1
     assert '"task": {"index": 1, "type": "ps"}' in told["ps1"]
     assert [name for name, text in told.items() if not text.endswith(" -")] == ["chief0"]
+    assert {float(text.split()[-2]) for text in told.values()} == {GRACE_SECONDS}  # as it waits before SIGKILL
 
 
 def test_a_replica_that_ignores_sigterm_is_killed_with_all_it_started(job, replica, tmp_path, start):

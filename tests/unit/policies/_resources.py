@@ -74,6 +74,7 @@ GOOD = {
             "userLabels": LABELS,
         },
     },
+    "gcp:artifactregistry/repository:Repository": {"repositoryId": "penstock", "labels": LABELS},
     "gcp:cloudrunv2/service:Service": {
         "ingress": "INGRESS_TRAFFIC_INTERNAL_ONLY",
         "deletionProtection": True,

@@ -1,10 +1,12 @@
 """Every rule passes what the modules make and finds each thing that it is for."""
 
+from dataclasses import replace
+
 import pytest
 
 from penstock_policies import accounts, encryption, exposure, images, labels, pack, permissions, pods, protection
 from penstock_policies.resource import UNKNOWN
-from tests.unit.policies._resources import GOOD, NOTHING
+from tests.unit.policies._resources import GOOD, NOTHING, changed
 
 BUCKET, CLUSTER, POOL = (
     "gcp:storage/bucket:Bucket",
@@ -188,9 +190,27 @@ def test_an_endpoint_on_the_internet_takes_the_setting_that_says_so(resource):
     assert list(rule.findings(open_)) == []
 
 
-def test_a_stack_with_a_key_of_its_own_encrypts_its_bucket_with_it(resource):
-    key = "projects/p/locations/l/keyRings/r/cryptoKeys/k"
-    (told,) = encryption.RULE.findings(resource(BUCKET, encryption_key=key))
-    assert key in told
-    keyed = resource(BUCKET, "encryption", {"defaultKmsKeyName": key}, encryption_key=key)
-    assert list(encryption.RULE.findings(keyed)) == []
+KEY = "projects/p/locations/l/keyRings/r/cryptoKeys/k"
+KEYED = [(type_, place) for type_, places in encryption.OWN_KEY.items() for place, _ in places]
+
+
+@pytest.mark.parametrize(("type_", "place"), KEYED)
+def test_a_stack_with_a_key_of_its_own_encrypts_with_it_all_that_keeps_data(resource, type_, place):
+    others = {each: KEY for kind, each in KEYED if kind == type_ and each != place}
+
+    def judged(value):
+        found = resource(type_, encryption_key=KEY)
+        for where, key in (*others.items(), (place, value)):
+            found = replace(found, properties=changed(found.properties, where, key))
+        return list(encryption.RULE.findings(found))
+
+    for wrong in (None, "projects/p/locations/l/keyRings/r/cryptoKeys/another"):
+        (told,) = judged(wrong)
+        assert KEY in told
+    assert judged(KEY) == []
+    assert judged(UNKNOWN) == []
+
+
+def test_what_keeps_data_in_the_modules_is_what_is_judged():
+    kinds = {type_.rpartition(":")[2] for type_ in encryption.OWN_KEY}
+    assert kinds == {"Bucket", "DatabaseInstance", "Repository", "NodePool", "Instance"}

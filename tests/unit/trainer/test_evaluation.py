@@ -8,13 +8,14 @@ import pytest
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss, confusion_matrix, log_loss, mean_absolute_error, r2_score, roc_auc_score
 
+from penstock_trainer import metrics
 from penstock_trainer.artifacts import Manifest
 from penstock_trainer.dataset import Dataset
 from penstock_trainer.examples import MISSING, UNKNOWN, read_block
 from penstock_trainer.problem import load_problem
 from penstock_trainer.slicing import Slicer
 from penstock_trainer.statistics import CategoryStatistics, NumberStatistics
-from penstock_trainer.tallies import SCORE_BINS, BinaryTally, RegressionTally
+from penstock_trainer.tallies import FINE, BinaryTally, Ranking, RegressionTally
 
 from .test_study_page import Page
 
@@ -36,7 +37,7 @@ def in_pieces(tally, labels, predictions):
 @pytest.fixture(scope="module")
 def binary():
     labels, predictions = scores()
-    return labels, predictions, in_pieces(BinaryTally([0.5, 0.25], SCORE_BINS), labels, predictions)
+    return labels, predictions, in_pieces(BinaryTally([0.5, 0.25], FINE), labels, predictions)
 
 
 def test_the_area_under_the_curve_is_within_what_the_bins_allow(binary):
@@ -44,6 +45,37 @@ def test_the_area_under_the_curve_is_within_what_the_bins_allow(binary):
     found = tally.metrics()
     assert found["auc_within"] < 1e-4
     assert abs(found["auc"] - roc_auc_score(labels, predictions)) <= found["auc_within"]
+
+
+@pytest.mark.parametrize("of", ["rare", "almost all", "extreme", "two values"])
+def test_however_scores_lie_the_area_is_within_its_bound_of_the_exact_one_and_that_below_a_ten_thousandth(of):
+    random = np.random.default_rng(11)
+    rows = 50_000
+    scores_ = {
+        "rare": lambda: random.beta(1, 5_000, rows),
+        "almost all": lambda: 1 - random.beta(1, 5_000, rows).astype(np.float32),
+        "extreme": lambda: 1 / (1 + np.exp(-random.normal(0, 4, rows))),
+        "two values": lambda: random.choice([0.2, 0.7], rows),
+    }[of]().astype(np.float32)
+    labels = (np.argsort(np.argsort(scores_)) / rows + random.normal(0, 0.4, rows) > 0.6).astype(np.float32)
+    tally = in_pieces(BinaryTally(parts=FINE), labels, scores_)
+    area, within = tally.metrics()["auc"], tally.metrics()["auc_within"]
+    exact = roc_auc_score(labels, scores_)
+    if of == "two values":  # of rows with one score, half the pairs are in order
+        assert area == pytest.approx(exact, abs=1e-12)
+    else:
+        assert abs(area - exact) <= within < 1e-4
+    assert metrics.evaluate("binary", labels, scores_)["accuracy"] == pytest.approx(tally.metrics()["accuracy"])
+
+
+def test_a_ranking_takes_scores_of_zero_and_one_and_says_a_half_without_two_classes():
+    ranking = Ranking(FINE)
+    ranking.add(np.array([0, 0]), np.array([0.0, 1.0], np.float32))
+    assert ranking.area() == (0.5, 0.0)
+    ranking.add(np.array([1]), np.array([0.5], np.float32))
+    assert ranking.area() == (0.5, 0.0)
+    ranking.add(np.array([1, 1]), np.array([1.0, np.nextafter(np.float32(0.5), np.float32(0))], np.float32))
+    assert ranking.area() == (pytest.approx((1 + 1 + 2 - 0.5) / 6), pytest.approx(0.5 / 6))
 
 
 def test_losses_are_scikit_learn_s(binary):
@@ -138,12 +170,14 @@ def answered(model, dataset):
     ]
 
 
-def test_the_sealed_evaluation_is_that_of_the_served_model_on_every_test_row(answered, dataset):
+def test_the_sealed_evaluation_is_that_of_the_served_model_on_every_test_row(answered, dataset, model):
     found, (labels, predictions, _, _) = answered
     test = found["test"]["metrics"]
     assert test["rows"] == dataset.counts["test"] == len(labels)
     assert abs(test["auc"] - roc_auc_score(labels, predictions)) <= test["auc_within"] + 1e-5
     assert test["log_loss"] == pytest.approx(log_loss(labels, predictions.astype(np.float64)), abs=1e-6)
+    for name, exact in metrics.evaluate("binary", labels, predictions).items():
+        assert model.metrics["test"][name] == pytest.approx(exact, abs=1e-4)
     assert found["validation"]["metrics"]["rows"] == dataset.counts["validation"]
 
 

@@ -9,6 +9,7 @@ import tensorflow as tf
 from sklearn.metrics import accuracy_score, confusion_matrix, log_loss, recall_score
 
 from penstock_trainer.__main__ import main
+from penstock_trainer.artifacts import Manifest
 from penstock_trainer.network import Network
 from penstock_trainer.problem import InputError, Label
 from penstock_trainer.slim import SlimModel
@@ -152,3 +153,19 @@ def test_a_model_function_of_too_few_logits_is_refused_with_both_numbers():
     toy = problem(label=label, model=lambda *_: tf.keras.Input([1]))
     with pytest.raises(InputError, match=r"returns 1 logits a row, the label 'dear' \(multiclass\) needs 3"):
         Network(toy, {**STATISTICS, "dear": STATISTICS["size"]}, EXAMPLES, {})
+
+
+def test_trained_in_bfloat16_by_xla_it_is_as_good_and_is_proven_and_served_in_float32(trained, tmp_path):
+    dataset, model = trained
+    flags = ("--dataset", dataset.path, "--epochs", 6, "--precision", "mixed_bfloat16", "--xla")
+    found = run("train", "--problem", PROBLEM, "--artifacts", tmp_path, *flags, folder=tmp_path)
+    for split in ("validation", "test"):
+        for name in ("log_loss", "accuracy"):
+            assert found.metrics[split][name] == pytest.approx(model.metrics[split][name], abs=0.02)
+    for proof in ("export", "slim"):
+        assert found.metrics[proof]["rows"] == model.metrics[proof]["rows"] >= dataset.counts["test"]
+    parameters = Manifest.read(Path(found.path)).parameters
+    assert (parameters["precision"], parameters["xla"]) == ("mixed_bfloat16", True)
+    signature = tf.saved_model.load(f"{found.path}/saved_model").signatures["serving_default"]
+    assert {tensor.dtype for tensor in signature.structured_outputs.values()} == {tf.float32}
+    assert "DT_BFLOAT16" not in str(signature.graph.as_graph_def())

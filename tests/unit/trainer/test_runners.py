@@ -1,16 +1,25 @@
 """Prism, for real; and what Beam's Dataflow runner sends, judged by Google's description of the interface."""
 
 import json
+import os
+import re
 import shutil
+import signal
 import sys
+import time
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Event, Thread
+from threading import Thread
+from types import SimpleNamespace
+from typing import Any
 from urllib.parse import unquote
 
 import go_programs
 import google.auth
+import pyarrow.fs as pa_fs
 import pytest
+from apache_beam.runners.dataflow import dataflow_runner
 from apache_beam.runners.dataflow.dataflow_runner import DataflowRuntimeException
 from google.auth.credentials import AnonymousCredentials
 from google.cloud.dataflow_v1beta3 import types
@@ -27,6 +36,7 @@ sys.path.append(str(Path(__file__).parents[2] / "google"))
 
 import discovery
 
+CREATED = "2026-11-28T00:00:00Z"
 SETTINGS = {
     "project": "a-project",
     "region": "europe-west4",
@@ -77,8 +87,9 @@ def test_dataflow_is_refused_where_its_workers_would_not_reach_the_files(tmp_pat
 
 
 class Dataflow(BaseHTTPRequestHandler):
-    """An endpoint that takes a job if the interface's description does, runs until someone asked for its counters, and
-    was cancelled then.
+    """An endpoint that takes a job if the interface's description does, and says how its jobs stand.
+
+    `jobs` are there, by id; a new one is in the state `outcome` when it is asked for. `said` is the last error's text.
     """
 
     def do_POST(self):
@@ -90,19 +101,36 @@ class Dataflow(BaseHTTPRequestHandler):
             types.Job.to_json(job, use_integers_for_enums=False, always_print_fields_with_no_presence=False)
         )
         called = discovery.call("dataflow", "v1b3", "POST", path, body)
-        self.server.calls.append((called, body))  # pyright: ignore[reportAttributeAccessIssue]
-        self.answer({**body, "id": "job-1", "currentState": "JOB_STATE_PENDING"})
+        self.cloud.calls.append((called, body))
+        made = {"id": f"job-{len(self.cloud.jobs)}", "name": body.get("name"), "createTime": CREATED}
+        made["location"] = "europe-west4"
+        self.cloud.jobs[made["id"]] = made | {"projectId": "a-project", "currentState": self.cloud.outcome}
+        self.answer({**body, **made, "currentState": "JOB_STATE_PENDING"})
 
     def do_GET(self):
-        called = discovery.call("dataflow", "v1b3", "GET", self.path.partition("?")[0])
-        asked: Event = self.server.asked  # pyright: ignore[reportAttributeAccessIssue]
-        if called.method.endswith("jobs.getMetrics"):
+        path, _, query = self.path.partition("?")
+        # The generated client writes enumerations' encoding into the query, which is no parameter of the interface.
+        known = "&".join(part for part in query.split("&") if not part.startswith(("%24alt", "$alt")))
+        called = discovery.call("dataflow", "v1b3", "GET", f"{path}?{known}")
+        if called.method.endswith("jobs.list"):
+            self.cloud.looked.append(called.parameters["name"])
+            self.answer({"jobs": list(self.cloud.jobs.values())})
+        elif called.method.endswith("jobs.get"):
+            self.cloud.asked()
+            self.answer(self.cloud.jobs[called.parameters["jobId"]])
+        elif called.method.endswith("jobs.getMetrics"):
             self.answer({"metrics": [counter("true", 345678), counter("false", 234567)]})
-            asked.set()
-            return
-        state = "JOB_STATE_CANCELLED" if asked.is_set() else "JOB_STATE_RUNNING"
-        job = {"id": "job-1", "currentState": state, "projectId": "a-project", "location": "europe-west4"}
-        self.answer(job if called.method.endswith("jobs.get") else {})
+            self.cloud.counted()
+        elif called.method.endswith("messages.list") and self.cloud.said:
+            error = {"messageText": self.cloud.said, "messageImportance": "JOB_MESSAGE_ERROR", "time": CREATED}
+            self.answer({"jobMessages": [error]})
+        else:
+            self.answer({})
+
+    @property
+    def cloud(self) -> "Cloud":
+        assert isinstance(self.server, Cloud)
+        return self.server
 
     def answer(self, value):
         content = json.dumps(value).encode()
@@ -122,10 +150,32 @@ def counter(tentative, value):
     return {"name": {"origin": "user", "name": beam_pipeline.METRIC, "context": context}, "scalar": value}
 
 
+class Cloud(ThreadingHTTPServer):
+    """What the endpoint knows."""
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Dataflow)
+        self.calls: list[Any] = []
+        self.looked: list[str] = []
+        self.jobs: dict[str, dict[str, Any]] = {}
+        self.outcome, self.said = "JOB_STATE_FAILED", "a worker gave up"
+        self.asked: Callable[[], None] = lambda: None
+        self.counted: Callable[[], None] = lambda: None
+
+    def job(self, name, state, created=None):
+        found = {"id": f"job-{len(self.jobs)}", "name": name, "currentState": state, "createTime": created or CREATED}
+        self.jobs[found["id"]] = {**found, "projectId": "a-project", "location": "europe-west4"}
+        return found["id"]
+
+
 @pytest.fixture
-def endpoint():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Dataflow)
-    server.calls, server.asked = [], Event()  # pyright: ignore[reportAttributeAccessIssue]
+def endpoint(monkeypatch):
+    # Beam looks every five seconds.
+    hurried = SimpleNamespace(time=time.time, sleep=lambda _: time.sleep(0.02))
+    monkeypatch.setattr(dataflow_runner, "time", hurried)
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "a-project")
+    monkeypatch.setattr(google.auth, "default", lambda **_: (AnonymousCredentials(), "a-project"))
+    server = Cloud()
     thread = Thread(target=server.serve_forever)
     thread.start()
     yield server
@@ -136,11 +186,16 @@ def endpoint():
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 def test_every_setting_reaches_dataflow_where_google_looks_for_it_and_its_counter_the_user(
-    endpoint, storage, tmp_path, monkeypatch, capsys
+    endpoint, storage, tmp_path, capsys
 ):
+    """The endpoint's job runs until somebody has asked for its counters, and was cancelled then."""
+
+    def cancelled():
+        for each in endpoint.jobs.values():
+            each["currentState"] = "JOB_STATE_CANCELLED"
+
+    endpoint.outcome, endpoint.counted = "JOB_STATE_RUNNING", cancelled
     storage.create_dir("bucket")
-    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "a-project")
-    monkeypatch.setattr(google.auth, "default", lambda **_: (AnonymousCredentials(), "a-project"))
     given = [f"--{name}={value}" for name, value in SETTINGS.items()]
     given += ["--no_use_public_ips", "--no_auth", f"--dataflow_endpoint=http://localhost:{endpoint.server_port}"]
     options = runners.beam_options("dataflow", 1, given, tmp_path)
@@ -169,6 +224,116 @@ def test_every_setting_reaches_dataflow_where_google_looks_for_it_and_its_counte
     assert SETTINGS["sdk_container_image"] in [each["containerImage"] for each in pool["sdkHarnessContainerImages"]]
     # Beam gives each job a folder of its own there.
     assert environment["sdkPipelineOptions"]["options"]["staging_location"].startswith("gs://bucket/staging/")
+
+
+QUIET = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+
+
+class Bucket:
+    """One of a test's own, with the raw flights in it."""
+
+    def __init__(self, storage, name, raw):
+        self.storage, self.name = storage, name
+        storage.create_dir(name)
+        for path in Path(raw.path).glob("*.csv"):
+            self.write(f"raw/{path.name}", path.read_bytes())
+
+    def write(self, path, content):
+        with self.storage.open_output_stream(f"{self.name}/{path}") as file:
+            file.write(content)
+
+    def left(self):
+        """What a job or its launcher left, but for the pipeline that Beam itself uploads."""
+        below = pa_fs.FileSelector(f"{self.name}/tmp", recursive=True, allow_not_found=True)
+        return [each.path.removeprefix(f"{self.name}/") for each in self.storage.get_file_info(below) if each.is_file]
+
+
+@pytest.fixture
+def bucket(storage, raw, request):
+    return Bucket(storage, f"b{abs(hash(request.node.name))}", raw)
+
+
+@pytest.fixture
+def launch(endpoint, bucket, tmp_path):
+    """Runs the stage as a launcher does; its exit code."""
+    place = f"gs://{bucket.name}"
+    settings = {**SETTINGS, "temp_location": f"{place}/tmp", "staging_location": f"{place}/staging"}
+    given = [f"--{name}={value}" for name, value in settings.items()]
+    given += ["--no_use_public_ips", "--no_auth", f"--dataflow_endpoint=http://localhost:{endpoint.server_port}"]
+    flags = ["--problem", "flights", "--artifacts", str(tmp_path), "--raw", f"{place}/raw/*.csv"]
+    return lambda: main(["preprocess", *flags, "--runner", "dataflow", "--", *given])
+
+
+def scratch_of(endpoint):
+    """The folder of the stage's only job, by the name that it was looked for with."""
+    return f"tmp/penstock-{endpoint.looked[-1].split('-')[1]}"
+
+
+def worked(bucket, dataset, folder):
+    """What a job's workers leave: here those of the in-process runner."""
+    for path in Path(dataset.path).rglob("*"):
+        if path.is_file() and path.name not in ("manifest.json", "report.html") and "lineage" not in path.parts:
+            bucket.write(f"{folder}/made/{path.relative_to(dataset.path)}", path.read_bytes())
+
+
+@QUIET
+def test_a_launcher_that_comes_back_waits_for_its_job_and_launches_no_other(endpoint, launch, bucket, dataset, capsys):
+    assert launch() == 1, "only to learn the name"
+    ((_, job),) = endpoint.calls
+    assert re.fullmatch(r"penstock-[0-9a-f]{16}-[0-9a-f]{8}", job["name"])
+    assert job["name"] in endpoint.looked
+    running = endpoint.job(job["name"], "JOB_STATE_QUEUED", "2026-11-29T00:00:00Z")
+    endpoint.job(f"{job['name']}0", "JOB_STATE_RUNNING")
+    endpoint.job(job["name"], "JOB_STATE_CANCELLED")
+    asked = iter(range(1000))
+
+    def goes_on():
+        if next(asked) == 3:
+            worked(bucket, dataset, scratch_of(endpoint))
+            endpoint.jobs[running]["currentState"] = "JOB_STATE_DONE"
+
+    endpoint.asked = goes_on
+    assert launch() == 0
+    assert f"Dataflow job {running} is " in capsys.readouterr().out
+    assert len(endpoint.calls) == 1, "nothing was launched"
+    assert bucket.left() == [], "and once it was sealed nothing is left"
+
+
+@QUIET
+def test_a_job_that_ended_while_nobody_looked_is_not_done_again(endpoint, launch, bucket, dataset):
+    assert launch() == 1
+    endpoint.job(endpoint.looked[-1], "JOB_STATE_DONE", "2026-11-29T00:00:00Z")
+    worked(bucket, dataset, scratch_of(endpoint))
+    assert launch() == 0
+    assert len(endpoint.calls) == 1
+
+
+@QUIET
+def test_a_launcher_that_is_told_to_end_leaves_what_its_job_works_on(endpoint, launch, bucket):
+    def told_to_end():
+        bucket.write(f"{scratch_of(endpoint)}/part.arrow", b"a worker's")
+        os.kill(os.getpid(), signal.SIGTERM)
+        endpoint.asked = lambda: None
+
+    endpoint.outcome, endpoint.asked = "JOB_STATE_RUNNING", told_to_end
+    with pytest.raises(SystemExit):
+        launch()
+    assert bucket.left() == [f"{scratch_of(endpoint)}/part.arrow"]
+    for job in endpoint.jobs.values():
+        job["currentState"] = "JOB_STATE_CANCELLED"  # else Beam's own thread goes on asking
+
+
+@QUIET
+def test_a_job_that_failed_is_launched_anew_on_an_empty_folder_and_says_what_its_workers_said(
+    endpoint, launch, bucket, capsys
+):
+    endpoint.said = "Traceback (most recent call last):\npenstock_trainer.errors.InputError: a.csv has no column 'x'"
+    assert launch() == 2, "the input is at fault: no restart would help"
+    assert "a.csv has no column 'x'" in capsys.readouterr().err.splitlines()[-1]
+    bucket.write(f"{scratch_of(endpoint)}/made/stale.arrow", b"of another attempt")
+    assert launch() == 2
+    assert len(endpoint.calls) == 2
+    assert bucket.left() == []
 
 
 @pytest.mark.parametrize("name", runners.NEEDED)

@@ -1,4 +1,5 @@
 import json
+import pickle
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -260,3 +261,11 @@ def test_statistics_of_the_first_format_are_read_with_the_figures_they_had(tmp_p
 def test_statistics_of_a_newer_format_are_refused():
     with pytest.raises(InputError, match="statistics have format 2; this release reads up to 1"):
         statistics.from_json({"format": 2, "columns": {}})
+
+
+def test_categories_that_went_from_one_process_to_another_are_counted_on_as_if_they_had_not():
+    ones = CategoryStatistics.of([f"N{place}" for place in range(500)], range(1, 501), missing=3)
+    ones.bound(100)
+    others = CategoryStatistics.of(["N1", "N499"], [7, 8], missing=1)
+    gone = pickle.loads(pickle.dumps(ones)).merge(pickle.loads(pickle.dumps(others)))
+    assert gone.to_json() == ones.merge(others).to_json()

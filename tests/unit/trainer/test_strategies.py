@@ -1,10 +1,17 @@
 """The strategies beside each other, each as the processes of a real cluster."""
 
 import json
+import re
+import shutil
 import socket
+from collections import defaultdict
 from pathlib import Path
 
+import numpy as np
 import pytest
+from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+
+from penstock_trainer.examples import Examples
 
 from . import _species
 from ._birds import write
@@ -13,7 +20,41 @@ from .conftest import Result, run
 
 ROWS = 40_000  # several blocks
 EPOCHS = 2
-CLUSTERS = {"multiworker": {"chief": 1, "worker": 1}, "parameter-server": {"ps": 1, "worker": 2, "chief": 1}}
+PROBLEM = ("--problem", Path(_species.__file__))
+CLUSTERS = {
+    "mirrored": {},
+    "multiworker": {"chief": 1, "worker": 1},
+    "parameter-server": {"ps": 1, "worker": 2, "chief": 1},
+}
+TWO_DEVICES = """
+import sys
+import tensorflow as tf
+processor, = tf.config.list_physical_devices("CPU")
+tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * 2)
+from penstock_trainer import clusters
+from penstock_trainer.__main__ import main
+connect = clusters.connect
+def said(*arguments):
+    cluster = connect(*arguments)
+    print(cluster.strategy.num_replicas_in_sync, "replicas", flush=True)
+    return cluster
+clusters.connect = said
+sys.exit(main(sys.argv[1:]))
+"""
+SLOW_BLOCKS = """
+import sys
+import tensorflow as tf
+from tensorflow.python.data.experimental.ops import testing
+from penstock_trainer.__main__ import main
+from penstock_trainer.network import Network
+shuffled = Network.shuffled
+def slowly(self, path, seed):
+    late = tf.data.Dataset.from_tensors(path).apply(testing.sleep(300_000))
+    return shuffled(self, tf.data.Dataset.get_single_element(late), seed)
+Network.shuffled = slowly
+sys.exit(main(sys.argv[1:]))
+"""
+"""The chief's function of a block, which runs on workers, sleeps there: none can take all blocks of an epoch."""
 
 
 def addresses(replicas):
@@ -31,48 +72,127 @@ class Job:
 
     def __init__(self, start, strategy, folder, flags):
         self.start, self.folder = start, folder
-        self.command = ["-m", "penstock_trainer", "train", *flags, "--artifacts", folder, "--strategy", strategy]
+        folder.mkdir()
+        self.command = ["train", *flags, "--artifacts", folder, "--strategy", strategy]
         self.cluster = addresses(CLUSTERS[strategy])
 
-    def begin(self, role, index=0):
+    def begin(self, role, index=0, code=""):
+        """A member, by the command line or by `code` that becomes it; the evaluator is no member of the cluster."""
         task = json.dumps({"cluster": self.cluster, "task": {"type": role, "index": index}})
-        environment = {"TF_CONFIG": task, "PENSTOCK_RESULT": str(self.folder / f"{role}-{index}.json")}
-        return self.start(*self.command, environment=environment)
+        environment = {"PENSTOCK_ROLE": role, "PENSTOCK_RESULT": str(self.folder / f"{role}-{index}.json")}
+        if role in self.cluster:
+            environment["TF_CONFIG"] = task
+        program = ["-c", code] if code else ["-m", "penstock_trainer"]
+        return self.start(*program, *self.command, environment=environment)
 
     def result(self):
         return Result(**json.loads((self.folder / "chief-0.json").read_text()))
 
 
+@pytest.fixture(scope="module")
+def birds(tmp_path_factory):
+    """The dataset of many birds."""
+    folder = tmp_path_factory.mktemp("birds")
+    raw = write(folder / "birds.csv", ROWS)
+    return run("preprocess", *PROBLEM, "--artifacts", folder, "--raw", raw, folder=folder)
+
+
+def curves(folder):
+    """Of each curve that a role wrote, at which steps."""
+    found = defaultdict(set)
+    for path in folder.glob("events*"):
+        for event in EventFileLoader(str(path)).Load():
+            for value in event.summary.value:
+                found[value.tag].add(event.step)
+    return found
+
+
+def steps(line):
+    """Steps by member, from an epoch's line."""
+    return {name: int(count) for name, count in re.findall(r"(worker-\d+) (\d+)", line)}
+
+
 def test_one_problem_dataset_and_seed_end_in_the_same_metrics_on_one_process_in_lockstep_and_by_parameter_servers(
-    tmp_path, start
+    tmp_path, start, birds
 ):
-    problem = ("--problem", Path(_species.__file__))
-    raw = write(tmp_path / "birds.csv", ROWS)
-    dataset = run("preprocess", *problem, "--artifacts", tmp_path, "--raw", raw, folder=tmp_path)
-    flags = (*problem, "--dataset", dataset.path, "--epochs", EPOCHS)
-    lockstep, servers = (Job(start, strategy, tmp_path / strategy, flags) for strategy in CLUSTERS)
-    for job in (lockstep, servers):
-        job.folder.mkdir()
-    first = lockstep.begin("chief")
+    dataset = birds
+    flags = (*PROBLEM, "--dataset", dataset.path, "--epochs", EPOCHS)
+    mirrored, lockstep, servers = (Job(start, strategy, tmp_path / strategy, flags) for strategy in CLUSTERS)
+    first, both = lockstep.begin("chief"), mirrored.begin("chief", code=TWO_DEVICES)
+    evaluator = servers.begin("evaluator")
+    read_until(evaluator, "evaluator: waits for checkpoints")  # before there is one
     others = [servers.begin("ps"), servers.begin("worker", 0), servers.begin("worker", 1)]
     chief = servers.begin("chief")
     alone = run("train", *flags, "--artifacts", tmp_path, folder=tmp_path)
     # The one who waits says for whom.
     read_until(first, f"chief-0 waits for worker-0 ({lockstep.cluster['worker'][0]})")
     second = lockstep.begin("worker")
-    for process in (chief, first, second):
-        output, _ = process.communicate(timeout=300)
-        assert process.returncode == 0, output
+    said = {}
+    for process in (chief, first, second, both, evaluator):
+        said[process], _ = process.communicate(timeout=900)
+        assert process.returncode == 0, said[process]
+    assert "2 replicas" in said[both]
+    assert re.search(r"evaluator: after [\d,]+ examples, validation log_loss", said[evaluator])
     assert all(process.poll() is None for process in others)  # they serve until they are ended
 
     due = EPOCHS * dataset.counts["training"]
-    for job, tolerance in ((lockstep, 1e-4), (servers, 0.01)):
+    for job, tolerance in ((mirrored, 1e-4), (lockstep, 1e-4), (servers, 0.01)):
         found = job.result()
         assert found.counts["examples_due"] == due <= found.counts["examples_seen"]
         for split in ("validation", "test"):
             for name in ("log_loss", "accuracy"):
                 assert found.metrics[split][name] == pytest.approx(alone.metrics[split][name], abs=tolerance)
     assert alone.metrics["test"]["accuracy"] > 0.9
-    steps = servers.result().metrics["training"]["steps"]
-    assert set(steps) <= {"worker-0", "worker-1"}
-    assert sum(steps.values()) == alone.metrics["training"]["steps"]["chief-0"]
+    taken = servers.result().metrics["training"]["steps"]
+    assert set(taken) <= {"worker-0", "worker-1"}
+    assert sum(taken.values()) == alone.metrics["training"]["steps"]["chief-0"]
+
+    (folder,) = (servers.folder / "curves").iterdir()
+    drawn = curves(folder / "chief")
+    for tag in ("training/loss", "training/examples_per_second", "validation/log_loss", "validation/accuracy"):
+        assert len(drawn[tag]) >= 2, (tag, drawn)
+    assert curves(folder / "evaluator").keys() == {"validation/log_loss", "validation/accuracy"}
+
+
+def test_a_worker_killed_in_training_is_used_again_once_it_is_back_and_a_loss_that_is_no_number_still_ends_it_all(
+    tmp_path, start, birds
+):
+    dataset = tmp_path / Path(birds.path).name
+    shutil.copytree(birds.path, dataset)
+    flags = (*PROBLEM, "--dataset", dataset, "--epochs", 1000)
+    job = Job(start, "parameter-server", tmp_path / "artifacts", flags)
+    second = [job.begin("ps"), job.begin("worker", 0), job.begin("worker", 1)][-1]
+    chief = job.begin("chief", code=SLOW_BLOCKS)
+
+    def epoch(*, with_second):
+        """The first epoch from now on in which the second worker took steps, or none."""
+        while True:
+            line = read_until(chief, " of 1000: ")
+            if with_second == bool(steps(line).get("worker-1")):
+                return line
+
+    epoch(with_second=True)
+    second.kill()
+    alone = epoch(with_second=False)  # the training goes on
+    assert steps(alone)["worker-0"] > 0
+    again = job.begin("worker", 1)
+    line = epoch(with_second=True)
+    assert again.poll() is None
+    assert steps(line)["worker-0"] > 0
+
+    examples = Examples.read(dataset)
+    block = examples.blocks["training"][0]
+    cells = np.memmap(dataset / block.path, "<f4", "r+", shape=(examples.width, block.rows))
+    cells[examples.numbers.index("bill"), 17] = np.inf
+    cells.flush()
+    output, _ = chief.communicate(timeout=900)
+    assert chief.returncode == 2, output
+    (message,) = [line for line in output.splitlines() if line.startswith("error: ")]
+    found = re.match(r"error: epoch (\d+): the loss or its gradient is no longer a number: (.*)", message)
+    assert found, message
+    assert "feature bill_scaled is inf in batch " in found[2]
+    assert f"of block {dataset / block.path}, row " in found[2]
+    assert "there bill = inf" in found[2]
+    (checkpoints,) = (job.folder / "models").glob(".*.scratch/checkpoints")
+    kept = [json.loads(path.read_text())["counts"] for path in sorted(checkpoints.glob("0*/manifest.json"))]
+    assert kept[-1]["epoch"] == int(found[1]) - 1

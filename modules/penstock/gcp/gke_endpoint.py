@@ -1,0 +1,102 @@
+"""An endpoint on a cluster: a Deployment that mounts the bucket, behind an internal load balancer."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pulumi
+from typing_extensions import NotRequired, TypedDict
+
+from penstock.gcp import compute, gateway
+from penstock.gcp.dashboard import collected
+from penstock.gcp.workspace import placed, served
+from penstock.kubernetes import manifest, serving
+from penstock.kubernetes.pods import Machine
+from penstock.platform import Program, Service
+
+
+class GkeEndpointArgs(TypedDict):
+    """What is served, where it is found, and on which machines."""
+
+    region: str
+    """Region of the load balancer."""
+    subnetwork: pulumi.Input[str]
+    """Link of the subnetwork that its address is of; the network needs one for proxies too (`proxies_cidr`)."""
+    image: str
+    """The server's image, pinned by digest."""
+    command: Sequence[pulumi.Input[str]]
+    """Arguments of the server: the model's folder under the mount, its name, its digest."""
+    service: NotRequired[str]
+    """Name of the address, and of what the pods say that they are part of. Default: the component's."""
+    claim: NotRequired[str]
+    """The claim on the artifact store in the namespace. Default: `artifacts`."""
+    node_selector: NotRequired[Mapping[str, str]]
+    """Of the machines, such as a `Ladder`'s. Default: any."""
+    min_replicas: NotRequired[int]
+    """Replicas that are always there. Default: 1."""
+    max_replicas: NotRequired[int]
+    """Replicas at most. Default: 4."""
+    port: NotRequired[int]
+    """The server's port. Default: 8501."""
+    probe: NotRequired[str]
+    """Path that answers 200 when the model is loaded. Default: /readyz."""
+    host: NotRequired[str | None]
+    """Its name, in one's own zone. Default: none: it is known by its address."""
+    certificate: NotRequired[str | None]
+    """A regional certificate of Compute Engine for that name. Default: none: plain HTTP, within the network."""
+    labels: NotRequired[Mapping[str, str]]
+    """Labels of the address and the pods."""
+
+
+class GkeEndpoint(pulumi.ComponentResource):
+    """On the cluster of the options' Kubernetes provider, in the namespace `penstock` with the server's account.
+
+    Nothing outside the network reaches it. The server refuses to start with any model but the sealed one.
+    """
+
+    url: pulumi.Output[str]
+    """Base URL."""
+
+    def __init__(self, name: str, args: GkeEndpointArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("penstock:gcp:GkeEndpoint", name, None, opts)
+        child, own, labels = pulumi.ResourceOptions(parent=self), args.get("service", name), args.get("labels", {})
+        service = _service(args)
+        machine = Machine(node_selector=args.get("node_selector", {}))
+        asked = serving.ServingArgs(
+            stack=own, image=args["image"], claim=args.get("claim", "artifacts"), machine=machine
+        )
+        template = pulumi.Output.all(*service.command).apply(
+            lambda command: served(serving.objects(name, service, command, asked)["deployment"]["spec"], labels)
+        )
+        parts: dict[str, Any] = serving.objects(name, service, [], asked)
+        parts["deployment"]["spec"] = template
+        made = {part: manifest.resource(f"{name}-{part}", placed(content), child) for part, content in parts.items()}
+        address = compute.Address(
+            f"{name}-address",
+            child,
+            name=own,
+            region=args["region"],
+            subnetwork=args["subnetwork"],
+            address_type="INTERNAL",
+            purpose="SHARED_LOADBALANCER_VIP",
+            labels=dict(labels),
+        )
+        host, certificate, selector = args.get("host"), args.get("certificate"), serving.selector(name, asked)
+        way = gateway.objects(name, service.port, service.probe, address.name, host, certificate, selector)
+        way["figures"] = collected(name, selector)
+        behind = pulumi.ResourceOptions(parent=self, depends_on=[made["service"]])
+        for part, content in way.items():
+            manifest.resource(f"{name}-{part}", placed(content), behind)
+        scheme = "https" if certificate else "http"
+        self.url = pulumi.Output.concat(f"{scheme}://", host or address.address)
+        self.register_outputs({"url": self.url})
+
+
+def _service(args: GkeEndpointArgs) -> Service:
+    return Service(
+        Program.SERVER,
+        args["command"],
+        port=args.get("port", 8501),
+        probe=args.get("probe", "/readyz"),
+        min_replicas=args.get("min_replicas", 1),
+        max_replicas=args.get("max_replicas", 4),
+    )
