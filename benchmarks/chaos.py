@@ -1,13 +1,14 @@
 """Trainings whose roles are killed at random: none may be lost, and all must end as the undisturbed one does.
 
-    trainer/.venv/bin/python benchmarks/chaos.py [--runs 50] [--first-seed 1] [--rows 40000] [--epochs 12]
+    trainer/.venv/bin/python benchmarks/chaos.py [--runs 50] [--first-seed 1] [--seeds 3,8] [--rows 40000] [--epochs 12]
 
 A slice of the flights, 2 parameter servers, 2 workers and a chief under the local platform's supervisor. An undisturbed
 run says how long it takes and what metrics it reaches. Then each run's seed decides how many blows fall (1 to 3), when,
 on which role (while the processes start, or while
 they train), and whether as SIGKILL or as the SIGTERM of a Spot machine. A run is lost when it does not end well, when
-its log-loss or AUC is off by more than `TOLERANCE`, or when its accounting does not add up. One line a run goes to
-standard error with its seed: `--first-seed N --runs 1` repeats it.
+its log-loss or AUC is off by more than `--tolerance`, when its accounting does not add up, or when all roles were
+started again in the middle of the training and it does not say after how many seconds it went on. One line a run goes
+to standard error with its seed: `--seeds N` repeats it.
 """
 
 import argparse
@@ -20,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=50, help="disturbed runs (default: 50)")
     parser.add_argument("--first-seed", type=int, default=1, help="seed of the first run (default: 1)")
+    parser.add_argument("--seeds", help="the very seeds, with commas between, in place of those two")
     parser.add_argument("--rows", type=int, default=40_000, help="raw rows (default: 40000)")
     parser.add_argument("--epochs", type=int, default=12, help="epochs of each run (default: 12)")
     parser.add_argument(
@@ -57,23 +59,35 @@ def main() -> None:
         "about 0.002 (default: 0.01)",
     )
     options = parser.parse_args()
+    seeds = list(range(options.first_seed, options.first_seed + options.runs))
+    if options.seeds:
+        seeds = [int(seed) for seed in options.seeds.split(",")]
     with tempfile.TemporaryDirectory(prefix="penstock-") as name:
         folder = Path(name)
         dataset = prepare(folder, options.rows)
         calm, seconds = undisturbed(folder, dataset, options.epochs)
         within = Within(calm["auc"], calm["log_loss"], options.tolerance)
         lost, pauses = 0, []
-        for seed in range(options.first_seed, options.first_seed + options.runs):
+        for seed in seeds:
             reason, blows, job = disturbed(folder / f"run-{seed}", dataset, options.epochs, seed, seconds, within)
             lost += bool(reason)
             pauses += resumed_after(job)
             said = {"seed": seed, "blows": blows, "lost": reason, "accounting": accounting(job)}
+            said["resumed_after_seconds"] = resumed_after(job)
             print(json.dumps(said), file=sys.stderr, flush=True)
             if reason:
                 print(job.output(), file=sys.stderr, flush=True)
-    report("chaos", "runs_lost", lost, f"of {options.runs} runs", goal=0, met=lost == 0, repeats=options.runs)
+    of = f"of {len(seeds)} runs, seeds {named(seeds)}"
+    report("chaos", "runs_lost", lost, of, goal=0, met=lost == 0, repeats=len(seeds))
     if pauses:
         report("chaos", "seconds_from_last_steps_to_next", statistics.median(pauses), "s", repeats=len(pauses))
+        report("chaos", "seconds_from_last_steps_to_next_at_most", max(pauses), "s", repeats=len(pauses))
+
+
+def named(seeds: Sequence[int]) -> str:
+    """`1 to 50` or `3, 8`."""
+    in_a_row = len(seeds) > 2 and list(seeds) == list(range(seeds[0], seeds[0] + len(seeds)))
+    return f"{seeds[0]} to {seeds[-1]}" if in_a_row else ", ".join(map(str, seeds))
 
 
 def prepare(folder: Path, rows: int) -> str:
@@ -108,27 +122,33 @@ def disturbed(
     folder: Path, dataset: str, epochs: int, seed: int, seconds: float, within: Within
 ) -> tuple[str, list[str], RunningJob]:
     """(why the run counts as lost, or nothing; the blows that fell; the job)."""
-    chance = random.Random(seed)
-    plan = sorted(
-        (chance.uniform(-0.2, 1.0) * seconds, chance.choice(MEMBERS), chance.random() < 0.2)
-        for _ in range(chance.randint(1, 3))
-    )
     job = start(folder, dataset, epochs)
     blows: list[str] = []
     trains: Callable[[], float] | None = None
-    for moment, member, gently in plan:
+    for share, member, number in plan(seed):
+        moment = share * seconds
         if moment >= 0:  # else it falls while the processes start
             trains = trains or since_training_began(job)
             while trains() < moment and not job.ended():
                 time.sleep(0.02)
-        number = signal.SIGTERM if gently else signal.SIGKILL
         if not job.ended() and job.kill(member, number):
             blows.append(f"{number.name} {member} at {moment:.1f} s")
     try:
         result = job.result(TIMEOUT)
     except AssertionError as exc:
         return str(exc).splitlines()[0], blows, job
-    return wrong(result, within), blows, job
+    return wrong(result, within) or silent(job, epochs), blows, job
+
+
+def plan(seed: int) -> list[tuple[float, str, signal.Signals]]:
+    """What a run's seed decides, in order: after what share of the undisturbed training's time (below 0: while the
+    processes start) a blow falls, on whom, and which.
+    """
+    chance = random.Random(seed)
+    blows = [
+        (chance.uniform(-0.2, 1.0), chance.choice(MEMBERS), chance.random() < 0.2) for _ in range(chance.randint(1, 3))
+    ]
+    return [(share, member, signal.SIGTERM if gently else signal.SIGKILL) for share, member, gently in sorted(blows)]
 
 
 def wrong(result: dict[str, Any], within: Within) -> str:
@@ -154,6 +174,17 @@ def since_training_began(job: RunningJob) -> Callable[[], float]:
         time.sleep(0.02)
     began = time.monotonic()
     return lambda: time.monotonic() - began
+
+
+def silent(job: RunningJob, epochs: int) -> str:
+    """Why a run's pauses cannot be all, or nothing: it had one more between its first and its last epoch's end."""
+    text = job.output()
+    middle = text[text.find("epoch 1 of") : text.find(f"epoch {epochs} of {epochs}")]
+    restarts = middle.count("all roles start again")
+    # A second loss before the training went on after the first is the same pause.
+    if restarts and not resumed_after(job):
+        return f"all roles started again {restarts} times in the training, and no pause was seen"
+    return ""
 
 
 def accounting(job: RunningJob) -> str:
