@@ -65,6 +65,9 @@ def test_what_the_machine_lacks_for_them_is_told(monkeypatch, tmp_path):
     with monkeypatch.context() as unprivileged:
         unprivileged.setattr("os.geteuid", lambda: 1000)
         assert "need root" in kubelets.missing()
+    with monkeypatch.context() as below:
+        below.setattr(kubelets, "PROJECT", Path("/tmp/checkout"))
+        assert "do not see this checkout, /tmp/checkout" in kubelets.missing()
     with monkeypatch.context() as second:
         second.setattr(control_groups, "HIERARCHIES", tmp_path)
         assert "need control groups of version 1; there is no cpu" in control_groups.missing()

@@ -29,6 +29,8 @@ def missing() -> str:
         return f"real nodes need Linux; this is {sys.platform}"
     if os.geteuid() != 0:
         return "real nodes need root, for namespaces and control groups of their own"
+    if PROJECT.is_relative_to("/tmp"):
+        return f"pods have a /tmp of their own, where they do not see this checkout, {PROJECT}"
     absent = [program for program in PROGRAMS if not shutil.which(program)]
     if absent:
         return f"real nodes need {', '.join(absent)} (Debian's util-linux, iproute2, mount, hostname)"
