@@ -250,6 +250,8 @@ class Application:
 
     async def _readyz(self, _scope: Scope, _receive: Receive) -> Response:
         state = "stopping" if self.draining else "ready" if self.versions.available else "loading"
+        if state == "ready" and self.versions.main.stuck:  # of any other version, a rollout's gates judge
+            state = "stuck"
         response = Response.of({"status": state}, dict(self.versions.main.headers))
         if state != "ready":
             response.status = 503
@@ -266,8 +268,9 @@ class Application:
 
     async def _model_ready(self, _scope: Scope, _receive: Receive, asked: ServedModel | None = None) -> Response:
         served = asked or self.versions.main
-        response = Response.of({"name": served.name, "ready": served.available and not self.draining})
-        response.status = 200 if served.available and not self.draining else 503
+        ready = served.available and not served.stuck and not self.draining
+        response = Response.of({"name": served.name, "ready": ready})
+        response.status = 200 if ready else 503
         return response
 
     async def _metrics(self, _scope: Scope, _receive: Receive) -> Response:

@@ -79,6 +79,8 @@ class Batcher:
         self._thread = threading.Thread(target=self._work, name="predict", daemon=True)
         self._called: list[_Waiting] = []
         """What the thread's call is about."""
+        self._called_at = math.inf
+        """When it began."""
         self._taken = self._first_called = 0
         """Requests that have left the queue, and how many had before those of the call."""
         self._deadline_seconds = deadline_seconds
@@ -95,6 +97,11 @@ class Batcher:
     def waiting_rows(self) -> int:
         """How many rows wait for the model just now."""
         return self._rows
+
+    @property
+    def stuck(self) -> bool:
+        """Whether the thread's call has gone on for longer than anybody waits for it, and is not over."""
+        return time.perf_counter() - self._called_at > self._deadline_seconds
 
     def start(self) -> None:
         """Begin to answer: what was submitted before waits until now."""
@@ -196,7 +203,7 @@ class Batcher:
     def _next_batch(self) -> list[_Waiting]:
         """All that waits, up to `batch_rows` rows; empty when there is nothing left to come."""
         with self._changed:
-            self._called = []
+            self._called, self._called_at = [], math.inf
             if not self._queue and self._quick_rows:
                 self._threaded = False
             self._drop_late()
@@ -210,6 +217,7 @@ class Batcher:
                 rows += len(batch[-1].rows)
             self._rows -= rows
             self._called, self._first_called = batch, self._taken
+            self._called_at = time.perf_counter()
             self._taken += len(batch)
             return batch
 

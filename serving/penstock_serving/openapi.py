@@ -54,16 +54,16 @@ def openapi(served: ServedModel, secured: bool = False) -> dict[str, Any]:
         base: {"get": _get("status", "State of the model's versions")},
         f"{v2}/infer": {"post": _infer(served)},
         v2: {"get": _get("tensors", "The model's tensors, for clients of the Open Inference Protocol")},
-        f"{v2}/ready": {"get": _get("modelReadiness", "The model is loaded") | {"responses": _responses("200", "503")}},
+        f"{v2}/ready": {"get": _ready("modelReadiness")},
         "/v2": {"get": _get("server", "What the server speaks")},
         "/v2/health/live": {"get": _get("live", "The process is alive")},
-        "/v2/health/ready": {"get": _get("ready", "The model is loaded") | {"responses": _responses("200", "503")}},
+        "/v2/health/ready": {"get": _ready("ready")},
         f"{base}/metadata": {"get": _get("metadata", "Signature of the model")},
         f"{base}/attestation": {"get": _get("attestation", "Digest of the model and the chain back to the raw files")},
         f"{base}/traffic": {"get": _get("traffic", "Which version answers how much of the traffic, and why")},
         f"{base}/skew": {"get": _get("skew", "What arrives, beside what the model was trained on")},
         "/healthz": {"get": _get("health", "The process is alive")},
-        "/readyz": {"get": _get("readiness", "The model is loaded") | {"responses": _responses("200", "503")}},
+        "/readyz": {"get": _ready("readiness")},
         "/metrics": {"get": _get("metrics", "Counts and latencies for Prometheus", "text/plain")},
         "/openapi.json": {"get": _get("openapi", "This document")},
         "/": {"get": _get("console", "A page to try the model", "text/html")},
@@ -196,6 +196,10 @@ def _infer(served: ServedModel) -> dict[str, Any]:
         "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
         "responses": {"200": success} | _responses("400", "408", "413", "415", "429", "431", "503", "504"),
     }
+
+
+def _ready(operation: str) -> dict[str, Any]:
+    return _get(operation, "The model is loaded and answers") | {"responses": _responses("200", "503")}
 
 
 def _get(operation: str, summary: str, content_type: str = "application/json") -> dict[str, Any]:

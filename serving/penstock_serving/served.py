@@ -70,6 +70,11 @@ class ServedModel:
         return self._backend.name
 
     @property
+    def stuck(self) -> bool:
+        """Whether the model's call has gone on for longer than the deadline, and is not over."""
+        return self.available and self.batcher.stuck
+
+    @property
     def batcher(self) -> Batcher:
         """What answers rows."""
         assert self._batcher is not None, "start comes first"

@@ -26,6 +26,12 @@ from penstock_trainer.artifacts import Manifest
 
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
 QUEUE_ROWS = 16384
+UNREADY = {
+    "/readyz": {"status": "stuck"},
+    "/v2/health/ready": {"ready": False},
+    "/v2/models/m/ready": {"name": "m", "ready": False},
+}
+"""What is said where while no request is answered."""
 
 
 class Gated:
@@ -148,6 +154,7 @@ def test_a_model_that_hangs_costs_its_clients_a_limited_time_and_is_not_asked_fo
     began = time.monotonic()
     hurried = gatehouse.ask([3.0], **{"x-request-timeout": "0.2"})
     assert hurried.status_code == 504
+    assert gatehouse.client.get("/readyz").json() == {"status": "ready"}, "a slow model is there"
     assert time.monotonic() - began >= 0.2
     code, _ = gatehouse.call(4.0, seconds=0.2)
     assert code is grpc.StatusCode.DEADLINE_EXCEEDED
@@ -159,9 +166,13 @@ def test_a_model_that_hangs_costs_its_clients_a_limited_time_and_is_not_asked_fo
     assert called.result()[0] is grpc.StatusCode.DEADLINE_EXCEEDED
     assert gatehouse.waiting() == 0
     assert gatehouse.client.get("/healthz").status_code == 200
+    for path, said in UNREADY.items():
+        unready = gatehouse.client.get(path)
+        assert (unready.status_code, unready.json()) == (503, said)
     assert 'penstock_requests_total{code="504",route="predict"} 3.0' in gatehouse.client.get("/metrics").text
     gatehouse.model.gate.set()
     gatehouse.until(lambda: gatehouse.ask([7.0]).json() == {"predictions": [14.0]})
+    assert {gatehouse.client.get(path).status_code for path in UNREADY} == {200}
     assert set(map(tuple, gatehouse.model.called)) == {(1.0,), (-1.0,), (7.0,)}, "an answer that nobody waits for"
 
 
