@@ -86,18 +86,10 @@ class OperatedStack(pulumi.ComponentResource):
         child = pulumi.ResourceOptions(parent=self)
         email = args.get("service_account_email")
         parts = operator.objects(
-            operator.Operated(
-                name=name,
-                namespace=args.get("namespace", NAMESPACE),
-                stack=args["stack"],
-                backend=args["backend"],
-                repository=args.get("repository", ""),
+            _operated(
+                name,
+                args,
                 program=name if "program" in args else "",
-                branch=args.get("branch", "main"),
-                commit=args.get("commit", ""),
-                image=args["image"],
-                environment=args.get("environment", {}),
-                secrets=args.get("secrets", {}),
                 account_annotations={"iam.gke.io/gcp-service-account": email} if email else {},
                 deploys_to=args.get("deploys_to", ""),
                 resync_seconds=args.get("resync_seconds", 300),
@@ -118,8 +110,7 @@ class OperatedStack(pulumi.ComponentResource):
         # A workspace that runs before it has its rights fails, and is tried again only later.
         after = pulumi.ResourceOptions(parent=self, depends_on=rights)
         made = manifest.resource(f"{name}-stack", stack, after)
-        metadata: pulumi.Output[dict[str, str]] = made.metadata
-        self.name = metadata.apply(lambda known: known["name"])
+        self.name = _name_of(made)
         self.register_outputs({"name": self.name})
 
 
@@ -131,22 +122,29 @@ class OperatedWorkspace(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: OperatedWorkspaceArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("penstock:index:OperatedWorkspace", name, None, opts)
-        content = operator.workspace(
-            operator.Operated(
-                name=name,
-                namespace=args.get("namespace", NAMESPACE),
-                stack=args["stack"],
-                backend=args["backend"],
-                repository=args["repository"],
-                branch=args.get("branch", "main"),
-                commit=args.get("commit", ""),
-                image=args["image"],
-                environment=args.get("environment", {}),
-                secrets=args.get("secrets", {}),
-                account=args.get("service_account", name),
-            )
-        )
+        content = operator.workspace(_operated(name, args, account=args.get("service_account", name)))
         made = manifest.resource(f"{name}-workspace", content, pulumi.ResourceOptions(parent=self))
-        metadata: pulumi.Output[dict[str, str]] = made.metadata
-        self.name = metadata.apply(lambda known: known["name"])
+        self.name = _name_of(made)
         self.register_outputs({"name": self.name})
+
+
+def _operated(name: str, args: OperatedStackArgs | OperatedWorkspaceArgs, **further: Any) -> operator.Operated:
+    """What a stack and a workspace have in common, and `further` fields."""
+    return operator.Operated(
+        name=name,
+        namespace=args.get("namespace", NAMESPACE),
+        stack=args["stack"],
+        backend=args["backend"],
+        repository=args.get("repository", ""),
+        branch=args.get("branch", "main"),
+        commit=args.get("commit", ""),
+        image=args["image"],
+        environment=args.get("environment", {}),
+        secrets=args.get("secrets", {}),
+        **further,
+    )
+
+
+def _name_of(made: Any) -> pulumi.Output[str]:
+    metadata: pulumi.Output[dict[str, str]] = made.metadata
+    return metadata.apply(lambda known: known["name"])
