@@ -16,6 +16,8 @@ from tests.reuse.test_own_repository import ROW, asked
 
 RECORDED = CHECKOUT / "modules/schema.json"
 REGENERATE = "PENSTOCK_SCHEMA=write .venv/bin/python -m pytest -q tests/reuse/test_component_package.py -k record"
+UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
+"""What the engine says in a preview for what it does not know yet."""
 ENDPOINT, TRAINING, LOCAL = "penstock:index:Endpoint", "penstock:index:Training", "penstock:index:LocalPlatformArgs"
 
 
@@ -164,7 +166,7 @@ def consumer(tmp_path, environments, foreign):
 def test_a_program_that_knows_only_the_schema_deploys_a_component_and_reads_its_outputs(consumer, carried):
     model = carried.artifact("flow-train-model")
     consumer.configure(model=model, port=consumer.port, platform={"lokal": {}})
-    told = consumer.up(expected=1)
+    told = consumer.run("preview", expected=1)
     assert "argument 'platform' is {}: expected one of local, kubernetes, gcp" in told
 
     consumer.configure(platform={"local": {"serving": "serving/.venv"}})
@@ -173,6 +175,45 @@ def test_a_program_that_knows_only_the_schema_deploys_a_component_and_reads_its_
     assert outputs["url"] == f"{outputs['base']}/v1/models/late"
     assert asked(outputs["url"], ROW)[1] == model["digest"]
     assert "unchanged" in consumer.up()
+
+
+def test_the_training_and_the_pipeline_of_such_a_program_run_what_those_of_a_python_program_run(consumer, carried):
+    """By what the real engine would start: on the way there, whole numbers have become floats."""
+    (consumer.folder / "data").symlink_to(carried.folder / "data")
+    common = {"platform": {"local": {}}, "problem": "parcels.late"}
+    single = {"strategy": "local", "epochs": 1}
+    training = {
+        "store": str(carried.folder / ".penstock/local/artifacts"),
+        "dataset": carried.artifact("flow-preprocess-dataset"),
+        "study": carried.artifact("flow-tune-study"),
+    }
+    pipeline = {
+        "preprocessing": {"raw": ["data/*.csv"]},
+        "tuning": {"trials": 1, "processes": 1},
+        "training": single,
+        "endpoint": {"port": consumer.port + 1},
+        "keep": ["models"],
+    }
+    others = {"alone": ["Training", {**common, **training, **single}], "flow": ["Pipeline", {**common, **pipeline}]}
+    model = carried.artifact("flow-train-model")
+    consumer.configure(model=model, port=consumer.port, platform={"local": {}}, others=others)
+    steps = json.loads(consumer.run("preview", "--json"))["steps"]
+    found = {step["urn"].rpartition("::")[2]: step["newState"].get("inputs") for step in steps}
+    made = carried.resources()
+    assert found["alone-model"]["roles"] == made["flow-train-model"]["roles"]
+    assert found["alone-model"]["digests"] == made["flow-train-model"]["digests"]
+    for stage in ("flow-preprocess-dataset", "flow-tune-study", "flow-train-model"):
+        assert _known(found[stage]) == _known(made[stage])
+    assert found["flow-serve-server"]["port"] == consumer.port + 1
+    assert found["flow-store"]["keep"] == ["models"]
+
+
+def _known(job):
+    """The roles of a job without what is known only when the stages before it are done: paths below the store."""
+    known = {**job["roles"]}
+    for role, each in known.items():
+        known[role] = {**each, "command": [word for word in each["command"] if word != UNKNOWN and word[0] != "/"]}
+    return known
 
 
 def _git(*arguments):

@@ -15,7 +15,7 @@ class Remote(pulumi.ComponentResource):
     def __init__(self, token: str, name: str, inputs: dict[str, Any]) -> None:
         described = SCHEMA["resources"][token]
         assert set(described["requiredInputs"]) <= inputs.keys() <= described["inputProperties"].keys()
-        super().__init__(token, name, {**inputs, **dict.fromkeys(described["properties"])}, remote=True)
+        super().__init__(token, name, {**dict.fromkeys(described["properties"]), **inputs}, remote=True)
 
 
 config = pulumi.Config()
@@ -34,3 +34,5 @@ served = Remote(
 )
 pulumi.export("url", getattr(served, "modelUrl"))  # noqa: B009 (the schema's name, which no type checker knows)
 pulumi.export("base", getattr(served, "url"))  # noqa: B009
+for name, (kind, inputs) in (config.get_object("others") or {}).items():
+    Remote(f"penstock:index:{kind}", name, inputs)
