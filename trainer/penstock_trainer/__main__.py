@@ -181,24 +181,27 @@ def run_tune(options: argparse.Namespace) -> None:
 def run_train(options: argparse.Namespace) -> None:
     """Stage `train`: this process's part in it."""
     member, arithmetic = Member.of_this_process(), Arithmetic(options.precision, options.xla)
-    if member.serves:
-        if (
-            member.role == "ps"
-        ):  # oneDNN's allocator doubles what it holds whenever it is full; a server computes nothing
-            os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
-        from penstock_trainer import clusters
+    if member.role == "ps":
+        # oneDNN's allocator doubles what it holds whenever it is full; a server computes nothing.
+        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+    from penstock_trainer import clusters
 
+    beside = member.role == EVALUATOR  # and no member of the cluster
+    if not beside:
         clusters.check(options.strategy, member.cluster)
         arithmetic.check(options.strategy)
+    if member.serves:
         clusters.serve(member, Notices(options.artifacts, member))
-    from penstock_trainer import evaluator, train
+    from penstock_trainer import evaluator, signing, train
 
-    what = (options.problem, options.dataset, options.study, options.artifacts, options.strategy, options.epochs)
-    what = (*what, arithmetic)
-    if member.role == EVALUATOR:
-        evaluator.run_stage(*what)
+    signer = signing.SigningKey(options.sign_key) if options.sign_key and member.leads else None
+    order = train.Order.read(
+        options.problem, options.dataset, options.study, options.artifacts, options.strategy, options.epochs, arithmetic
+    )
+    if beside:
+        evaluator.run_stage(order)
     else:
-        train.run_stage(*what, options.sign_key)
+        train.run_stage(order, member, signer)
 
 
 def run_compare(options: argparse.Namespace) -> None:

@@ -7,11 +7,9 @@ the model is sealed.
 """
 
 import time
-from pathlib import Path
 
 import tensorflow as tf
 
-from penstock_trainer.arithmetic import Arithmetic
 from penstock_trainer.clusters import Local
 from penstock_trainer.curves import Curves
 from penstock_trainer.loop import Trainer
@@ -22,20 +20,11 @@ from penstock_trainer.train import SEED, Order
 LOOK_SECONDS = 0.5
 
 
-def run_stage(
-    reference: str,
-    dataset_path: Path,
-    study: Path | None,
-    root: Path,
-    strategy: str,
-    epochs: int,
-    arithmetic: Arithmetic,
-) -> None:
+def run_stage(order: Order) -> None:
     """Evaluate the validation rows by each new checkpoint until the model of the same training is sealed."""
-    order = Order.read(reference, dataset_path, study, root, strategy, epochs, arithmetic)
     trainer = Trainer(order.problem, order.dataset, Local(), order.hyperparameters, SEED)
     checkpoints = order.checkpoints(trainer.network.model_state())
-    curves = Curves(root, order.stage.key, EVALUATOR)
+    curves = Curves(order.stage.root, order.stage.key, EVALUATOR)
     last = ""
     print(f"evaluator: waits for checkpoints in {checkpoints.folder}", flush=True)
     while not (order.stage.path / "manifest.json").exists():

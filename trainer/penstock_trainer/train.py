@@ -46,6 +46,7 @@ class Order:
     hyperparameters: Hyperparameters
     lineage: dict[str, Manifest]
     stage: Stage
+    strategy: str
     epochs: int
     arithmetic: Arithmetic
 
@@ -72,7 +73,7 @@ class Order:
         parameters |= {"slices": list(problem.slices), **asdict(arithmetic)}
         functions = (problem.model, problem.derive, problem.label.of)
         stage = Stage("model", root, inputs, parameters, code_digest("train", problem, *functions))
-        return cls(problem, dataset, hyperparameters, lineage, stage, epochs, arithmetic)
+        return cls(problem, dataset, hyperparameters, lineage, stage, strategy, epochs, arithmetic)
 
     @property
     def examples_due(self) -> int:
@@ -146,34 +147,20 @@ class Run:
             self._saved = time.monotonic()
 
 
-def run_stage(
-    reference: str,
-    dataset_path: Path,
-    study: Path | None,
-    root: Path,
-    strategy: str,
-    epochs: int,
-    arithmetic: Arithmetic,
-    sign_key: Path | None = None,
-) -> None:
-    """Train, and, where this process leads, evaluate, export, seal and, with a key, sign."""
-    member = Member.of_this_process()
-    signer = SigningKey(sign_key) if sign_key and member.leads else None
-    clusters.check(strategy, member.cluster)
-    arithmetic.check(strategy)
-    notices = Notices(root, member)
+def run_stage(order: Order, member: Member, signer: SigningKey | None) -> None:
+    """Train as `member`, and, where it leads, evaluate, export, seal and, with a key, sign."""
+    notices = Notices(order.stage.root, member)
     notices.listen()
-    order = Order.read(reference, dataset_path, study, root, strategy, epochs, arithmetic)
     manifest = order.stage.finished()
     reused = manifest is not None
     if manifest is None:
-        cluster = clusters.connect(strategy, member)
-        trainer = Trainer(order.problem, order.dataset, cluster, order.hyperparameters, SEED, arithmetic)
-        run = Run(trainer, order, notices, Curves(root, order.stage.key, member.role))
+        cluster = clusters.connect(order.strategy, member)
+        trainer = Trainer(order.problem, order.dataset, cluster, order.hyperparameters, SEED, order.arithmetic)
+        run = Run(trainer, order, notices, Curves(order.stage.root, order.stage.key, member.role))
         with notices.heeded():
             run.resume()
-            for epoch in trainer.epochs(epochs, run.after_round):
-                run.say(epoch, epochs)
+            for epoch in trainer.epochs(order.epochs, run.after_round):
+                run.say(epoch, order.epochs)
                 run.save()
         if member.leads:
             manifest = finish(trainer, order)
