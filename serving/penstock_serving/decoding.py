@@ -14,9 +14,10 @@ import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
 from penstock_serving.errors import RequestError
-from penstock_serving.explaining import explain, refusal, shorten
+from penstock_serving.explaining import Fault, explain, refusal, shorten
 from penstock_serving.schema import LARGEST_INTEGER, LARGEST_NUMBER, SIGNATURE, Column, ColumnType, Schema
 from penstock_trainer.errors import InputError
+from penstock_trainer.moments import seconds
 
 Row = tuple[Any, ...]
 """One value for each of the schema's columns, in its order; None is missing."""
@@ -34,6 +35,7 @@ TYPES: dict[ColumnType, Any] = {
     ColumnType.CATEGORY: str,
     ColumnType.TEXT: str,
     ColumnType.IMAGE: Encoded,
+    ColumnType.TIMESTAMP: str,
 }
 
 
@@ -63,7 +65,9 @@ class RequestDecoder:
             InputError: a column's name cannot be a JSON key as it stands.
         """
         self._schema = schema
-        self._pictures = any(column.type is ColumnType.IMAGE for column in schema.columns)
+        types = {column.type for column in schema.columns}
+        self._pictures = ColumnType.IMAGE in types
+        self._timestamps = ColumnType.TIMESTAMP in types
         self._width = len(schema.columns)
         try:
             self._row_type = _struct("Row", schema, rows=True)
@@ -127,10 +131,25 @@ class RequestDecoder:
         return self._opened(rows)
 
     def _opened(self, rows: list[Row]) -> list[Row]:
-        """Pictures as bytes."""
-        if not self._pictures:
+        """Pictures as bytes, timestamps as seconds since 1970.
+
+        Raises:
+            RequestError: what is posted as a timestamp is none.
+        """
+        if self._pictures:
+            rows = [tuple(value.b64 if isinstance(value, Encoded) else value for value in row) for row in rows]
+        if not self._timestamps:
             return rows
-        return [tuple(value.b64 if isinstance(value, Encoded) else value for value in row) for row in rows]
+        columns = list(map(list, zip(*rows, strict=True)))
+        for values, column in zip(columns, self._schema.columns, strict=True):
+            if column.type is ColumnType.TIMESTAMP:
+                for index, value in enumerate(values):
+                    try:
+                        values[index] = _moment(value, column)
+                    except ValueError as exc:
+                        said = f"row {index}, column {column.name!r}: {shorten(value)} is no moment in ISO 8601: {exc}"
+                        raise refusal(Fault(said, column.name, "value", len(rows))) from exc
+        return list(zip(*columns, strict=True))
 
     def _rows(self, instances: Sequence[Any]) -> list[Row]:
         """Rows as the model takes them: without the ignored columns, which come last in the struct."""
@@ -158,6 +177,11 @@ class RequestDecoder:
                 " the columns of one request are equally long"
             )
         return list(zip(*(repeat(None, lengths[longest]) if v is UNSET else v for v in columns), strict=True))
+
+
+def _moment(value: str | None, column: Column) -> int | None:
+    """In seconds since 1970; "", all that a tensor of strings can say, is missing too."""
+    return None if value is None or (value == "" and not column.required) else seconds(value)
 
 
 def _value_type(column: Column) -> Any:

@@ -17,6 +17,7 @@ EXPECTED = {
     ColumnType.CATEGORY: "a string",
     ColumnType.TEXT: "a string",
     ColumnType.IMAGE: 'a picture as {"b64": "..."}',
+    ColumnType.TIMESTAMP: "a moment in ISO 8601, a string",
 }
 
 

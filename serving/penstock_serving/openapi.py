@@ -18,6 +18,7 @@ from penstock_serving.served import ServedModel
 
 BASE64 = "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
 PICTURE = "A picture in PNG, JPEG, GIF or BMP."
+MOMENT = "A moment in ISO 8601, UTC where it names no zone; the time may be left out."
 ENCODED: dict[str, Any] = {"type": "string", "contentEncoding": "base64", "minLength": 1, "pattern": BASE64}
 ERRORS = {
     "400": "The body does not fit the model's columns; the message names the column, the row and the value.",
@@ -116,6 +117,8 @@ def _value(column: Column) -> dict[str, Any]:
             "required": ["b64"],
             "additionalProperties": False,
         }
+    elif column.type is ColumnType.TIMESTAMP:
+        value = {"type": "string", "format": "date-time", "description": MOMENT}
     elif column.type in STRINGS:
         value = {"type": "string"}
     else:

@@ -26,12 +26,14 @@ class ColumnType(str, Enum):
     TEXT = "text"
     IMAGE = "image"
     """An encoded picture, as `{"b64": "..."}`."""
+    TIMESTAMP = "timestamp"
+    """A moment in ISO 8601."""
 
 
-STRINGS = (ColumnType.CATEGORY, ColumnType.TEXT, ColumnType.IMAGE)
+STRINGS = (ColumnType.CATEGORY, ColumnType.TEXT, ColumnType.IMAGE, ColumnType.TIMESTAMP)
 """Those that the graph takes as strings; the others are float32."""
 OBSERVED = (ColumnType.NUMBER, ColumnType.INTEGER, ColumnType.CATEGORY)
-"""Those that windows of what arrives have statistics of."""
+"""Those that windows of what arrives have statistics of; of a timestamp they have its parts'."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,15 @@ class Column:
     name: str
     type: ColumnType
     required: bool
+    parts: tuple[str, ...] = ()
+    """Of a timestamp: which of `moments.PARTS` the model reads."""
+
+    @property
+    def observed(self) -> dict[str, ColumnType]:
+        """What windows have statistics of, and the kind of each, by name."""
+        if self.type in OBSERVED:
+            return {self.name: self.type}
+        return {f"{self.name}_{part}": ColumnType.INTEGER for part in self.parts}
 
 
 @dataclass(frozen=True)
@@ -70,7 +81,12 @@ class Schema:
         try:
             fields = json.loads(path.read_bytes())
             columns = tuple(
-                Column(str(column["name"]), ColumnType(column["type"]), bool(column["required"]))
+                Column(
+                    str(column["name"]),
+                    ColumnType(column["type"]),
+                    bool(column["required"]),
+                    tuple(str(part) for part in column.get("parts", ())),
+                )
                 for column in fields["columns"]
             )
             schema = cls(

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from penstock_trainer import graph, slim
+from penstock_trainer import graph, moments, slim
 from penstock_trainer.artifacts import Manifest, file_digests, folder_digest, seal
 from penstock_trainer.examples import MISSING
-from penstock_trainer.problem import Image, Text
+from penstock_trainer.moments import DAY, seconds
+from penstock_trainer.problem import Image, Text, Timestamp
 from penstock_trainer.statistics import CategoryStatistics, ColumnStatistics, NumberStatistics, TextStatistics, to_json
 
 FLIGHT_COLUMNS = [
@@ -110,14 +111,45 @@ class Kinds(tf.Module):
         return self(numbers[0])["predictions"]
 
 
-class Album(tf.Module):
-    """Pictures and texts, taken apart as the trainer's graph does: mean brightness and tenths of the tokens."""
+VISITS = [
+    {"name": "at", "type": "timestamp", "required": True, "parts": ["hour", "day_of_week"]},
+    {"name": "before", "type": "timestamp", "required": False, "parts": ["year"]},
+]
+VISIT = {"at": "2013-06-01T12:30:00Z", "before": "2012-02-29"}
+
+
+class Visits(tf.Module):
+    """Parts of timestamps, as the trainer's graph takes them: the hour, and 100 for each year since the one before."""
+
+    def of_cells(self, at: tf.Tensor, before: tf.Tensor) -> tf.Tensor:
+        """Each is int32 of shape [rows, 2]."""
+        declared = {"at": Timestamp(parts=("hour", "year")), "before": Timestamp(parts=("year",))}
+        taken = graph.with_parts(declared, {"at": at, "before": before})
+        years = taken["at_year"] - taken["before_year"]
+        return taken["at_hour"] + 100.0 * tf.where(tf.math.is_nan(years), 0.0, years)
 
     @tf.function
-    def __call__(self, scan: tf.Tensor, remark: tf.Tensor) -> dict[str, tf.Tensor]:
+    def __call__(self, at: tf.Tensor, before: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"predictions": self.of_cells(graph.moments(at), graph.moments(before))}
+
+    @tf.function(input_signature=[tf.TensorSpec([4, None], tf.int32)])
+    def behind_look_ups(self, codes: tf.Tensor) -> tf.Tensor:
+        """The graph of the slim form."""
+        return self.of_cells(tf.transpose(codes[:2]), tf.transpose(codes[2:]))
+
+
+class Album(tf.Module):
+    """Pictures and texts, taken apart as the trainer's graph does: mean brightness and tenths of the tokens; and a
+    hundred for each hour of the day.
+    """
+
+    @tf.function
+    def __call__(self, scan: tf.Tensor, remark: tf.Tensor, taken: tf.Tensor) -> dict[str, tf.Tensor]:
         pixels = tf.cast(graph.pixels(scan, Image(height=2, width=2, channels=1)), tf.float32)
         tokens = graph.tokens(remark, Text(tokens=5)).row_lengths()
-        return {"predictions": tf.reduce_mean(pixels, axis=1) / 255.0 + tf.cast(tokens, tf.float32) / 10.0}
+        second = tf.maximum(graph.moments(taken)[:, 1], 0)
+        hundreds = tf.cast(100 * (second // 3600), tf.float32)
+        return {"predictions": tf.reduce_mean(pixels, axis=1) / 255.0 + tf.cast(tokens, tf.float32) / 10.0 + hundreds}
 
 
 def build(directory: Path, module: Any, schema: dict[str, Any], samples: list[dict[str, Any]], slim_form: bool) -> None:
@@ -174,8 +206,10 @@ def add_slim_form(
     folder.mkdir()
     (folder / slim.GRAPH).write_bytes(tf.lite.TFLiteConverter.from_concrete_functions([concrete], None).convert())
     categories = {name: {"words": WORDS, "hashed": False} for name, kind in types.items() if kind == "category"}
-    write(folder / slim.LOOKUPS, {"columns": list(values), "categories": categories})
-    found = slim.SlimModel(folder, list(values)).predict(list(values.values()))
+    timestamps = [name for name, kind in types.items() if kind == "timestamp"]
+    write(folder / slim.LOOKUPS, {"columns": list(values), "categories": categories, "timestamps": timestamps})
+    decoded = [[seconds(text) for text in values[n]] if n in timestamps else values[n] for n in values]
+    found = slim.SlimModel(folder, list(values)).predict(decoded)
     difference = float(np.abs(np.array(found) - np.array(answers)).max())
     assert difference <= 1e-6
     return {"rows": len(answers), "max_difference": difference, "tolerance": 1e-6}
@@ -191,6 +225,12 @@ def training_statistics(schema: dict[str, Any], module: Any) -> tuple[dict[str, 
         if column["type"] in ("text", "image"):
             found[name] = TextStatistics(4000) if column["type"] == "text" else NumberStatistics.of(np.ones(9, "f4"))
             raw[name] = tf.fill([4000], "")
+        elif column["type"] == "timestamp":
+            days = random.integers(15_000, 15_900, 4000)
+            raw[name] = tf.constant(np.datetime_as_string(days.astype("datetime64[D]")))
+            cells = np.stack([days, random.integers(0, DAY, 4000)]).astype(np.int32)
+            parts = moments.parts(cells, column["parts"])
+            found |= {f"{name}_{part}": NumberStatistics.of(values) for part, values in parts.items()}
         elif column["type"] == "category":
             words = random.choice(["UA", "B6", "EWR"], 4000)
             distinct, counts = np.unique(words, return_counts=True)
@@ -223,10 +263,16 @@ def main(root: Path) -> None:
     build(root / "without_slim", HalfPlus(4.0), half, rows, slim_form=False)
     kinds = {**half, "name": "kinds", "head": "multiclass", "classes": ["elm", "fir", "oak"]}
     build(root / "kinds", Kinds(), kinds, rows, slim_form=True)
-    seen = [{"name": "scan", "type": "image", "required": True}, {"name": "remark", "type": "text", "required": False}]
+    seen = [
+        {"name": "scan", "type": "image", "required": True},
+        {"name": "remark", "type": "text", "required": False},
+        {"name": "taken", "type": "timestamp", "required": False, "parts": ["hour"]},
+    ]
     album = {"name": "album", "head": "regression", "label": "y", "columns": seen, "ignored": []}
     page = [{"scan": {"b64": base64.b64encode(PICTURE).decode()}, "remark": "A b."}]
     build(root / "album", Album(), album, page, slim_form=False)
+    visits = {"name": "visits", "head": "regression", "label": "y", "columns": VISITS, "ignored": []}
+    build(root / "visits", Visits(), visits, [VISIT], slim_form=True)
 
 
 if __name__ == "__main__":

@@ -33,6 +33,8 @@ def test_rows_and_columns_are_answered_whatever_the_pictures_size(album):
     assert album.predict({"instances": rows}).json()["predictions"] == pytest.approx([1.3, 0.2], abs=1e-6)
     columns = {"scan": [row["scan"] for row in rows], "remark": ["a b c d e f g", None]}
     assert album.predict({"inputs": columns}).json()["outputs"] == pytest.approx([1.5, 0.2], abs=1e-6)
+    taken = ["2013-06-01 23:30-02:30", None]  # TensorFlow's graph gets it as text
+    assert album.predict({"inputs": {**columns, "taken": taken}}).json()["outputs"][0] == pytest.approx(201.5)
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,8 @@ def test_another_problem_is_one_line_of_the_stack_s_configuration(project):
     outputs = project.outputs()
     assert outputs["model_name"] == "ratings"
     assert set(outputs["metrics"]["test"]) == {"rmse", "mae", "r2"}
-    row = {"rated_year": 2013, "rated_month": 6, "viewer": "9999", "film": "318", "genres": "Drama", "film_year": 1994}
+    rated = "2013-06-01T21:30:00+02:00"
+    row = {"rated_at": rated, "viewer": "9999", "film": "318", "genres": "Drama", "film_year": 1994}
     request = urllib.request.Request(outputs["endpoint"] + ":predict", json.dumps({"instances": [row]}).encode())
     with urllib.request.urlopen(request, timeout=10) as response:
         (stars,) = json.load(response)["predictions"]

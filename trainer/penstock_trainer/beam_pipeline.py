@@ -36,8 +36,9 @@ from apache_beam.transforms.window import GlobalWindows
 
 from penstock_trainer import artifacts, dataflow_jobs, files, graph, parts, pictures, runners, sources, statistics
 from penstock_trainer.errors import InputError
-from penstock_trainer.examples import INDEX, Block, Examples, write_block
+from penstock_trainer.examples import INDEX, MISSING, Block, Examples, write_block
 from penstock_trainer.labelled import Comoment, GroupMeans
+from penstock_trainer.moments import CELLS
 from penstock_trainer.problem import SPLITS, Category, Column, Image, Label, Problem, Text, Timestamp, load_problem
 
 BLOCK_ROWS = 8192
@@ -98,15 +99,19 @@ class Prepare(beam.DoFn):
         self.progress = Progress()
         self.boundaries = self.problem.split.seconds()
         derive_reads, label_reads = graph.columns_read(self.problem)
-        self.reads, self.label_reads = {*derive_reads, *label_reads}, label_reads
+        moments = {n for n, c in self.problem.values.items() if isinstance(c, Timestamp)}
+        reads = {n for n in (*derive_reads, *label_reads) if n in self.problem.columns}
+        self.reads, self.label_reads = reads | moments, label_reads
 
         @tf.function(
             autograph=False,
             input_signature=[{n: graph.column_spec(n, self.problem.columns[n]) for n in sorted(self.reads)}],
         )
-        def compute(columns: graph.Tensors) -> tuple[graph.Tensors, tf.Tensor]:
-            label = graph.label(self.problem, columns)
-            return graph.derive(self.problem, columns), label
+        def compute(columns: graph.Tensors) -> tuple[graph.Tensors, graph.Tensors, tf.Tensor]:
+            taken = graph.with_parts(self.problem.columns, columns)
+            label = graph.label(self.problem, taken)
+            made = {name: tensor for name, tensor in taken.items() if name not in columns}
+            return made, graph.derive(self.problem, taken), label
 
         self.compute = compute
 
@@ -119,14 +124,15 @@ class Prepare(beam.DoFn):
         raw = {
             n: parts.to_numpy(table[n], c)
             for n, c in taken.items()
-            if not isinstance(c, Timestamp | Image) and (n in self.reads or not isinstance(c, Category))
+            if not isinstance(c, Image) and (n in self.reads or not isinstance(c, Category))
         }
-        derived, label = self.compute({n: tf.constant(raw[n]) for n in self.reads})
+        made, derived, label = self.compute({n: tf.constant(raw[n]) for n in self.reads})
+        raw |= {n: part.numpy() for n, part in made.items()}
         label = label.numpy()
         for column in self.label_reads:
             label[parts.is_missing(raw[column])] = np.nan
         self._check_label(label, raw)
-        columns = {n: self._prepared(c, table[n], raw.get(n)) for n, c in self.problem.inputs.items()}
+        columns = {n: self._prepared(n, c, table, raw.get(n)) for n, c in self.problem.inputs.items()}
         for n, v in derived.items():
             column = self.problem.derived[n]
             if isinstance(column, Text):
@@ -155,13 +161,15 @@ class Prepare(beam.DoFn):
         for found in self.statistics.items():
             yield beam.pvalue.TaggedOutput("statistics", GlobalWindows.windowed_value(dict([found])))
 
-    def _prepared(self, column: Column, values: pa.ChunkedArray, raw: Any) -> Any:
+    def _prepared(self, name: str, column: Column, table: pa.Table, raw: Any) -> Any:
         """A raw column as parts hold it; `raw` is what the graph would take."""
         if isinstance(column, Text):
             return parts.to_tokens(tf.constant(raw), column)
+        if isinstance(column, Timestamp):
+            return pa.FixedSizeListArray.from_arrays(pa.array(raw.ravel()), CELLS)
         if isinstance(column, Image):
-            return values
-        return values.dictionary_encode() if isinstance(column, Category) else pa.array(raw)
+            return table[name]
+        return table[name].dictionary_encode() if isinstance(column, Category) else pa.array(raw)
 
     def _count_by_label(self, rows: pa.Table) -> None:
         head, classes = self.problem.label.head, self.problem.label.classes
@@ -211,6 +219,11 @@ class Prepare(beam.DoFn):
                 found[name] = statistics.TextStatistics(len(values) - int(missing), int(missing), tokens)
             elif isinstance(column, Image):
                 found[name] = statistics.NumberStatistics.of(pictures.brightness(values))
+            elif isinstance(column, Timestamp):
+                day, second = values.flatten().to_numpy().reshape(-1, CELLS).T
+                found[name] = statistics.NumberStatistics.of(
+                    np.where(second == MISSING, np.nan, day).astype(np.float32)
+                )
             else:
                 found[name] = statistics.NumberStatistics.of(values.to_numpy(zero_copy_only=False))
         label = rows[""].combine_chunks().to_numpy()
@@ -303,10 +316,13 @@ class WriteBlocks(beam.DoFn):
             codes[place] = parts.codes_of(table[name], self.ranks(name, found))[order]
         place = len(categories)
         for name, count in cells.items():
-            image = isinstance(self.problem.columns.get(name), Image)
-            several = (
-                pictures.cells_of(table[name]) if image else parts.token_codes_of(table[name], self.ranks(name, found))
-            )
+            column = self.problem.columns.get(name)
+            if isinstance(column, Timestamp):
+                several = parts.cells_of(table[name])
+            elif isinstance(column, Image):
+                several = pictures.cells_of(table[name])
+            else:
+                several = parts.token_codes_of(table[name], self.ranks(name, found))
             codes[place : place + count] = several[:, order]
             place += count
         label = table[""].to_numpy()[order]
@@ -399,12 +415,14 @@ def column_order(problem: Problem) -> tuple[list[str], list[str], dict[str, int]
     """
     known = {**problem.inputs, **problem.derived}
     categories = [name for name, column in known.items() if isinstance(column, Category)]
-    cells = {
-        name: column.tokens if isinstance(column, Text) else -(-column.bytes // 4)
-        for name, column in known.items()
-        if isinstance(column, Text | Image)
-    }
+    cells = {name: _cells(column) for name, column in known.items() if isinstance(column, Text | Image | Timestamp)}
     return [name for name in known if name not in categories and name not in cells], categories, cells
+
+
+def _cells(column: Text | Image | Timestamp) -> int:
+    if isinstance(column, Timestamp):
+        return CELLS
+    return column.tokens if isinstance(column, Text) else -(-column.bytes // 4)
 
 
 def block_rows(problem: Problem) -> int:

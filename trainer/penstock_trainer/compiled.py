@@ -9,8 +9,9 @@ import tensorflow as tf
 
 from penstock_trainer import graph, slim
 from penstock_trainer.featurizer import Featurizer
+from penstock_trainer.moments import CELLS
 from penstock_trainer.network import Network
-from penstock_trainer.problem import Category, Image, Problem, Text
+from penstock_trainer.problem import Category, Image, Problem, Text, Timestamp
 
 LARGEST_VARIABLES = 128 << 20
 """Bytes: LiteRT's converter takes about 25 times as much memory as it is given."""
@@ -33,7 +34,8 @@ def compile_slim(problem: Problem, network: Network, folder: Path) -> None:
         raise CannotCompile(f"the variables' {size >> 20} MiB are more than the {LARGEST_VARIABLES >> 20} it may have")
     columns = graph.signature_columns(problem)
     categories = [name for name, column in columns.items() if isinstance(column, Category)]
-    numbers = [name for name in columns if name not in categories]
+    timestamps = [name for name, column in columns.items() if isinstance(column, Timestamp)]
+    numbers = [name for name in columns if name not in categories and name not in timestamps]
     for name, column in columns.items():
         if isinstance(column, Text | Image):
             raise CannotCompile(f"column {name!r} is a {column.type}: only TensorFlow's graph takes it apart")
@@ -41,10 +43,15 @@ def compile_slim(problem: Problem, network: Network, folder: Path) -> None:
 
     def answer(numbers_: tf.Tensor, codes: tf.Tensor) -> tf.Tensor:
         raw = dict(zip(numbers, tf.unstack(numbers_, num=len(numbers)), strict=True))
-        coded = dict(zip(categories, tf.unstack(codes, num=len(categories)), strict=True))
-        return network.predict({**raw, **graph.derive(problem, raw), **coded})
+        coded = dict(zip(categories, tf.unstack(codes[: len(categories)], num=len(categories)), strict=True))
+        for place, name in enumerate(timestamps):
+            first = len(categories) + CELLS * place
+            raw[name] = tf.transpose(codes[first : first + CELLS])
+        taken = graph.with_parts(problem.columns, raw)
+        return network.predict({**taken, **graph.derive(problem, taken), **coded})
 
-    specs = tf.TensorSpec([len(numbers), None], tf.float32), tf.TensorSpec([len(categories), None], tf.int32)
+    rows = len(categories) + CELLS * len(timestamps)
+    specs = tf.TensorSpec([len(numbers), None], tf.float32), tf.TensorSpec([rows, None], tf.int32)
     concrete = tf.function(answer, input_signature=specs).get_concrete_function()
     # No module beside the function: its variables are frozen into it, and an object would be saved whole only to be
     # loaded again, which takes several times as long.
@@ -59,6 +66,7 @@ def compile_slim(problem: Problem, network: Network, folder: Path) -> None:
     lookups = {
         "columns": list(columns),
         "categories": {name: _look_up(network.featurizer, name) for name in categories},
+        "timestamps": timestamps,
     }
     (folder / slim.LOOKUPS).write_text(json.dumps(lookups, ensure_ascii=False), "utf-8")
 

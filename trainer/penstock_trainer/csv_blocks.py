@@ -22,6 +22,7 @@ import pyarrow.csv as pa_csv
 
 from penstock_trainer import files
 from penstock_trainer.errors import InputError
+from penstock_trainer.moments import FIRST, LAST
 from penstock_trainer.problem import Category, Column, Image, Integer, Number, Text, Timestamp, suggestion
 from penstock_trainer.sources import DeadLetter, Piece
 
@@ -34,7 +35,8 @@ NULLS = ["", "NA", "NaN", "nan", "N/A", "null", "NULL", "None"]
 ARROW_TYPES = {Number: pa.float32(), Integer: pa.int64(), Category: pa.string(), Text: pa.string()}
 ARROW_TYPES[Timestamp] = pa.string()
 ZONED = r"(Z|[+-]\d\d:?\d\d)$"
-FRACTION, SHORT_ZONE = r"(:\d\d:\d\d)[.,]\d+", r"(:\d\d)([+-]\d\d)$"
+FRACTION, SHORT_ZONE = r"(:\d\d:\d\d)[.,]\d+", r"([T :]\d\d)([+-]\d\d)$"
+CENTURIES = "not within the years 1 to 9999, in UTC"
 
 
 def pieces(path: str, header: Sequence[str] = ()) -> Iterator[Piece]:
@@ -229,7 +231,15 @@ def _fits(table: pa.Table, columns: Mapping[str, Column]) -> bool:
             return False
         if isinstance(column, Integer) and pc.any(pc.greater(pc.abs(values), LARGEST_INTEGER)).as_py():
             return False
+        if isinstance(column, Timestamp) and pc.any(is_outside(values)).as_py():
+            return False
     return True
+
+
+def is_outside(moments: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Whether each moment, of whole seconds, is outside of `CENTURIES`."""
+    seconds = moments.cast(pa.int64())
+    return pc.or_(pc.less(seconds, FIRST), pc.greater(seconds, LAST))
 
 
 def _sift(
@@ -280,8 +290,7 @@ def _value_fault(text: str, column: Column) -> str | None:
         return None
     try:
         if isinstance(column, Timestamp):
-            _moments(pa.chunked_array([[text]]))
-            return None
+            return CENTURIES if is_outside(_moments(pa.chunked_array([[text]])))[0].as_py() else None
         value = pa.scalar(text).cast(ARROW_TYPES[type(column)])
     except pa.ArrowInvalid:
         return f"not {'an' if isinstance(column, Integer) else 'a'} {column.type}"

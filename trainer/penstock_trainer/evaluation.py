@@ -68,7 +68,7 @@ def _evaluate(
 
 def _whole(problem: Problem, dataset: Dataset, name: str) -> tuple[float, float] | None:
     """The smallest and the largest value of a column of whole numbers in any split; None of another column."""
-    if not isinstance({**problem.columns, **problem.derived}[name], Integer):
+    if not isinstance({**problem.inputs, **problem.derived}[name], Integer):
         return None
     found = [dataset.statistics[name], *(dataset.split_statistics(split)[name] for split in SPLITS)]
     ends = [(each.min, each.max) for each in found if isinstance(each, NumberStatistics)]

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from penstock_trainer import graph, pictures, slim, statistics
+from penstock_trainer import graph, moments, pictures, slim, statistics
 from penstock_trainer.artifacts import file_digests, folder_digest
 from penstock_trainer.compiled import CannotCompile, compile_slim
 from penstock_trainer.dataset import Dataset
@@ -25,7 +25,7 @@ from penstock_trainer.evaluation import SPLITS
 from penstock_trainer.examples import UNKNOWN, read_block
 from penstock_trainer.features import Hashed, parts
 from penstock_trainer.network import Network
-from penstock_trainer.problem import Category, Column, Image, Problem, Text
+from penstock_trainer.problem import Category, Column, Image, Problem, Text, Timestamp, parts_of
 from penstock_trainer.statistics import NumberStatistics
 
 TOLERANCE = 1e-6
@@ -47,15 +47,18 @@ class Served(tf.Module):
         vocabularies = {
             name: statistics.categories(dataset.statistics[name]).ranked()
             for name in (*dataset.examples.categories, *dataset.examples.cells)
-            if not isinstance(problem.columns.get(name), Image)
+            if not isinstance(problem.columns.get(name), Image | Timestamp)
         }
         self.encoder = graph.Encoder(vocabularies, {**problem.columns, **problem.derived})
         columns = graph.signature_columns(problem)
-        specs = {name: graph.column_spec(name, column) for name, column in columns.items()}
+        specs = {name: graph.served_spec(name, column) for name, column in columns.items()}
         self.signature = tf.function(self._predict, input_signature=[specs])
 
     def _predict(self, raw: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        columns = {**raw, **graph.derive(self.problem, raw)}
+        known = self.problem.columns
+        read = {n: graph.moments(c) if isinstance(known[n], Timestamp) else c for n, c in raw.items()}
+        taken = graph.with_parts(known, read)
+        columns = {**taken, **graph.derive(self.problem, taken)}
         encoded = {n: self.encoder(n, c) if c.dtype == tf.string else c for n, c in columns.items()}
         return {"predictions": self.answer(encoded)}
 
@@ -76,9 +79,8 @@ def export(problem: Problem, dataset: Dataset, network: Network, directory: Path
         "derived": list(problem.derived),
     }
     (directory / "schema.json").write_text(json.dumps(schema, indent=1))
-    kept = {
-        n: s for n, s in dataset.statistics.items() if n in columns or n in problem.derived or n == problem.label.name
-    }
+    told = {name for n, c in columns.items() for name in (n, *parts_of(n, c))} | {*problem.derived, problem.label.name}
+    kept = {n: s for n, s in dataset.statistics.items() if n in told}
     (directory / "statistics.json").write_text(json.dumps(statistics.to_json(kept)))
 
 
@@ -138,12 +140,13 @@ def slim_form(
     except CannotCompile as exc:
         return {"reason": str(exc)}
     signature = tf.saved_model.load(str(directory / "saved_model")).signatures["serving_default"]
-    model = slim.SlimModel(folder, list(graph.signature_columns(problem)))
+    columns = graph.signature_columns(problem)
+    model = slim.SlimModel(folder, list(columns))
     compared, difference = dict.fromkeys(SPLITS, 0), 0.0
     for split in SPLITS:
         for raw, _ in RawColumns(problem, dataset, split).blocks():
             wanted = signature(**{name: tf.constant(values) for name, values in raw.items()})["predictions"].numpy()
-            answers = np.array(model.predict([values.tolist() for values in raw.values()]))
+            answers = np.array(model.predict([_as_decoded(raw[n], columns[n]) for n in raw]))
             difference = max(difference, float(np.abs(answers - wanted).max()))
             compared[split] += len(answers)
     allowed = tolerance(expected)
@@ -175,7 +178,7 @@ class RawColumns:
         self.unseen: dict[str, dict[int, str]] = {}
         held = dataset.split_statistics(split)
         for name in (*dataset.examples.categories, *dataset.examples.cells):
-            if isinstance(self.known[name], Image):
+            if isinstance(self.known[name], Image | Timestamp):
                 continue
             training, found = map(statistics.categories, (dataset.statistics[name], held[name]))
             self.words[name] = np.array([*training.ranked(), ""], object)
@@ -210,7 +213,11 @@ class RawColumns:
         for name, count in self.examples.cells.items():
             cells, several = codes[several : several + count].T, several + count
             column = self.known[name]
-            raw[name] = self._text(name, cells) if not isinstance(column, Image) else pictures.encode(cells, column)
+            if isinstance(column, Timestamp):
+                written = ("" if each is None else moments.text(each) for each in moments.from_cells(cells.T))
+                raw[name] = np.array([*written], object)
+            else:
+                raw[name] = self._text(name, cells) if not isinstance(column, Image) else pictures.encode(cells, column)
         return {name: raw[name] for name in self.columns}
 
     def _categories(self, name: str, code: np.ndarray, unseen: str) -> np.ndarray:
@@ -225,8 +232,15 @@ class RawColumns:
         return np.array([" ".join(row).rstrip() for row in tokens], object)
 
 
-def _shape(column: Column) -> dict[str, int]:
-    """What a text or picture is declared with beside what every column is."""
+def _as_decoded(values: np.ndarray, column: Column) -> list[Any]:
+    """A column of `RawColumns` as the server hands it to the slim form: moments as seconds since 1970."""
+    if not isinstance(column, Timestamp):
+        return values.tolist()
+    return [moments.seconds(text) if text else None for text in values]
+
+
+def _shape(column: Column) -> dict[str, Any]:
+    """What a text, picture or timestamp is declared with beside what every column is."""
     common = {each.name for each in fields(Column)}
     return {each.name: getattr(column, each.name) for each in fields(column) if each.name not in common}
 
@@ -245,7 +259,7 @@ def _write_samples(
 def _json_value(value: Any, column: Column) -> Any:
     if isinstance(column, Image):
         return {"b64": base64.b64encode(value).decode()}
-    if isinstance(column, Category | Text):
+    if isinstance(column, Category | Text | Timestamp):
         return value or None
     if np.isnan(value):
         return None

@@ -7,6 +7,7 @@ Three steps, each a function of tensors of shape [rows]:
 
 Preprocessing runs the first, training the last (its blocks hold numbers and codes), the served signature all three.
 Preprocessing also splits texts and decodes pictures, by the functions here that the served signature's encoder calls.
+A timestamp is two whole numbers, as `moments.cells` makes them: before `derive` come the columns of its parts.
 """
 
 import math
@@ -18,7 +19,8 @@ import tensorflow as tf
 from penstock_trainer.errors import InputError
 from penstock_trainer.examples import HASHES, MISSING, UNKNOWN
 from penstock_trainer.features import Crossed, parts
-from penstock_trainer.problem import Category, Column, Image, Problem, Text, Timestamp, suggestion
+from penstock_trainer.moments import CELLS, DAY, FIRST, LAST, PATTERN
+from penstock_trainer.problem import PARTS_HINT, Category, Column, Image, Problem, Text, Timestamp, parts_of, suggestion
 
 Tensors = dict[str, tf.Tensor]
 LARGEST_PICTURE = 2**25
@@ -48,8 +50,17 @@ class ReadColumns(Mapping[str, tf.Tensor]):
 
 
 def column_spec(name: str, column: Column) -> tf.TensorSpec:
-    """A raw column as the graph takes it: shape [rows], string for a category, text or picture, else float32."""
+    """A column as `derive` takes it: shape [rows], string for a category, text or picture, else float32; a timestamp,
+    which it does not read, is int32 of shape [rows, 2].
+    """
+    if isinstance(column, Timestamp):
+        return tf.TensorSpec([None, CELLS], tf.int32, name)
     return tf.TensorSpec([None], tf.string if isinstance(column, Category | Text | Image) else tf.float32, name)
+
+
+def served_spec(name: str, column: Column) -> tf.TensorSpec:
+    """A raw column as the served signature takes it: shape [rows], float32 for a number, else string."""
+    return tf.TensorSpec([None], tf.string, name) if isinstance(column, Timestamp) else column_spec(name, column)
 
 
 def derive(problem: Problem, columns: Mapping[str, tf.Tensor]) -> Tensors:
@@ -75,6 +86,80 @@ def derive(problem: Problem, columns: Mapping[str, tf.Tensor]) -> Tensors:
     return {name: tensor if tensor.dtype == tf.string else _finite(tensor) for name, tensor in derived.items()}
 
 
+def with_parts(declared: Mapping[str, Column], columns: Mapping[str, tf.Tensor]) -> Tensors:
+    """`columns`, and the parts of those among them that are timestamps: float32 of shape [rows], NaN where missing."""
+    made: Tensors = {}
+    for name, column in declared.items():
+        if isinstance(column, Timestamp) and name in columns:
+            found = _calendar(*tf.unstack(columns[name], CELLS, axis=1))
+            missing = columns[name][:, 1] < 0
+            for part in column.parts:
+                made[f"{name}_{part}"] = tf.where(missing, math.nan, tf.cast(found[part], tf.float32))
+    return {**columns, **made}
+
+
+def _calendar(number: tf.Tensor, second: tf.Tensor) -> Tensors:
+    """Every one of `moments.PARTS`, by int32 operations that LiteRT has; years begin in March until the last step, so
+    that a leap day is the last of them (Howard Hinnant's `civil_from_days`).
+    """
+    floormod = tf.math.floormod
+    days = number + 719_468  # since 1 March of the year 0
+    era = days // 146_097
+    day = days - era * 146_097
+    year = (day - day // 1460 + day // 36_524 - day // 146_096) // 365
+    day -= 365 * year + year // 4 - year // 100
+    month = (5 * day + 2) // 153
+    new_year = tf.cast(month >= 10, tf.int32)
+    year += era * 400 + new_year
+    return {
+        "year": year,
+        "month": floormod(month + 2, 12) + 1,
+        "day": day - (153 * month + 2) // 5 + 1,
+        "day_of_week": floormod(number + 3, 7),
+        "day_of_year": number - _day_number(year, 1, 1) + 1,
+        "hour": second // 3600,
+        "minute": floormod(second // 60, 60),
+        "second": floormod(second, 60),
+        "day_number": number,
+        "second_of_day": second,
+    }
+
+
+def _day_number(year: tf.Tensor, month: Any, day: Any) -> tf.Tensor:
+    """Of a date, since 1 January 1970."""
+    year, month = year - tf.cast(month < 3, tf.int32), (month - 3) % 12
+    return 365 * year + year // 4 - year // 100 + year // 400 + (153 * month + 2) // 5 + day - 719_469
+
+
+def moments(text: tf.Tensor) -> tf.Tensor:
+    """Timestamps as clients write them (`moments.PATTERN`), to int32 of shape [rows, 2]; the empty string is missing.
+
+    Raises:
+        tf.errors.InvalidArgumentError: one of them is no moment.
+    """
+    there = text != ""
+    plain = tf.where(there, text, "1970-01-01")
+    with tf.control_dependencies([_sure(tf.strings.regex_full_match(plain, PATTERN))]):
+        spelled = tf.strings.regex_replace(plain, PATTERN, r"\1 \2 \3 0\4 0\5 0\6 \71 0\8 0\9")
+    fields = tf.strings.split(tf.strings.regex_replace(spelled, r"\+", "")).to_tensor(shape=[None, 9])
+    year, month, day, hour, minute, second, sign, zone_hour, zone_minute = tf.unstack(
+        tf.strings.to_number(fields, tf.int32), axis=1
+    )
+    number = _day_number(year, month, day)
+    date = _calendar(number, second)
+    real = (date["year"] == year) & (date["month"] == month) & (date["day"] == day)
+    real &= (hour < 24) & (minute < 60) & (second < 60) & (zone_hour < 24) & (zone_minute < 60)
+    second += hour * 3600 + minute * 60 - sign * (zone_hour * 3600 + zone_minute * 60)
+    number, second = number + second // DAY, second % DAY
+    real &= (number >= FIRST // DAY) & (number <= LAST // DAY)
+    with tf.control_dependencies([_sure(real)]):
+        return tf.where(there[:, tf.newaxis], tf.stack([number, second], axis=1), MISSING)
+
+
+def _sure(each: tf.Tensor) -> tf.Operation:
+    return tf.debugging.Assert(tf.reduce_all(each), ["a timestamp is no moment in ISO 8601 of the years 1 to 9999"])
+
+
 def _finite(numbers: tf.Tensor) -> tf.Tensor:
     """NaN where a number is infinite, by operations that LiteRT has."""
     return tf.where(tf.abs(numbers) < math.inf, numbers, math.nan)
@@ -97,7 +182,7 @@ def check(problem: Problem) -> None:
     Raises:
         InputError: they read or return what does not fit the problem's columns, read what they must not, or fail.
     """
-    specs = [{name: column_spec(name, column) for name, column in problem.columns.items()}]
+    specs = [{name: column_spec(name, column) for name, column in problem.values.items()}]
     for name, function in (
         ("derive", lambda c: derive(problem, c)),
         ("the label", lambda c: label(problem, c)),
@@ -114,7 +199,7 @@ def check(problem: Problem) -> None:
 
 def columns_read(problem: Problem) -> tuple[list[str], list[str]]:
     """(columns `derive` reads, columns the label reads), found by tracing both functions once."""
-    placeholders = {name: column_spec(name, column) for name, column in problem.columns.items()}
+    placeholders = {name: column_spec(name, column) for name, column in problem.values.items()}
 
     def trace(name: str, function: Any, refused: Mapping[str, str]) -> list[str]:
         seen: dict[str, None] = {}
@@ -138,11 +223,11 @@ def _refused(problem: Problem, *, outcomes: bool) -> dict[str, str]:
     and with them texts, of which the dataset keeps the tokens only.
     """
     found: dict[str, str] = {}
-    for name, column in problem.columns.items():
+    for name, column in {**problem.columns, **problem.values}.items():
         if isinstance(column, Image):
             found[name] = "a picture: only the feature Pixels takes pictures"
         elif isinstance(column, Timestamp):
-            found[name] = "a timestamp, which splits the rows and is not in the graph; have its parts as columns"
+            found[name] = "a timestamp, which is no number" + PARTS_HINT
         elif outcomes and column.outcome:
             found[name] = "an outcome: it is known only after the moment of prediction"
         elif outcomes and isinstance(column, Text):
@@ -155,7 +240,7 @@ def signature_columns(problem: Problem) -> dict[str, Column]:
     used = set(columns_read(problem)[0])
     for feature in problem.features:
         used |= {part.column for part in parts(feature) if not isinstance(part, Crossed)}
-    return {name: column for name, column in problem.inputs.items() if name in used}
+    return {n: c for n, c in problem.columns.items() if n in problem.inputs and used & {n, *parts_of(n, c)}}
 
 
 class Encoder(tf.Module):

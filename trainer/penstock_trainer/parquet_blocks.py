@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pyarrow.types as pt
 
 from penstock_trainer import files
-from penstock_trainer.csv_blocks import ARROW_TYPES, LARGEST_INTEGER
+from penstock_trainer.csv_blocks import ARROW_TYPES, CENTURIES, LARGEST_INTEGER, is_outside
 from penstock_trainer.errors import InputError
 from penstock_trainer.problem import Category, Column, Image, Integer, Number, Text, Timestamp, suggestion
 from penstock_trainer.sources import DeadLetter, Piece
@@ -115,6 +115,8 @@ def _faults(values: pa.ChunkedArray, column: Column) -> list[tuple[pa.ChunkedArr
             found.append((pc.and_(finite, pc.not_equal(pc.floor(numbers), numbers)), "not an integer"))
             beyond = pc.and_(finite, pc.greater(pc.abs(numbers), LARGEST_INTEGER))
             found.append((beyond, f"beyond {LARGEST_INTEGER:,}, up to which float32 holds every whole number"))
+    if isinstance(column, Timestamp):
+        found.append((is_outside(_whole_seconds(values)), CENTURIES))
     return [(rows.fill_null(False), reason) for rows, reason in found]
 
 
@@ -125,8 +127,10 @@ def _sift(
     for name, found in faults.items():
         for rows, reason in found:
             for place in pc.indices_nonzero(rows).to_pylist():
-                value = str(table[name][place].as_py())[:200]
-                letters.setdefault(place, DeadLetter(path, first + place, name, value, reason))
+                value = table[name][place]
+                # Python has no moment outside of the years 1 to 9999.
+                shown = value.cast(pa.string()) if pt.is_timestamp(value.type) else value
+                letters.setdefault(place, DeadLetter(path, first + place, name, str(shown.as_py())[:200], reason))
     if not letters:
         return table, []
     keep = pa.array([place not in letters for place in range(table.num_rows)])
@@ -158,6 +162,10 @@ def _convert(table: pa.Table, name: str, column: Column) -> pa.ChunkedArray:
     if isinstance(column, Category | Text):
         text = values.cast(pa.string())
         return pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
+    return _whole_seconds(values)
+
+
+def _whole_seconds(values: pa.ChunkedArray) -> pa.ChunkedArray:
     moments = values.cast(pa.timestamp("s"), safe=False) if pt.is_date(values.type) else values
     in_utc = moments.cast(pa.timestamp(moments.type.unit))  # whatever the zone it is shown in; without one it is UTC
     return pc.floor_temporal(in_utc, unit="second").cast(pa.timestamp("s", "UTC"))

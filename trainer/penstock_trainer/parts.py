@@ -14,7 +14,8 @@ import tensorflow as tf
 
 from penstock_trainer import files, graph
 from penstock_trainer.examples import MISSING, UNKNOWN
-from penstock_trainer.problem import Category, Text
+from penstock_trainer.moments import CELLS, DAY
+from penstock_trainer.problem import Category, Text, Timestamp
 
 
 @dataclass(frozen=True)
@@ -27,10 +28,23 @@ class Part:
 
 
 def to_numpy(values: pa.ChunkedArray, column: Any) -> np.ndarray:
-    """As the graph takes it: float32 with NaN, or text with the empty string, where missing."""
+    """As the graph takes it: float32 with NaN, text with the empty string, or a timestamp's cells with `MISSING`, where
+    missing.
+    """
+    if isinstance(column, Timestamp):
+        seconds = values.cast(pa.int64())
+        found = np.stack(np.divmod(seconds.fill_null(0).to_numpy(), DAY), axis=1)
+        return np.where(values.is_null().to_numpy()[:, np.newaxis], MISSING, found).astype(np.int32)
     if isinstance(column, Category | Text):
         return values.cast(pa.string()).fill_null("").to_numpy().astype(object)
     return values.cast(pa.float32()).fill_null(np.nan).to_numpy()
+
+
+def as_served(values: pa.ChunkedArray, column: Any) -> np.ndarray:
+    """As the served signature takes it: a timestamp is text, as clients write it."""
+    if isinstance(column, Timestamp):
+        values = pc.strftime(values, "%Y-%m-%dT%H:%M:%SZ")
+    return to_numpy(values, Text() if isinstance(column, Timestamp) else column)
 
 
 def is_missing(values: np.ndarray) -> np.ndarray:
@@ -58,6 +72,11 @@ def token_codes_of(values: pa.ChunkedArray, ranks: Mapping[str, int]) -> np.ndar
     """int32 codes of the tokens, shape [tokens, rows], given each one's rank among those of the training rows."""
     items = pa.chunked_array([chunk.flatten() for chunk in values.chunks], values.type.value_type)
     return codes_of(items, ranks).reshape(-1, values.type.list_size).T
+
+
+def cells_of(values: pa.ChunkedArray) -> np.ndarray:
+    """A timestamp's cells, int32 of shape [2, rows]."""
+    return np.concatenate([chunk.flatten().to_numpy() for chunk in values.chunks]).reshape(-1, CELLS).T
 
 
 def codes_of(values: pa.ChunkedArray, ranks: Mapping[str, int]) -> np.ndarray:

@@ -26,10 +26,10 @@ from penstock_trainer import artifacts, files, parts, pictures, runners, sources
 from penstock_trainer.beam_pipeline import METRIC, Progress, ReadPiece, keep_dead_letters, watched
 from penstock_trainer.errors import InputError
 from penstock_trainer.preprocess import find_files, raw_manifest
-from penstock_trainer.problem import Category, Column, Image, Integer, Number, Text
+from penstock_trainer.problem import Category, Column, Image, Integer, Number, Text, Timestamp
 from penstock_trainer.stages import Stage, code_digest, write_lineage
 
-TYPES: Mapping[str, type[Column]] = {each.type: each for each in (Number, Integer, Category, Text, Image)}
+TYPES: Mapping[str, type[Column]] = {each.type: each for each in (Number, Integer, Category, Text, Image, Timestamp)}
 PREDICTION = "prediction"
 
 
@@ -184,7 +184,7 @@ def _as_served(values: pa.ChunkedArray, column: Column) -> Any:
     """As the served signature takes them: text and encoded pictures, or float32."""
     if isinstance(column, Image):
         return pictures.encode(pictures.cells_of(values).T, column)
-    return parts.to_numpy(values, column)
+    return parts.as_served(values, column)
 
 
 def _write(value: Any, path: str) -> None:

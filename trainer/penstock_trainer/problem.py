@@ -32,10 +32,12 @@ from penstock_trainer.features import (
     parts,
     tunable,
 )
+from penstock_trainer.moments import PARTS
 from penstock_trainer.ranges import Choice, FloatRange, IntRange, Range
 
 SPLITS = ("training", "validation", "test")
 HEADS = ("binary", "multiclass", "regression")
+PARTS_HINT = "; have its parts as columns: Timestamp(parts=('month', 'hour'))"
 Columns = Mapping[str, Any]
 
 
@@ -113,9 +115,19 @@ class Image(Column):
 
 @dataclass(frozen=True)
 class Timestamp(Column):
-    """A moment in ISO 8601, UTC where it names no zone; it splits the rows and is no feature."""
+    """A moment in ISO 8601, UTC where it names no zone, of the years 1 to 9999; it may split the rows.
+
+    `parts`: which of `moments.PARTS` are columns too, each a whole number, in UTC: with `hour`, the column `sent` has
+    another beside it, `sent_hour`, for `derive`, the label and the features. Without parts it is not in the graph.
+    """
 
     type: ClassVar[str] = "timestamp"
+    parts: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        for part in self.parts:
+            if part not in PARTS:
+                raise InputError(f"Timestamp: parts has {part!r}{suggestion(part, PARTS)}")
 
 
 TAKES: Mapping[type, tuple[type[Column], ...]] = {
@@ -229,9 +241,12 @@ class Problem:
         for name, column in self.derived.items():
             if isinstance(column, Image | Timestamp):
                 raise InputError(f"derived column {name!r} is declared a {column.type}, which `derive` cannot make")
-        clash = sorted(self.columns.keys() & self.derived.keys())
+        clash = sorted(self.values.keys() & self.derived.keys())
         if clash:
             raise InputError(f"derived column {clash[0]!r} has the name of a raw column")
+        for name, column in self.columns.items():
+            if made := sorted(self.columns.keys() & parts_of(name, column).keys()):
+                raise InputError(f"column {made[0]!r} has the name of a part of the timestamp {name!r}")
 
         known = {**self.inputs, **self.derived}
         for name in self.slices:
@@ -240,14 +255,14 @@ class Problem:
                     f"slices: problem {self.name!r} has no column {name!r} that is known at the moment of prediction"
                     + suggestion(name, known)
                 )
-            if isinstance(known[name], Text | Image):
+            if isinstance(known[name], Text | Image | Timestamp):
                 raise InputError(
                     f"slices: column {name!r} is a {known[name].type}; slices are of numbers and categories"
                 )
 
     def _check_feature(self, feature: Feature) -> None:
         assert not isinstance(feature, Crossed)
-        known = {**self.columns, **self.derived}
+        known = {**self.columns, **self.values, **self.derived}
         if feature.column not in known:
             raise InputError(
                 f"feature {type(feature).__name__}({feature.column!r}): problem {self.name!r} has no such column"
@@ -262,15 +277,19 @@ class Problem:
         if not isinstance(column, TAKES[type(feature)]):
             raise InputError(
                 f"feature {type(feature).__name__}({feature.column!r}): the column is a {column.type}, which this "
-                "feature does not take"
+                f"feature does not take{PARTS_HINT if isinstance(column, Timestamp) else ''}"
             )
 
     @property
+    def values(self) -> dict[str, Column]:
+        """The raw columns that the graph can take, all but timestamps without parts, and the parts of the others."""
+        taken = {n: c for n, c in self.columns.items() if not isinstance(c, Timestamp) or c.parts}
+        return {name: part for n, c in taken.items() for name, part in ({n: c} | parts_of(n, c)).items()}
+
+    @property
     def inputs(self) -> dict[str, Column]:
-        """The raw columns known at the moment of prediction that the graph can take: all but outcomes and
-        timestamps.
-        """
-        return {n: c for n, c in self.columns.items() if not c.outcome and not isinstance(c, Timestamp)}
+        """Those of `values` that are known at the moment of prediction: all but outcomes."""
+        return {n: c for n, c in self.values.items() if not c.outcome}
 
     def search_space(self) -> dict[str, Range]:
         """Every range in the problem, by name: preprocessing (`<feature>.<field>`) and model in one space."""
@@ -279,6 +298,13 @@ class Problem:
             if isinstance(value, IntRange | FloatRange | Choice):
                 space[name] = value
         return space
+
+
+def parts_of(name: str, column: Column) -> dict[str, Column]:
+    """The columns that a timestamp's parts are; none of another column."""
+    if not isinstance(column, Timestamp):
+        return {}
+    return {f"{name}_{part}": Integer(column.required, column.outcome) for part in column.parts}
 
 
 def load_problem(reference: str) -> Problem:

@@ -1,4 +1,5 @@
-"""The slim form of a model: categories are looked up in Python, everything after them is one LiteRT graph.
+"""The slim form of a model: categories are looked up and timestamps read in Python, everything after them is one LiteRT
+graph.
 
 No TensorFlow. Export proves it equal to the SavedModel by this code, and the server answers with the same code. Part of
 the light core.
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from penstock_trainer.examples import HASHES, MISSING, UNKNOWN
+from penstock_trainer.moments import CELLS, cells
 
 FOLDER = "slim"
 GRAPH = "model.tflite"
@@ -36,14 +38,17 @@ class SlimModel:
         if found["columns"] != list(columns):
             raise ValueError(f"its columns are {found['columns']}, the schema's {list(columns)}")
         categories: Mapping[str, Any] = found["categories"]
-        self.numbers = [place for place, name in enumerate(columns) if name not in categories]
+        timestamps: Sequence[str] = found.get("timestamps", ())
+        self.timestamps = [place for place, name in enumerate(columns) if name in timestamps]
+        others = {*categories, *timestamps}
+        self.numbers = [place for place, name in enumerate(columns) if name not in others]
         self.words: Mapping[int, Sequence[str]] = {
             place: categories[name]["words"] for place, name in enumerate(columns) if name in categories
         }
         """The known categories by their code, for each column's place."""
         self._codes = {place: _codes(**categories[columns[place]]) for place in self.words}
         path = str(folder / GRAPH)
-        shape = len(self.numbers), len(self._codes)
+        shape = len(self.numbers), len(self._codes) + CELLS * len(self.timestamps)
         self._batches = [_Batch(path, *shape, 1 << power) for power in range(LARGEST_BATCH.bit_length())]
 
     def codes(self, columns: Sequence[Sequence[Any]]) -> tuple[NDArray[np.int32], dict[int, list[str]]]:
@@ -59,11 +64,13 @@ class SlimModel:
         columns: Sequence[Sequence[Any]],
         numbers: NDArray[np.float32] | None = None,
         codes: NDArray[np.int32] | None = None,
+        moments: NDArray[np.int32] | None = None,
     ) -> list[Any]:
         """One answer a row, from one sequence of values a column, in the schema's order.
 
-        Numbers are float or None, categories str or None. Where the caller has them already: `numbers` are those at the
-        places `self.numbers`, float32 of shape [places, rows], and `codes` what the method of that name gives.
+        Numbers are float or None, categories str or None, timestamps seconds since 1970 or None. Where the caller has
+        them already: `numbers` are those at the places `self.numbers`, float32 of shape [places, rows], `codes` what
+        the method of that name gives, and `moments` what `moments.cells` makes of those at `self.timestamps`.
 
         Raises:
             RuntimeError: the graph refuses a row.
@@ -73,6 +80,10 @@ class SlimModel:
             numbers = np.array([columns[place] for place in self.numbers], np.float32).reshape(len(self.numbers), rows)
         if codes is None:
             codes, _ = self.codes(columns)
+        if self.timestamps:
+            if moments is None:
+                moments = np.concatenate([cells(columns[place]) for place in self.timestamps])
+            codes = np.concatenate([codes, moments])
         answers: list[Any] = []
         for start in range(0, rows, LARGEST_BATCH):
             piece = slice(start, min(start + LARGEST_BATCH, rows))

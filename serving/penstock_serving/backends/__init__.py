@@ -7,9 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from penstock_serving.seal import SealedModel
+from penstock_trainer.moments import cells
 
 Values = Sequence[Any]
-"""One column's values, a row each: float (number, integer), str (category, text), bytes (image), or None."""
+"""One column's values, a row each: float (number, integer), str (category, text), bytes (image), int (timestamp, in
+seconds since 1970), or None."""
 
 
 class Categories(NamedTuple):
@@ -30,6 +32,7 @@ class Columns(list[Values]):
     """All category columns, where the backend looks them up."""
     _numbers: NDArray[np.float32] | None = None
     _places: Sequence[int] = ()
+    _moments: NDArray[np.int32] | None = None
 
     def numbers(self, places: Sequence[int]) -> NDArray[np.float32]:
         """The columns at `places`, float32 of shape [places, rows], None as NaN; not to be changed.
@@ -41,6 +44,12 @@ class Columns(list[Values]):
             self._numbers = np.array([self[place] for place in places], np.float32).reshape(len(places), rows)
             self._places = places
         return self._numbers
+
+    def moments(self, places: Sequence[int]) -> NDArray[np.int32]:
+        """All timestamps, which are at `places`, as `moments.cells` makes them: of shape [2 * places, rows]."""
+        if self._moments is None:
+            self._moments = np.concatenate([cells(self[place]) for place in places])
+        return self._moments
 
 
 Answers = list[Any]

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from penstock_serving.backends import Columns, RowRefusedError
-from penstock_serving.schema import OUTPUT, SIGNATURE, STRINGS, Schema
+from penstock_serving.schema import OUTPUT, SIGNATURE, STRINGS, ColumnType, Schema
 from penstock_serving.seal import SealedModel
 from penstock_trainer.errors import InputError
+from penstock_trainer.moments import text
 
 ABOUT_THE_GRAPH = ("Graph execution error", "Detected at", "<stack traces", "\t [[", "node ")
 
@@ -40,13 +41,13 @@ class SavedModelBackend:
         _check_signature(signature, model.schema)
         columns = list(enumerate(model.schema.columns))
         self._numbers = [index for index, column in columns if column.type not in STRINGS]
-        self._strings = [index for index, column in columns if column.type in STRINGS]
+        self._strings = {index: _WRITTEN.get(column.type, _text) for index, column in columns if column.type in STRINGS}
         self._call = self._stacked(signature, model.schema.names)
 
     def predict(self, columns: Columns) -> list[float]:
         """The signature's `predictions`, one a row."""
         constant, rows = self._tensorflow.constant, len(columns[0])
-        strings = np.array([["" if v is None else v for v in columns[index]] for index in self._strings], object)
+        strings = np.array([[written(v) for v in columns[index]] for index, written in self._strings.items()], object)
         try:
             texts = constant(strings.reshape(-1, rows), self._tensorflow.string)
             return self._call(constant(columns.numbers(self._numbers)), texts).numpy().tolist()
@@ -69,6 +70,17 @@ class SavedModelBackend:
             return signature(**{names[index]: value for index, value in zip(indices, values, strict=True)})[OUTPUT]
 
         return stacked.get_concrete_function()
+
+
+def _text(value: Any) -> Any:
+    return "" if value is None else value
+
+
+def _moment(value: int | None) -> str:
+    return "" if value is None else text(value)
+
+
+_WRITTEN = {ColumnType.TIMESTAMP: _moment}
 
 
 def _reason(message: str) -> str:

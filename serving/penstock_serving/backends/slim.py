@@ -24,6 +24,7 @@ class SlimBackend:
         codes, unknown = self._model.codes(columns)
         columns.categories = Categories(self._model.words, codes, unknown)
         try:
-            return self._model.predict(columns, columns.numbers(self._model.numbers), codes)
+            moments = columns.moments(self._model.timestamps) if self._model.timestamps else None
+            return self._model.predict(columns, columns.numbers(self._model.numbers), codes, moments)
         except RuntimeError as exc:
             raise RowRefusedError(str(exc).splitlines()[0]) from exc

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from penstock_serving.backends import Columns
-from penstock_serving.schema import OBSERVED
 from penstock_serving.seal import SealedModel
 from penstock_serving.skew.alert import Alert
 from penstock_serving.skew.comparison import Rules
@@ -162,11 +161,11 @@ def read_watch(sealed: SealedModel, rules: Rules) -> Watch:
     training = _read(sealed.directory / "statistics.json")
     answers = sealed.directory / "predictions.json"
     predictions = _read(answers).get(PREDICTIONS) if answers.exists() else None
-    names = set(sealed.schema.names)
+    observed = {name for column in sealed.schema.columns for name in column.observed}
+    names = observed | {*sealed.schema.names}
     unknown = rules.ignored - names - {PREDICTIONS}
     if unknown:
         raise InputError(f"column {min(unknown)!r} is to be ignored, but the model has: {', '.join(sorted(names))}")
-    observed = {column.name for column in sealed.schema.columns if column.type in OBSERVED}
     columns = {name: column for name, column in training.items() if name in observed}
     return Watch(columns, predictions if isinstance(predictions, NumberStatistics) else None, rules)
 

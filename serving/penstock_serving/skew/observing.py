@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from penstock_serving.backends import Columns
-from penstock_serving.schema import OBSERVED, STRINGS, Column, ColumnType
+from penstock_serving.schema import STRINGS, Column, ColumnType
 from penstock_serving.skew.training import cut
 from penstock_serving.skew.windows import Window
 from penstock_trainer.examples import MISSING
+from penstock_trainer.moments import parts
 from penstock_trainer.statistics import CategoryStatistics, NumberStatistics, Statistics
 
 BLOCK_ROWS = 4096
@@ -45,6 +46,8 @@ class _Block:
     def __init__(self, categories: Sequence[int]) -> None:
         self.numbers: list[NDArray[np.float32]] = []
         """Of shape [number columns, rows] each."""
+        self.moments: list[NDArray[np.int32]] = []
+        """Of shape [2 * timestamps, rows] each, where the model has any."""
         self.codes: list[NDArray[np.int32]] = []
         """Of shape [category columns, rows] each, of those batches whose categories were looked up."""
         self.counts: dict[int, Counter[Any]] = {place: Counter() for place in categories}
@@ -80,6 +83,7 @@ class Observer:
         self.unobserved = 0
         """Rows that arrived while too many waited already."""
         self._numbers = [place for place, column in enumerate(columns) if column.type not in STRINGS]
+        self._timestamps = [place for place, column in enumerate(columns) if column.type is ColumnType.TIMESTAMP]
         self._categories = [place for place, column in enumerate(columns) if column.type is ColumnType.CATEGORY]
         self._words: Mapping[int, Sequence[str]] = {}
         self._codes: dict[int, NDArray[np.int64]] = {}
@@ -123,6 +127,8 @@ class Observer:
                     return
                 block = self._swap()
             block.numbers.append(numbers)
+            if self._timestamps:
+                block.moments.append(columns.moments(self._timestamps))
             block.predictions += predictions
             block.bytes += size
             categories = columns.categories
@@ -170,6 +176,8 @@ class Observer:
         for place, values in zip(self._numbers, np.concatenate(block.numbers, axis=1), strict=True):
             window.columns[self._columns[place].name].merge(NumberStatistics.of(values))  # pyright: ignore[reportArgumentType]
             time.sleep(0)  # the event loop may have the interpreter between two columns
+        if block.moments:
+            self._count_parts(np.concatenate(block.moments, axis=1))
         if block.codes:
             for (place, words), codes in zip(self._words.items(), np.concatenate(block.codes, axis=1), strict=True):
                 counts = np.bincount(codes[codes >= MISSING] - MISSING, minlength=len(words) - MISSING)
@@ -182,6 +190,13 @@ class Observer:
         predictions[np.isinf(predictions)] = np.nan
         window.predictions.merge(NumberStatistics.of(predictions))
         window.rows += len(predictions)
+
+    def _count_parts(self, cells: NDArray[np.int32]) -> None:
+        for place, found in zip(self._timestamps, np.split(cells, len(self._timestamps)), strict=True):
+            column = self._columns[place]
+            for part, values in parts(found, column.parts).items():
+                self._window.columns[f"{column.name}_{part}"].merge(NumberStatistics.of(values))  # pyright: ignore[reportArgumentType]
+                time.sleep(0)
 
     def _merge(self, place: int, found: CategoryStatistics) -> None:
         column = self._window.columns[self._columns[place].name]
@@ -217,7 +232,7 @@ class Observer:
         now = self._clock()
         types = {ColumnType.CATEGORY: CategoryStatistics}
         columns: Statistics = {
-            c.name: types.get(c.type, NumberStatistics)() for c in self._columns if c.type in OBSERVED
+            name: types.get(kind, NumberStatistics)() for c in self._columns for name, kind in c.observed.items()
         }
         return Window(self._model, now, (now // self._seconds + 1) * self._seconds, columns=columns)
 

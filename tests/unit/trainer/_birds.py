@@ -11,6 +11,7 @@ import pyarrow.csv as pa_csv
 from ._species import CLASSES
 
 UNLABELLED = 5
+HATCHED = ("2023-{:02}-{:02}T{:02}:30:00.5+02:00", "", "1999-{:02}-{:02}", "2022-{:02}-{:02} {:02}:59")
 CENTERS = np.array([[39, 3700], [47, 5100], [49, 3700]], np.float32)
 
 
@@ -22,8 +23,9 @@ def birds(rows: int, **changed: Any) -> pa.Table:
     days = [(date(2024, 1, 1) + timedelta(days=int(day))).isoformat() for day in random.integers(0, 366, rows)]
     species = ["" if row < UNLABELLED else CLASSES[kind] for row, kind in enumerate(kinds)]
     islands = np.array(["biscoe", "dream", "torgersen"])[np.where(random.random(rows) < 0.8, kinds, 1)]
-    columns = {"seen": days, "bill": numbers[:, 0], "mass": numbers[:, 1], "island": islands, "species": species}
-    return pa.table({**columns, **changed})
+    hatched = [HATCHED[row % len(HATCHED)].format(row % 12 + 1, row % 28 + 1, row % 24) for row in range(rows)]
+    columns = {"seen": days, "hatched": hatched, "bill": numbers[:, 0], "mass": numbers[:, 1], "island": islands}
+    return pa.table({**columns, "species": species, **changed})
 
 
 def write(path: Path, rows: int, **changed: Any) -> Path:

@@ -43,6 +43,7 @@ def file(tmp_path):
         ("2013-01-01T05:00:00Z,oak,x,1.5,3.5\n", "count", "3.5", "not an integer"),
         ("2013-01-01T05:00:00Z,oak,x,1.5,16777217\n", "count", "16777217", "beyond 16,777,216"),
         ("2013-02-30T05:00:00Z,oak,x,1.5,3\n", "when", "2013-02-30T05:00:00Z", "not a timestamp"),
+        ("0000-12-31,oak,x,1.5,3\n", "when", "0000-12-31", "not within the years 1 to 9999"),
     ],
 )
 def test_a_malformed_row_is_a_dead_letter_with_its_line_and_the_others_are_kept(file, row, column, value, reason):

@@ -77,7 +77,8 @@ def test_files_without_a_row_are_refused_and_disturb_nothing_beside_others(tmp_p
     empty, raw = tmp_path / "empty.parquet", write(tmp_path / "birds.csv", ROWS)
     table = pa_csv.read_csv(raw)
     moments = table["seen"].cast("timestamp[s]")
-    pq.write_table(table.set_column(0, "seen", moments).slice(0, 0), empty)
+    table = table.set_column(0, "seen", moments).set_column(1, "hatched", moments)
+    pq.write_table(table.slice(0, 0), empty)
     common = ("--problem", PROBLEM, "--artifacts", tmp_path, "--raw", empty)
     assert "the raw files hold no rows" in refused(capsys, "preprocess", *common)
     assert run("preprocess", *common, "--raw", raw, folder=tmp_path).counts["rows"] == ROWS

@@ -20,10 +20,10 @@ def write_houses(path):
     asked, rooms = random.uniform(1e5, 1e6, 600), random.integers(1, 9, 600)
     sold = asked * random.uniform(0.9, 1.1, 600) + 1e5 * (rooms > 4)
     days = np.datetime64("2024-01-01") + np.arange(600) * 365 // 600
-    lines = ["listed,asked,rooms,district,agent,month,sold_for"]
+    lines = ["listed,asked,rooms,district,agent,sold_for"]
     for row, (day, price, room, sum_) in enumerate(zip(days, asked, rooms, sold, strict=True)):
         agent = f"agent {row}" if row % 7 else ""  # most of the test rows' agents are in no training row
-        lines.append(f"{day},{price:.0f},{room},{'nsew'[room % 4]},{agent},{str(day)[5:7]},{sum_:.0f}")
+        lines.append(f"{day},{price:.0f},{room},{'nsew'[room % 4]},{agent},{sum_:.0f}")
     path.write_text("\n".join(lines) + "\n")
 
 

@@ -4,10 +4,12 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 from sklearn.metrics import accuracy_score, confusion_matrix, log_loss, recall_score
 
+from penstock_trainer import moments
 from penstock_trainer.__main__ import main
 from penstock_trainer.artifacts import Manifest
 from penstock_trainer.network import Network
@@ -41,7 +43,7 @@ def answers(model):
     table = birds(ROWS)
     signature = tf.saved_model.load(f"{model.path}/saved_model").signatures["serving_default"]
     raw = {name: table[name].to_numpy().astype(np.float32) for name in ("bill", "mass")}
-    raw["island"] = np.array(table["island"].to_pylist(), object)
+    raw |= {name: np.array(table[name].to_pylist(), object) for name in ("hatched", "island")}
     found = signature(**{name: tf.constant(values) for name, values in raw.items()})["predictions"].numpy()
     return json.loads((Path(model.path) / "schema.json").read_text()), raw, found
 
@@ -61,8 +63,9 @@ def test_its_slim_form_is_proven_on_every_evaluation_row_and_answers_alike(train
     dataset, model = trained
     assert model.metrics["slim"]["rows"] == dataset.counts["validation"] + dataset.counts["test"]
     _, raw, wanted = answers(model)
-    form = SlimModel(Path(model.path) / "slim", ["bill", "mass", "island"])
-    found = form.predict([raw[name].tolist() for name in ("bill", "mass", "island")])
+    hatched = [moments.seconds(text) if text else None for text in raw["hatched"]]
+    form = SlimModel(Path(model.path) / "slim", ["hatched", "bill", "mass", "island"])
+    found = form.predict([hatched, *(raw[name].tolist() for name in ("bill", "mass", "island"))])
     assert np.abs(np.array(found) - wanted).max() <= model.metrics["slim"]["tolerance"]
     samples = json.loads((Path(model.path) / "samples.json").read_text())
     assert {len(answer) for answer in samples["predictions"]} == {3}
@@ -77,8 +80,47 @@ def test_each_class_has_its_own_statistics_of_the_training_rows_and_all_are_in_o
     assert isinstance(mass, NumberStatistics)
     assert mass.mean == pytest.approx(5100, abs=50)
     page = (Path(dataset.path) / "report.html").read_text()
-    assert page.count("mean in the class") == 2
+    assert page.count("mean in the class") == 6  # bill, mass, hatched and its three parts
     assert "share of the rows" in page
+
+
+def test_a_timestamp_s_parts_have_statistics_of_their_own_and_its_missing_rows_are_counted(trained):
+    dataset, model = trained
+    found = read_statistics(Path(dataset.path))["training"]
+    rows = dataset.counts["training"]
+    hour, whole = found["hatched_hour"], found["hatched"]
+    assert isinstance(hour, NumberStatistics)
+    assert isinstance(whole, NumberStatistics)
+    assert (hour.min, hour.max) == (0, 23)
+    assert (whole.min, whole.max) == (10653, 19625)  # days since 1970
+    assert hour.missing == whole.missing == found["hatched_month"].missing > rows / 5
+    assert hour.count + hour.missing == rows
+    (hatched, *_) = json.loads((Path(model.path) / "schema.json").read_text())["columns"]
+    assert hatched["parts"] == ["month", "day_of_week", "hour"]
+    assert json.loads((Path(model.path) / "statistics.json").read_text())["columns"].keys() >= {"hatched_hour"}
+
+
+def test_a_moment_in_another_zone_is_the_same_moment_and_one_that_is_none_is_refused(trained):
+    signature = tf.saved_model.load(f"{trained[1].path}/saved_model").signatures["serving_default"]
+
+    def ask(*hatched):
+        of_all = {name: tf.fill([len(hatched)], 40.0) for name in ("bill", "mass")}
+        return signature(hatched=tf.constant(hatched), island=tf.fill([len(hatched)], "dream"), **of_all)["predictions"]
+
+    same, here, other = ask("2024-06-01T01:30+02:00", "2024-05-31 23:30:00.9", "2024-06-01T01:30").numpy()
+    assert same.tolist() == here.tolist() != other.tolist()
+    with pytest.raises(tf.errors.InvalidArgumentError, match="a timestamp is no moment"):
+        ask("2024-02-30")
+
+
+def test_batch_prediction_reads_and_keeps_timestamps(trained, tmp_path):
+    write(tmp_path / "birds.csv", ROWS)
+    _, _, wanted = answers(trained[1])
+    found = run(
+        "predict", "--model", trained[1].path, "--raw", tmp_path / "birds.csv", "--output", tmp_path, folder=tmp_path
+    )
+    table = pq.read_table(Path(found.path, "predictions"))
+    assert np.abs(np.array(table["prediction"].to_pylist()) - wanted).max() < 1e-6
 
 
 def test_the_card_has_every_test_row_once_in_its_confusion_and_in_its_slices(trained):

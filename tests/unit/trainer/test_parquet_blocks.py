@@ -74,6 +74,18 @@ def test_a_moment_is_cut_to_the_whole_second_that_a_csv_file_has(tmp_path, writt
     assert [row["when"] for row in read(path)[0]] == [*table["when"].to_pylist(), None]
 
 
+def test_a_moment_that_no_client_can_write_is_a_dead_letter(tmp_path):
+    table = pa.table({name: [value] * 3 for name, value in GOOD.items() if name != "when"})
+    moments = pa.array([253_402_300_800, 0, None], pa.timestamp("s"))
+    pq.write_table(table.append_column("when", moments), tmp_path / "a.parquet")
+    (piece,) = pieces(str(tmp_path / "a.parquet"))
+    ((found, letters),) = read_piece(piece, COLUMNS)
+    assert found.num_rows == 2
+    assert [(letter.line, letter.column, letter.reason) for letter in letters] == [
+        (1, "when", "not within the years 1 to 9999, in UTC")
+    ]
+
+
 def test_a_nan_is_a_missing_value_as_data_frames_write_it(tmp_path):
     found, letters = read(write(tmp_path / "a.parquet", [{**GOOD, "size": float("nan")}]))
     assert (found[0]["size"], letters) == (None, [])

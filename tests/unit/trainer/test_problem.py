@@ -17,11 +17,14 @@ from penstock_trainer.problem import (
 )
 from penstock_trainer.ranges import Choice, FloatRange, IntRange
 
+COLUMNS = {"when": Timestamp(), "size": Number(), "kind": Category(), "cost": Number(outcome=True)}
+SENT = {**COLUMNS, "sent": Timestamp(parts=("hour",))}
+
 
 def problem(**changed):
     fields = {
         "name": "toy",
-        "columns": {"when": Timestamp(), "size": Number(), "kind": Category(), "cost": Number(outcome=True)},
+        "columns": COLUMNS,
         "label": Label("dear", of=lambda columns: columns["cost"] > 1),
         "split": TimeSplit("when", validation="2013-10-01", test="2013-11-01"),
         "features": [Scaled("size")],
@@ -41,11 +44,21 @@ def problem(**changed):
         ({"split": TimeSplit("when", "2013-13-01", "2013-11-01")}, "2013-13-01"),
         ({"split": TimeSplit("when", "2013-12-01", "2013-11-01")}, "starts after"),
         ({"derived": {"size": Number()}}, "name of a raw column"),
+        ({"features": [Scaled("when")]}, r"timestamp, .* have its parts as columns: Timestamp\(parts="),
+        ({"slices": ("sent",), "columns": SENT}, "column 'sent' is a timestamp; slices are of numbers"),
+        ({"features": [Scaled("sent_hours")], "columns": SENT}, "no such column; did you mean 'sent_hour'"),
+        ({"derived": {"sent_hour": Number()}, "columns": SENT}, "'sent_hour' has the name of a raw column"),
+        ({"columns": {**SENT, "sent_hour": Number()}}, "has the name of a part of the timestamp 'sent'"),
     ],
 )
 def test_a_problem_that_cannot_work_is_refused_with_the_reason(changed, message):
     with pytest.raises(InputError, match=message):
         problem(**changed)
+
+
+def test_a_part_that_no_timestamp_has_is_refused():
+    with pytest.raises(InputError, match="parts has 'hours'; did you mean 'hour'"):
+        Timestamp(parts=("hours",))
 
 
 def test_an_unknown_head_is_refused():

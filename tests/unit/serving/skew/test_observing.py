@@ -14,6 +14,7 @@ from penstock_serving.skew.windows import merged
 from penstock_trainer import statistics
 from penstock_trainer.statistics import CategoryStatistics, NumberStatistics
 
+WHEN = Column("when", ColumnType.TIMESTAMP, required=False, parts=("hour", "year"))
 COLUMNS = (
     Column("distance", ColumnType.NUMBER, required=True),
     Column("seats", ColumnType.INTEGER, required=False),
@@ -27,8 +28,8 @@ def observe():
     """An observer of those columns whose clock is the test's, and the windows that it has finished."""
     finished, now = [], [1000.0]
 
-    def make(seconds: float = 300.0) -> Observer:
-        return Observer(COLUMNS, "sha256:m", seconds, lambda window, _: finished.append(window), clock=lambda: now[0])
+    def make(seconds: float = 300.0, columns: tuple[Column, ...] = COLUMNS) -> Observer:
+        return Observer(columns, "sha256:m", seconds, lambda window, _: finished.append(window), clock=lambda: now[0])
 
     make.finished, make.now = finished, now  # pyright: ignore[reportFunctionMemberAccess]
     return make
@@ -68,6 +69,20 @@ def test_the_statistics_are_those_that_the_trainer_would_have_made_of_the_same_r
     assert window.columns["carrier"].categories == {"UA": carrier.count("UA"), "B6": carrier.count("B6")}
     assert window.columns["carrier"].missing == carrier.count(None) + carrier.count("")
     assert window.predictions.mean == pytest.approx(expected.mean / 1000, rel=1e-6)
+
+
+def test_of_a_timestamp_the_parts_are_counted(observe):
+    observer = observe(columns=(COLUMNS[0], WHEN))
+    observer.start()
+    for second in (0, None, -1, 86_400 * 365 + 7200):
+        add(observer, [(1.0, second)], [0.5])
+    observer.close()
+    (window,) = observe.finished
+    assert window.columns.keys() == {"distance", "when_hour", "when_year"}
+    for name, mean, least, most in (("when_hour", 25 / 3, 0, 23), ("when_year", 1970, 1969, 1971)):
+        found = window.columns[name]
+        assert (found.count, found.missing, found.min, found.max) == (3, 1, least, most)
+        assert found.mean == pytest.approx(mean)
 
 
 def test_categories_that_the_backend_has_looked_up_are_counted_as_those_that_it_has_not(observe):
