@@ -24,6 +24,8 @@ class Stack:
 
     def __init__(self, folder: Path, schemas: Path, name: str = "dev") -> None:
         self.folder, self.name, self.cloud = folder, name, Cloud(folder / "cloud")
+        self.around: dict[str, str] = {}
+        """Further variables of every command."""
         self._environment = _environment(folder, schemas)
 
     def program(self, text: str) -> None:
@@ -53,7 +55,7 @@ class Stack:
         return subprocess.Popen(
             ["pulumi", *arguments, "--non-interactive"],
             cwd=self.folder,
-            env={**self._environment, **environment},
+            env={**self._environment, **self.around, **environment},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -71,7 +73,7 @@ class Stack:
     def operate(self, *arguments: str, expected: int = 0, **environment: str) -> str:
         """Runs the command `penstock` to its end; what it said."""
         command = [CHECKOUT / ".venv/bin/penstock", *arguments, "--stack", self.name]
-        own = {**self._environment, **environment}
+        own = {**self._environment, **self.around, **environment}
         done = subprocess.run(command, cwd=self.folder, env=own, capture_output=True, text=True, check=False)
         assert done.returncode == expected, f"exit code {done.returncode}\n{done.stdout}{done.stderr}"
         return done.stdout + done.stderr

@@ -273,6 +273,17 @@ def test_an_image_that_another_stack_has_pushed_may_be_pulled_by_all_that_run_it
 
 
 @pytest.mark.filterwarnings("ignore:gcp:DeprecationWarning")
+def test_with_a_certificate_an_endpoint_on_gke_is_https():
+    served = {"endpoint": "gke", "min_replicas": 1, "endpoint_host": "late.example.com", "endpoint_certificate": "late"}
+    chosen, told = read(config_of(served))
+    assert chosen is not None, told
+    (gateway,) = (own for token, _, own in planned(chosen, raw=chosen.raw) if token.endswith(":Gateway"))
+    (listener,) = gateway["spec"]["listeners"]
+    assert (listener["protocol"], listener["port"]) == ("HTTPS", 443)
+    assert listener["tls"]["options"] == {"networking.gke.io/pre-shared-certs": "late"}
+
+
+@pytest.mark.filterwarnings("ignore:gcp:DeprecationWarning")
 def test_raw_files_in_a_bucket_are_named_as_they_are():
     chosen, _ = read({"penstock:platform": "gcp", "penstock:gcp": json.dumps(BASE)})
     assert chosen is not None

@@ -54,15 +54,6 @@ def test_a_protected_bucket_is_replaced_with_a_named_approval_only(stack, police
     assert approved[BUCKET] in pins.REPLACING
 
 
-def test_where_nothing_is_protected_the_plan_itself_is_refused_without_the_approval(stack):
-    trial = stack(STORE)
-    trial.up()
-    plan = trial.steps(PLACE="europe-west4")
-    (told,) = pins.refused(plan, ())
-    assert "the plan replaces the bucket store-bucket" in told
-    assert pins.refused(plan, ("store-bucket",)) == []
-
-
 @pytest.fixture
 def api_server():
     """As much of an API server as a preview asks: that it knows JobSets, and that its caller may do everything."""

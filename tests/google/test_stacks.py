@@ -33,37 +33,6 @@ def test_the_inventory_of_an_environment_is_the_one_recorded_and_breaks_no_rule(
     assert found == file.read_text(), f"if this is what is wanted: {REGENERATE}"
 
 
-def test_an_environment_that_fails_half_way_goes_on_where_it_was(make_environment, policed):
-    """A job at fault, then all is well; then nothing is left to do, and nothing is left."""
-    dev = make_environment("dev", notebook=False)
-    control_plane.auth_plugin(dev.folder / "plugins")
-    with control_plane.serving(dev.cloud, dev.folder) as plane:
-        around = {"PENSTOCK_STANDIN_KUBERNETES": plane.address, "SSL_CERT_FILE": str(plane.certificate)}
-        plane.failing = "train-model"
-        # With the policy pack: what a preview does not know yet, such as the jobs' pods, is judged here.
-        told = dev.up(*policed, expected=1, **around)
-        assert "flow-train-model-result failed" in told, told
-        assert "column 'orign' is not in the dataset" in told
-        assert "chief" in told
-
-        plane.failing = ""
-        assert "penstock@" in dev.up(*policed, **around)
-        outputs = dev.outputs()
-        assert outputs["model_digest"].startswith("sha256:flow-train-model-")
-        made = [id_ for operation, _, id_ in dev.cloud.calls("create")]
-        jobs = [id_ for id_ in made if "JobSet:" in id_]
-        assert len(jobs) == len(set(jobs)) == 4, "no job was launched twice"
-        assert made.count(next(id_ for id_ in made if "Cluster/" in id_)) == 1
-
-        count = len(dev.cloud.calls())
-        dev.run("refresh", "--yes", "--skip-preview", "--stack", "dev", **around)
-        assert "unchanged" in dev.up(**around)
-        assert len(dev.cloud.calls()) == count
-        dev.run("destroy", "--yes", "--stack", "dev", **around)
-    assert dev.cloud.existing() == {}
-    in_order(dev.cloud.calls("delete"))
-
-
 def in_order(deletes):
     """What runs on a cluster goes before it, what lies in a network before that."""
     types = [type_ for _, type_, _ in deletes]
