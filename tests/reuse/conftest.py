@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from tests.conftest import free_port
 CHECKOUT = Path(__file__).resolve().parents[2]
 PATH = os.pathsep.join([str(CHECKOUT / ".tools/pulumi/bin"), os.environ["PATH"]])
 """With the engine on it."""
+PACKAGE = "letters"
+"""The problem's package in the repository, which the template calls otherwise by default."""
 DISTRIBUTIONS = {"modules": "penstock", "trainer": "penstock_trainer", "serving": "penstock_serving"}
 
 
@@ -113,11 +116,8 @@ def foreign(wheels: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture(scope="session")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository made from the template."""
-    folder = tmp_path_factory.mktemp("repository") / "parcels"
-    answers = {"penstock": "git+https://git.example.com/penstock@v0.1.0"}
-    copier.run_copy(str(CHECKOUT / "templates/problem"), folder, data=answers, defaults=True, quiet=True)
-    return folder
+    """A repository made from the template, under a name of its own."""
+    return from_template(tmp_path_factory.mktemp("repository") / PACKAGE, package=PACKAGE)
 
 
 @pytest.fixture(scope="session")
@@ -159,6 +159,22 @@ def example(tmp_path: Path, environments: dict[str, Path], request: pytest.Fixtu
     program = Program(folder, environments)
     yield program
     program.destroy()
+
+
+@contextmanager
+def consuming(folder: Path, environments: dict[str, Path], foreign: Path) -> Iterator[Program]:
+    """The program in `folder`, for whose engine the component package is on PATH, where installing it puts it."""
+    program = Program(folder, environments)
+    program.environment["PATH"] = os.pathsep.join([str(foreign / "bin"), program.environment["PATH"]])
+    yield program
+    program.destroy()
+
+
+def from_template(folder: Path, **answers: str) -> Path:
+    """A repository made from the template by these answers and the defaults."""
+    answers = {"penstock": "git+https://git.example.com/penstock@v0.1.0", **answers}
+    copier.run_copy(str(CHECKOUT / "templates/problem"), folder, data=answers, defaults=True, quiet=True)
+    return folder
 
 
 def run_uv(*arguments: object) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import schema_changes
 
-from tests.reuse.conftest import CHECKOUT, PATH, Program
+from tests.reuse.conftest import CHECKOUT, PACKAGE, PATH, consuming
 from tests.reuse.test_own_repository import ROW, asked
 
 RECORDED = CHECKOUT / "modules/schema.json"
@@ -157,10 +157,8 @@ def consumer(tmp_path, environments, foreign):
     folder = tmp_path / "consumer"
     shutil.copytree(Path(__file__).parent / "consumer", folder)
     shutil.copy(RECORDED, folder / "schema.json")
-    program = Program(folder, environments)
-    program.environment["PATH"] = os.pathsep.join([str(foreign / "bin"), program.environment["PATH"]])
-    yield program
-    program.destroy()
+    with consuming(folder, environments, foreign) as program:
+        yield program
 
 
 def test_a_program_that_knows_only_the_schema_deploys_a_component_and_reads_its_outputs(consumer, carried):
@@ -177,35 +175,37 @@ def test_a_program_that_knows_only_the_schema_deploys_a_component_and_reads_its_
     assert "unchanged" in consumer.up()
 
 
-def test_the_training_and_the_pipeline_of_such_a_program_run_what_those_of_a_python_program_run(consumer, carried):
+def test_every_component_of_such_a_program_runs_what_that_of_a_python_program_runs(consumer, carried):
     """By what the real engine would start: on the way there, whole numbers have become floats."""
     (consumer.folder / "data").symlink_to(carried.folder / "data")
-    common = {"platform": {"local": {}}, "problem": "parcels.late"}
-    single = {"strategy": "local", "epochs": 1}
-    training = {
-        "store": str(carried.folder / ".penstock/local/artifacts"),
-        "dataset": carried.artifact("flow-preprocess-dataset"),
-        "study": carried.artifact("flow-tune-study"),
+    stages = ("flow-preprocess-dataset", "flow-tune-study", "flow-train-model")
+    dataset, study, model = (carried.artifact(stage) for stage in stages)
+    common = {"platform": {"local": {}}, "problem": f"{PACKAGE}.late"}
+    stored = {**common, "store": str(carried.folder / ".penstock/local/artifacts")}
+    raw, search, single = {"raw": ["data/*.csv"]}, {"trials": 1, "processes": 1}, {"strategy": "local", "epochs": 1}
+    pipeline = {"preprocessing": raw, "tuning": search, "training": single, "endpoint": {"port": consumer.port + 1}}
+    others = {
+        "prepare": ["Preprocessing", {**stored, **raw}],
+        "search": ["Tuning", {**stored, **search, "dataset": dataset}],
+        "train": ["Training", {**stored, **single, "dataset": dataset, "study": study}],
+        "compare": ["Comparison", {**stored, "dataset": dataset, "candidate": model, "minimumGain": 0.5}],
+        "watch": ["Monitoring", {"windowSeconds": 60, "minimumRows": 10}],
+        "flow": ["Pipeline", {**common, **pipeline, "keep": ["models"]}],
     }
-    pipeline = {
-        "preprocessing": {"raw": ["data/*.csv"]},
-        "tuning": {"trials": 1, "processes": 1},
-        "training": single,
-        "endpoint": {"port": consumer.port + 1},
-        "keep": ["models"],
-    }
-    others = {"alone": ["Training", {**common, **training, **single}], "flow": ["Pipeline", {**common, **pipeline}]}
-    model = carried.artifact("flow-train-model")
+    components = {token.rpartition(":")[2] for token in json.loads(RECORDED.read_text())["resources"]}
+    assert {kind for kind, _ in others.values()} | {"Endpoint"} == components
     consumer.configure(model=model, port=consumer.port, platform={"local": {}}, others=others)
     steps = json.loads(consumer.run("preview", "--json"))["steps"]
     found = {step["urn"].rpartition("::")[2]: step["newState"].get("inputs") for step in steps}
     made = carried.resources()
-    assert found["alone-model"]["roles"] == made["flow-train-model"]["roles"]
-    assert found["alone-model"]["digests"] == made["flow-train-model"]["digests"]
-    for stage in ("flow-preprocess-dataset", "flow-tune-study", "flow-train-model"):
+    for stage, alone in zip(stages, ("prepare-dataset", "search-study", "train-model"), strict=True):
+        assert found[alone]["roles"] == made[stage]["roles"]
+        assert found[alone]["digests"] == made[stage]["digests"]
         assert _known(found[stage]) == _known(made[stage])
+    assert found["compare-decision"]["roles"]["chief"]["command"][-2:] == ["--minimum-gain", "0.5"]
     assert found["flow-serve-server"]["port"] == consumer.port + 1
     assert found["flow-store"]["keep"] == ["models"]
+    assert "watch" in found
 
 
 def _known(job):

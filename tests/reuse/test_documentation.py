@@ -9,7 +9,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
-from tests.reuse.conftest import CHECKOUT, Program
+from tests.reuse.conftest import CHECKOUT, PACKAGE, Program
 
 PAGE = (CHECKOUT / "docs/reuse.md").read_text(encoding="utf-8")
 
@@ -35,7 +35,7 @@ def test_the_python_program_makes_a_model_and_an_endpoint(tmp_path, environments
     (program,) = blocks("python")
     shutil.copytree(CHECKOUT / "examples/existing_model", tmp_path / "project")
     (tmp_path / "project/__main__.py").write_text(program)
-    shutil.copy(repository / "parcels/late.py", tmp_path / "project/late.py")
+    shutil.copy(repository / PACKAGE / "late.py", tmp_path / "project/late.py")
     foreign = Program(tmp_path / "project", environments)
     steps = json.loads(foreign.run("preview", "--json"))["steps"]
     made = {step["urn"].rpartition("::")[2]: step["op"] for step in steps}

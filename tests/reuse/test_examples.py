@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+from tests.reuse.conftest import PACKAGE
 from tests.reuse.test_own_repository import NEAR, ROW, asked
 
 
@@ -14,7 +15,14 @@ def another(carried, environments):
     """A second model of the same dataset: folder and digest."""
     dataset, store = carried.artifact("flow-preprocess-dataset"), carried.folder / ".penstock/local/artifacts"
     told = carried.folder / "another.json"
-    command = [environments["trainer"] / "bin/python", "-m", "penstock_trainer", "train", "--problem", "parcels.late"]
+    command = [
+        environments["trainer"] / "bin/python",
+        "-m",
+        "penstock_trainer",
+        "train",
+        "--problem",
+        f"{PACKAGE}.late",
+    ]
     command += ["--artifacts", store, "--dataset", dataset["path"], "--epochs", "3"]
     done = subprocess.run(
         command, env={**carried.environment, "PENSTOCK_RESULT": str(told)}, capture_output=True, text=True, check=False
@@ -51,7 +59,7 @@ def test_a_problem_of_another_repository_is_carried_all_the_way(example, carried
     store = example.folder / ".penstock/local/artifacts"
     shutil.copytree(carried.folder / ".penstock/local/artifacts", store)
     shutil.copytree(carried.folder / "data", example.folder / "data")
-    example.configure(problem="parcels.late", raw="data/*.csv", trials=1, processes=1, port=example.port)
+    example.configure(problem=f"{PACKAGE}.late", raw="data/*.csv", trials=1, processes=1, port=example.port)
     example.up()
     outputs, made = example.outputs(), example.resources()
     assert made["flow-preprocess-dataset"]["reused"]

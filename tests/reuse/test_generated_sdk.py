@@ -1,7 +1,6 @@
 """The SDKs that Pulumi's own generator makes of the schema, and a program that has one of them."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -11,7 +10,7 @@ import go_build
 import package_sdk
 import pytest
 
-from tests.reuse.conftest import CHECKOUT, Program, run_uv
+from tests.reuse.conftest import CHECKOUT, consuming, run_uv
 from tests.reuse.test_own_repository import ROW, asked
 
 COMPONENTS = {
@@ -44,10 +43,8 @@ def consumer(tmp_path, environments, foreign):
     (next(own.glob("lib/python*/site-packages")) / "others.pth").write_text(f"{others}\n")
     folder = tmp_path / "generated"
     shutil.copytree(Path(__file__).parent / "generated", folder)
-    program = Program(folder, {**environments, "modules": own})
-    program.environment["PATH"] = os.pathsep.join([str(foreign / "bin"), program.environment["PATH"]])
-    yield program
-    program.destroy()
+    with consuming(folder, {**environments, "modules": own}, foreign) as program:
+        yield program
 
 
 def test_a_program_with_a_generated_sdk_serves_a_model_through_the_real_engine(consumer, carried):
@@ -67,10 +64,8 @@ def in_go(tmp_path, environments, foreign):
     shutil.copytree(Path(__file__).parent / "generated_go", folder)
     package_sdk.write("go", folder)
     go_build.build(folder, ".", folder / "program")
-    program = Program(folder, environments)
-    program.environment["PATH"] = os.pathsep.join([str(foreign / "bin"), program.environment["PATH"]])
-    yield program
-    program.destroy()
+    with consuming(folder, environments, foreign) as program:
+        yield program
 
 
 def test_a_go_program_serves_a_model_through_the_real_engine(in_go, carried):

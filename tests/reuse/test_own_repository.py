@@ -7,11 +7,12 @@ import sys
 import urllib.request
 from pathlib import Path
 
-import copier
 import go_programs
 import pytest
 import yaml
 from packaging.requirements import Requirement
+
+from tests.reuse.conftest import PACKAGE, from_template
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 ROW = {"weight": 2.5, "volume": 4, "distance": 800, "zone": "east"}
@@ -37,16 +38,14 @@ def test_its_own_tests_pass_in_the_environment_of_the_trainer(repository, enviro
     assert "3 passed" in done.stdout
 
 
-def test_under_another_name_its_tests_pass_as_well(environments, tmp_path):
-    folder = tmp_path / "letters"
-    answers = {"package": "letters", "penstock": "git+https://git.example.com/penstock@v0.1.0"}
-    copier.run_copy(str(CHECKOUT / "templates/problem"), folder, data=answers, defaults=True, quiet=True)
-    texts = {file.relative_to(folder): file.read_text() for file in folder.rglob("*") if file.is_file()}
-    assert [str(file) for file, text in texts.items() if re.search(r"\bparcels\.(?!csv)", text)] == []
-    command = [environments["trainer"] / "bin/python", "-m", "pytest", "-q"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "3 passed" in done.stdout
+def test_by_its_default_name_it_is_the_same_but_for_that_name(tmp_path):
+    own, default = (
+        {str(file.relative_to(folder)): file.read_text() for file in folder.rglob("*") if file.is_file()}
+        for folder in (from_template(tmp_path / "own", package=PACKAGE), from_template(tmp_path / "default"))
+    )
+    assert [file for file, text in own.items() if re.search(r"\bparcels\.(?!csv)", text)] == []
+    named = re.compile(rf"\b{PACKAGE}\b")
+    assert {named.sub("parcels", file): named.sub("parcels", text) for file, text in own.items()} == default
 
 
 def test_the_server_that_answers_has_its_wheel_s_dependencies_and_no_tensorflow(environments):
@@ -69,18 +68,18 @@ def test_its_program_ends_in_a_model_that_answers_under_its_digest(carried):
 def test_the_trainer_that_ran_was_the_wheel_s_and_the_problem_the_installed_package_s(carried, environments):
     job = carried.resources()["flow-train-model"]
     assert job["program"][0] == str(carried.folder / "trainer/.venv/bin/python")
-    where = "import parcels, penstock_trainer; print(parcels.__file__, penstock_trainer.__file__)"
+    where = f"import {PACKAGE}, penstock_trainer; print({PACKAGE}.__file__, penstock_trainer.__file__)"
     done = subprocess.run([job["program"][0], "-c", where], cwd="/", capture_output=True, text=True, check=True)
     for file in done.stdout.split():
         assert environments["trainer"] in Path(file).resolve().parents
-    assert job["roles"]["chief"]["command"][:3] == ["train", "--problem", "parcels.late"]
+    assert job["roles"]["chief"]["command"][:3] == ["train", "--problem", f"{PACKAGE}.late"]
 
 
 def test_a_change_in_the_installed_package_is_a_change_of_the_stages_and_without_one_there_is_none(carried):
     assert "unchanged" in (again := carried.up())
     assert not re.search(r"\d+ (created|updated|replaced)", again)
     python = carried.resources()["flow-train-model"]["program"][0]
-    (file,) = Path(python).parents[1].glob("lib/python*/site-packages/parcels/promise.py")
+    (file,) = Path(python).parents[1].glob(f"lib/python*/site-packages/{PACKAGE}/promise.py")
     text = file.read_text()
     # The file is a link to the package manager's own copy: another takes its place.
     file.unlink()

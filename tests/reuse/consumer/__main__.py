@@ -14,7 +14,7 @@ class Remote(pulumi.ComponentResource):
 
     def __init__(self, token: str, name: str, inputs: dict[str, Any]) -> None:
         described = SCHEMA["resources"][token]
-        assert set(described["requiredInputs"]) <= inputs.keys() <= described["inputProperties"].keys()
+        assert set(described.get("requiredInputs", ())) <= inputs.keys() <= described["inputProperties"].keys()
         super().__init__(token, name, {**dict.fromkeys(described["properties"]), **inputs}, remote=True)
 
 
