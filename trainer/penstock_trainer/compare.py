@@ -9,7 +9,7 @@ Rows that the serving model was trained on, where the dataset has such, speak fo
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,12 @@ from penstock_trainer import artifacts, metrics
 from penstock_trainer.artifacts import Manifest
 from penstock_trainer.dataset import Dataset
 from penstock_trainer.errors import InputError
+from penstock_trainer.evaluation import tally
 from penstock_trainer.examples import read_block
 from penstock_trainer.export import RawColumns
 from penstock_trainer.problem import Problem, load_problem
 from penstock_trainer.stages import Stage, code_digest, write_lineage
+from penstock_trainer.statistics import NumberStatistics
 
 GROUPS = 20
 """Of rows, by whose differences it is told how sure the gain is."""
@@ -109,10 +111,10 @@ def decide(
         return {**told, "promoted": True, "reason": f"the model that served is not to be had ({exc}): the candidate is"}
     if there.digest == model.digest:
         return {**told, "promoted": True, "reason": "the candidate serves already"}
-    answers = Answers(problem, dataset, {"candidate": candidate, "serving": serving})
+    answers = answered(problem, dataset, {"candidate": candidate, "serving": serving})
     gain, error = answers.gain(name, direction)
     promoted = gain > minimum_gain
-    found = {which: {**answers.metrics(which)} for which in ("candidate", "serving")}
+    found = {which: answers.metrics(which) for which in ("candidate", "serving")}
     verdict = "takes over" if promoted else f"is not better by more than {minimum_gain:g}, the other goes on"
     reason = (
         f"{name} of the candidate {found['candidate'][name]:.4f}, of the serving model {found['serving'][name]:.4f}, "
@@ -131,51 +133,72 @@ def decide(
 
 
 class Answers:
-    """What several models answer to every test row of a dataset."""
+    """What several models answered to the same rows, added up as they come: however many there are, none is kept.
 
-    def __init__(self, problem: Problem, dataset: Dataset, models: Mapping[str, Path]):
-        self.head = problem.label.head
-        source = RawColumns(problem, dataset)  # of the test rows
-        declared = {name: column.type for name, column in source.columns.items()}
-        schemas = {which: _schema(path, problem, declared) for which, path in models.items()}
-        # The modules are kept: their tables and variables would go with them.
-        self._modules = {which: tf.saved_model.load(str(path / "saved_model")) for which, path in models.items()}
-        found: dict[str, list[np.ndarray]] = {which: [] for which in models}
-        labels: list[np.ndarray] = []
-        for block in dataset.examples.blocks["test"]:
-            path = dataset.path / block.path
-            raw = {name: tf.constant(values) for name, values in source.read(path).items()}
-            labels.append(read_block(path, dataset.examples)[2])
-            for which, columns in schemas.items():
-                signature = self._modules[which].signatures["serving_default"]
-                taken = {name: raw[name] for name in columns}
-                found[which].append(signature(**taken)["predictions"].numpy())
-        self.labels = np.concatenate(labels)
-        self.predictions = {which: np.concatenate(parts) for which, parts in found.items()}
+    An area under the curve is that of a `tallies.Ranking`.
+    """
 
-    @property
-    def rows(self) -> int:
-        """How many rows were answered."""
-        return self.labels.size
+    def __init__(self, problem: Problem, label: NumberStatistics, models: Iterable[str]):
+        self.problem, self.names = problem.name, metrics.NAMES[problem.label.head]
+        self.rows = 0
+        self._every = {which: tally(problem, label, whole=True) for which in models}
+        self._groups = {which: [tally(problem, label) for _ in range(GROUPS)] for which in self._every}
+
+    def add(self, labels: np.ndarray, predictions: Mapping[str, np.ndarray]) -> None:
+        """Take some more rows, by model; every group gets the next row in turn.
+
+        Raises:
+            InputError: a model's answer is no number.
+        """
+        for which, found in predictions.items():
+            if not np.isfinite(found).all():
+                raise InputError(
+                    f"the {which} model's answer to a row is no number: they cannot be compared; remove "
+                    f"serving/{self.problem}.json to begin anew"
+                )
+            self._every[which].add(labels, found)
+            for place, group in enumerate(self._groups[which]):
+                rows = slice((place - self.rows) % GROUPS, None, GROUPS)
+                group.add(labels[rows], found[rows])
+        self.rows += len(labels)
 
     def metrics(self, which: str) -> dict[str, float]:
         """The metrics of one model on all rows."""
-        return metrics.evaluate(self.head, self.labels, self.predictions[which])
+        found = self._every[which].metrics()
+        return {name: float(found[name]) for name in self.names}
 
     def gain(self, name: str, direction: str) -> tuple[float, float]:
         """By how much the candidate's metric is better, and the standard error of that."""
         sign = 1 if direction == "maximize" else -1
-
-        def difference(rows: slice) -> float:
-            ours, theirs = (
-                metrics.evaluate(self.head, self.labels[rows], self.predictions[which][rows])[name]
-                for which in ("candidate", "serving")
-            )
-            return sign * (ours - theirs)
-
-        groups = [difference(slice(first, None, GROUPS)) for first in range(min(GROUPS, self.rows))]
+        pairs = zip(self._groups["candidate"], self._groups["serving"], strict=True)
+        groups = [sign * (ours.metrics()[name] - theirs.metrics()[name]) for ours, theirs in pairs if ours.rows]
         error = float(np.std(groups, ddof=1) / np.sqrt(len(groups))) if len(groups) > 1 else 0.0
-        return difference(slice(None)), error
+        return sign * (self.metrics("candidate")[name] - self.metrics("serving")[name]), error
+
+
+def answered(problem: Problem, dataset: Dataset, models: Mapping[str, Path]) -> Answers:
+    """The answers of `models` to every test row of a dataset, from its raw columns.
+
+    Raises:
+        InputError: a model cannot answer these rows.
+    """
+    source = RawColumns(problem, dataset)  # of the test rows
+    declared = {name: column.type for name, column in source.columns.items()}
+    schemas = {which: _schema(path, problem, declared) for which, path in models.items()}
+    # The modules are kept: their tables and variables would go with them.
+    modules = {which: tf.saved_model.load(str(path / "saved_model")) for which, path in models.items()}
+    label = dataset.statistics[problem.label.name]
+    assert isinstance(label, NumberStatistics)
+    answers = Answers(problem, label, models)
+    for block in dataset.examples.blocks["test"]:
+        path = dataset.path / block.path
+        raw = {name: tf.constant(values) for name, values in source.read(path).items()}
+        found: dict[str, np.ndarray] = {}
+        for which, columns in schemas.items():
+            taken = {name: raw[name] for name in columns}
+            found[which] = modules[which].signatures["serving_default"](**taken)["predictions"].numpy()
+        answers.add(read_block(path, dataset.examples)[2], found)
+    return answers
 
 
 def _schema(model: Path, problem: Problem, declared: Mapping[str, str]) -> list[str]:

@@ -1,6 +1,7 @@
 """A trained network on every validation and test row, whole and by slice, in one pass over the blocks."""
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -16,6 +17,33 @@ from penstock_trainer.tallies import FINE, BinaryTally, MulticlassTally, Regress
 SPLITS = ("validation", "test")
 Answer: TypeAlias = Callable[[Path], tuple[np.ndarray, np.ndarray]]
 """From a block's path to its labels, of shape [rows], and the network's predictions, as it predicts them."""
+
+
+class Predictions:
+    """The trained network's predictions of a split, on their way to a tally: kept in a file, however many there are, to
+    be read again in the same order.
+    """
+
+    def __init__(self, file: Path):
+        self.file = file
+        self.largest = 0.0
+        """The largest magnitude among them."""
+        self._each: tuple[int, ...] = ()
+
+    def kept(self, blocks: Iterable[tuple[np.ndarray, np.ndarray]]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """`blocks` of (labels, predictions), whose predictions are written down."""
+        with self.file.open("wb") as file:
+            for labels, found in blocks:
+                file.write(found.astype("<f4").tobytes())
+                self._each = found.shape[1:]
+                self.largest = max(self.largest, float(np.abs(found).max(initial=0.0)))
+                yield labels, found
+
+    def again(self, rows: Iterable[int]) -> Iterator[np.ndarray]:
+        """So many of them at a time, from the first on."""
+        with self.file.open("rb") as file:
+            for count in rows:
+                yield np.fromfile(file, "<f4", count * math.prod(self._each)).reshape(count, *self._each)
 
 
 def tally(problem: Problem, label: NumberStatistics, *, whole: bool = False) -> Tally:

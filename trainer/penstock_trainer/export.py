@@ -21,7 +21,7 @@ from penstock_trainer import graph, moments, pictures, slim, statistics
 from penstock_trainer.artifacts import file_digests, folder_digest
 from penstock_trainer.compiled import CannotCompile, compile_slim
 from penstock_trainer.dataset import Dataset
-from penstock_trainer.evaluation import SPLITS
+from penstock_trainer.evaluation import SPLITS, Predictions
 from penstock_trainer.examples import UNKNOWN, read_block
 from penstock_trainer.features import Hashed, parts
 from penstock_trainer.network import Network
@@ -84,9 +84,9 @@ def export(problem: Problem, dataset: Dataset, network: Network, directory: Path
     (directory / "statistics.json").write_text(json.dumps(statistics.to_json(kept)))
 
 
-def prove(problem: Problem, dataset: Dataset, expected: Mapping[str, np.ndarray], directory: Path) -> dict[str, Any]:
+def prove(problem: Problem, dataset: Dataset, expected: Mapping[str, Predictions], directory: Path) -> dict[str, Any]:
     """Answer every evaluation row from its raw columns by the SavedModel in `directory` and compare with `expected`,
-    by split, the first dimension the rows.
+    by split.
 
     Also writes `samples.json`: a few raw test rows with the trained network's own answers, and `predictions.json`: the
     statistics of all answers to test rows, with which a server compares its own; of several classes, of the likeliest's
@@ -100,12 +100,14 @@ def prove(problem: Problem, dataset: Dataset, expected: Mapping[str, np.ndarray]
         RuntimeError: a row's answers differ by more than `TOLERANCE`.
     """
     signature = tf.saved_model.load(str(directory / "saved_model")).signatures["serving_default"]
-    compared, left_out, difference = dict.fromkeys(SPLITS, 0), 0, 0.0
+    compared, left_out, difference, answered = dict.fromkeys(SPLITS, 0), 0, 0.0, NumberStatistics()
     for split in SPLITS:
-        source, place = RawColumns(problem, dataset, split), 0
-        for raw, told in source.blocks():
-            wanted = expected[split][place : place + len(told)][told]
-            place += len(told)
+        source = RawColumns(problem, dataset, split)
+        trained = expected[split].again(block.rows for block in dataset.examples.blocks[split])
+        for (raw, told), every in zip(source.blocks(), trained, strict=True):
+            if split == "test":
+                answered.merge(NumberStatistics.of(every.max(axis=1) if problem.label.classes else every))
+            wanted = every[told]
             left_out += int((~told).sum())
             if not told.any():
                 continue
@@ -119,16 +121,13 @@ def prove(problem: Problem, dataset: Dataset, expected: Mapping[str, np.ndarray]
         raise RuntimeError(f"the exported model answers a row {difference} away from the trained network")
     if not all(compared.values()):
         raise RuntimeError(f"the exported model is proven on {compared} rows only, {left_out:,} were left out")
-    scores = expected["test"].max(axis=1) if problem.label.classes else expected["test"]
-    answered = {"predictions": NumberStatistics.of(scores.astype(np.float32))}
-    (directory / "predictions.json").write_text(json.dumps(statistics.to_json(answered)))
+    (directory / "predictions.json").write_text(json.dumps(statistics.to_json({"predictions": answered})))
     return {"rows": sum(compared.values()), "splits": compared, "left_out": left_out, "max_difference": difference}
 
 
-def slim_form(
-    problem: Problem, dataset: Dataset, network: Network, expected: Mapping[str, np.ndarray], directory: Path
-) -> dict[str, Any]:
-    """Write `slim/` beside the SavedModel in `directory` and prove that it answers every evaluation row as that does.
+def slim_form(problem: Problem, dataset: Dataset, network: Network, allowed: float, directory: Path) -> dict[str, Any]:
+    """Write `slim/` beside the SavedModel in `directory` and prove that it answers every evaluation row as that does,
+    to `allowed`.
 
     Returns:
         The proof: `rows` compared, of which split (`splits`), the `max_difference` seen, the `tolerance` it is within,
@@ -149,7 +148,6 @@ def slim_form(
             answers = np.array(model.predict([_as_decoded(raw[n], columns[n]) for n in raw]))
             difference = max(difference, float(np.abs(answers - wanted).max()))
             compared[split] += len(answers)
-    allowed = tolerance(expected)
     if not difference <= allowed:
         shutil.rmtree(folder)
         return {"reason": f"it answers a row {difference} away from the SavedModel"}
@@ -159,9 +157,9 @@ def slim_form(
     return {**proof, **digests}
 
 
-def tolerance(expected: Mapping[str, np.ndarray]) -> float:
+def tolerance(expected: Mapping[str, Predictions]) -> float:
     """How far two forms of a model may differ on a row, given all answers by split."""
-    return TOLERANCE * max(1.0, *(float(np.abs(answers).max()) for answers in expected.values()))
+    return TOLERANCE * max(1.0, *(answers.largest for answers in expected.values()))
 
 
 class RawColumns:

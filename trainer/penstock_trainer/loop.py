@@ -154,11 +154,6 @@ class Trainer:
         paths = block_paths(self.dataset.path, self.dataset.examples, split)
         return self.cluster.map(self._predict, ((tf.constant(path),) for path in paths))
 
-    def predictions(self, split: str) -> tuple[np.ndarray, np.ndarray]:
-        """(labels, predictions) of all rows of a split, in the order of its blocks."""
-        labels, found = zip(*self.answers(split), strict=True)
-        return np.concatenate(labels), np.concatenate(found)
-
     def evaluate(self, split: str) -> dict[str, float]:
         """The head's metrics over all rows of a split, however many they are; an area under the curve from as many
         scores as a `Ranking` tells apart.

@@ -14,15 +14,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from penstock_trainer import artifacts, card, clusters, export
 from penstock_trainer.arithmetic import Arithmetic
 from penstock_trainer.artifacts import Manifest, verify
 from penstock_trainer.checkpoints import Checkpoints
 from penstock_trainer.curves import Curves
 from penstock_trainer.dataset import Dataset
-from penstock_trainer.evaluation import SPLITS
+from penstock_trainer.evaluation import SPLITS, Predictions
 from penstock_trainer.loop import Epoch, Trainer, describe
 from penstock_trainer.membership import Member
 from penstock_trainer.network import Network
@@ -177,10 +175,10 @@ def finish(trainer: Trainer, order: Order) -> Manifest:
     if order.arithmetic.mixed:
         trainer.answer_by(in_float32(trainer, order))
     found: dict[str, Any] = {}
-    expected: dict[str, np.ndarray] = {}
+    stage.scratch.mkdir(parents=True, exist_ok=True)
+    expected = {split: Predictions(stage.scratch / f"{split}.predictions") for split in SPLITS}
     for split in SPLITS:
-        labels, expected[split] = trainer.predictions(split)
-        found[split] = trainer.measured([(labels, expected[split])])
+        found[split] = trainer.measured(expected[split].kept(trainer.answers(split)))
     print("test: " + ", ".join(f"{name} {value:.4f}" for name, value in found["test"].items()), flush=True)
     with artifacts.building(stage.root, stage.kind, stage.key) as directory:
         network = in_float32(trainer, order)
@@ -188,7 +186,7 @@ def finish(trainer: Trainer, order: Order) -> Manifest:
         found["export"] = export.prove(problem, dataset, expected, directory)
         if left_out := found["export"]["left_out"]:
             print(f"left out of the proof: {left_out:,} rows of categories that the statistics let go", flush=True)
-        found["slim"] = export.slim_form(problem, dataset, network, expected, directory)
+        found["slim"] = export.slim_form(problem, dataset, network, export.tolerance(expected), directory)
         if "reason" in found["slim"]:
             print(f"no slim form: {found['slim']['reason']}", flush=True)
         found["training"] = {"steps": dict(progress.steps)}

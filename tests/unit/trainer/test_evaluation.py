@@ -11,6 +11,7 @@ from sklearn.metrics import brier_score_loss, confusion_matrix, log_loss, mean_a
 from penstock_trainer import metrics
 from penstock_trainer.artifacts import Manifest
 from penstock_trainer.dataset import Dataset
+from penstock_trainer.evaluation import Predictions
 from penstock_trainer.examples import MISSING, UNKNOWN, read_block
 from penstock_trainer.problem import load_problem
 from penstock_trainer.slicing import Slicer
@@ -208,3 +209,16 @@ def test_the_card_is_sealed_and_names_the_figures_the_slices_and_the_raw_files(m
     assert Manifest.read(Path(raw.path)).files.keys() <= set(page.texts)
     assert not {"script", "link", "img"} & set(page.tags)
     assert "prefers-color-scheme: dark" in content
+
+
+@pytest.mark.parametrize("each", [(), (3,)])
+def test_predictions_are_read_again_as_they_came_through_however_they_are_cut(tmp_path, each):
+    random = np.random.default_rng(5)
+    blocks = [(np.zeros(rows), random.normal(size=(rows, *each)).astype(np.float32)) for rows in (7, 1, 4)]
+    predictions = Predictions(tmp_path / "predictions")
+    assert [found.tolist() for _, found in predictions.kept(blocks)] == [found.tolist() for _, found in blocks]
+    every = np.concatenate([found for _, found in blocks])
+    again = [*predictions.again([5, 5, 2])]
+    assert [found.shape for found in again] == [(5, *each), (5, *each), (2, *each)]
+    np.testing.assert_array_equal(np.concatenate(again), every)
+    assert predictions.largest == np.abs(every).max()
