@@ -31,7 +31,11 @@ env: runtime  ## the exports with which `pulumi up -s local` works by hand: eval
 test:  ## lint, types and all tests
 	@tools/python tools/environments.py test
 	@.venv/bin/python tools/pulumi_cli.py
-	@.venv/bin/python tools/checks.py
+	@.venv/bin/python tools/checks.py $(if $(WITHOUT),--without $(WITHOUT))
+
+test-pods: cluster-tools  ## of these the pipeline on real pods alone
+	@.venv/bin/python tools/pulumi_cli.py
+	@.venv/bin/python tools/checks.py pods
 
 test-browser:  ## the console page in a real browser, light and dark; needs chromium
 	@tools/python tools/environments.py test
@@ -91,4 +95,4 @@ policies-ready:
 runtime:
 	@tools/python tools/environments.py runtime
 
-.PHONY: help up down images plan drift env test test-browser cluster-up cluster-down test-cluster test-cluster-all notebook pages audit lock bench cluster-tools policies-ready runtime
+.PHONY: help up down images plan drift env test test-pods test-browser cluster-up cluster-down test-cluster test-cluster-all notebook pages audit lock bench cluster-tools policies-ready runtime

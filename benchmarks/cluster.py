@@ -4,7 +4,11 @@
 
 A JobSet as the modules render it: one chief, 32 parameter servers and 10, 100, then 1,000 workers with a GPU node each.
 Time runs from the request that makes the JobSet to the last pod's node; memory is what all processes of the cluster
-hold resident then. No pod runs anything.
+hold resident then, and requests are those that the API server was asked by everybody meanwhile. No pod runs anything.
+
+Then `up` of the whole stack, with the training changed to that many workers: its seconds, the API server's requests,
+and the objects of the cluster that are in the stack. Its chief ends as soon as it runs. At last slices of TPUs: two
+jobs of 8 hosts, where one slice has 8 and another 7.
 """
 
 import argparse
@@ -16,6 +20,7 @@ from pathlib import Path
 import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from _report import report
 from cluster import nodes
@@ -26,12 +31,18 @@ from penstock.kubernetes import Machine
 from penstock.kubernetes import workspace as workspaces
 from penstock.kubernetes.api import Api, Object
 from penstock.kubernetes.job_set import JobSetArgs, job_set
+from tests.cluster.conftest import ClusterProject, Programs, with_plugin
+from tests.conftest import remove
 
 SERVERS = 32
 SIZES = (10, 100, 1000)
 NAMESPACE = "scale"
 GPUS = 8
+HOSTS = 8
+"""Of a slice of TPUs."""
+POOL = "cloud.google.com/gke-nodepool"
 PATIENCE_SECONDS = 600.0
+SETTLED_SECONDS = 10.0
 
 
 def main() -> None:
@@ -43,13 +54,17 @@ def main() -> None:
         plane = ControlPlane(Path(folder) / "cluster", bound=True)
         begin = time.monotonic()
         plain = [nodes.cpu(index) for index in range(8)]
-        plane.start([*plain, *(nodes.gpu(index, count=GPUS) for index in range(wanted.nodes))])
+        slices = [nodes.tpu(index, HOSTS) for index in range(2 * HOSTS - 1)]
+        plane.start([*plain, *slices, *(nodes.gpu(index, count=GPUS) for index in range(wanted.nodes))])
         report("cluster", f"seconds_to_{wanted.nodes}_ready_nodes", time.monotonic() - begin, "s")
         try:
             api = Api(str(plane.kubeconfig))
             prepare(api)
-            for workers in sorted({min(size, wanted.nodes) for size in SIZES}):
+            sizes = sorted({min(size, wanted.nodes) for size in SIZES})
+            for workers in sizes:
                 measure(api, plane, workers)
+            deploy(api, plane, Path(folder), sizes)
+            fill_slices(api)
         finally:
             plane.stop()
 
@@ -81,7 +96,7 @@ def measure(api: Api, plane: ControlPlane, workers: int) -> None:
     args = JobSetArgs("bench", {Program.TRAINER: f"registry.test/trainer@sha256:{'0' * 64}"}, "artifacts", machines)
     manifest = job_set("train", Job(Program.TRAINER, roles), {role: ["train"] for role in roles}, {}, args)
     pods = 1 + SERVERS + workers
-    begin = time.monotonic()
+    before, begin = requests(api), time.monotonic()
     make(api, manifest)
     placed: list[Object] = []
     while len(placed) < pods:
@@ -96,12 +111,91 @@ def measure(api: Api, plane: ControlPlane, workers: int) -> None:
     resident = sum(psutil.Process(pid).memory_info().rss for pid in plane.processes.pids().values())
     report("cluster", f"replicas_scheduled_{workers}_workers", len(placed), "pods")
     report("cluster", f"seconds_to_all_scheduled_{workers}_workers", seconds, "s")
+    report("cluster", f"api_requests_{workers}_workers", requests(api) - before, "requests")
     report("cluster", f"control_plane_memory_{workers}_workers", resident / 2**20, "MiB")
-    name = manifest["metadata"]["name"]
-    path = f"/apis/jobset.x-k8s.io/v1alpha2/namespaces/{NAMESPACE}/jobsets/{name}"
-    api.request("DELETE", path, body={"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Foreground"})
+    away(api, manifest["metadata"]["name"])
+
+
+def away(api: Api, *names: str) -> None:
+    """Deletes JobSets and waits until no pod is left."""
+    deletion = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Foreground"}
+    for name in names:
+        path = f"/apis/jobset.x-k8s.io/v1alpha2/namespaces/{NAMESPACE}/jobsets/{name}"
+        api.request("DELETE", path, body=deletion)
     while api.items(f"/api/v1/namespaces/{NAMESPACE}/pods"):
         time.sleep(0.5)
+
+
+def requests(api: Api) -> float:
+    """What the API server has been asked so far, by everybody."""
+    lines = api.request("GET", "/metrics")["text"].splitlines()
+    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith("apiserver_request_total{"))
+
+
+def deploy(api: Api, plane: ControlPlane, folder: Path, sizes: list[int]) -> None:
+    """`up` of a stack, then of the same with more and more workers."""
+    stack, root = "bench", folder / "project"
+    root.mkdir()
+    (folder / "plugins").mkdir()
+    project = ClusterProject(root, plane, with_plugin(folder / "plugins"), stack)
+    source = {"hostPath": {"path": "/volume"}, "storageClassName": "shared"}
+    source |= {"claimRef": {"namespace": project.namespace, "name": "artifacts"}}
+    spec = {"capacity": {"storage": "50Gi"}, "accessModes": ["ReadWriteMany"], **source}
+    make(api, {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "volume-bench"}, "spec": spec})
+    programs = Programs(api, project.namespace)
+    try:
+        for workers in sizes:
+            machines = {"worker": {"accelerators": GPUS}}
+            project.configure(parameter_servers=SERVERS, workers=workers, cluster={"machines": machines})
+            before, begin = requests(api), time.monotonic()
+            project.run("up", timeout=PATIENCE_SECONDS)
+            what = "first" if workers == sizes[0] else "changed"
+            report("cluster", f"up_seconds_{what}_{workers}_workers", time.monotonic() - begin, "s")
+            report("cluster", f"up_api_requests_{what}_{workers}_workers", requests(api) - before, "requests")
+            made = [each for each in project.deployment().values() if each["type"].startswith("kubernetes:")]
+            report("cluster", f"objects_in_the_stack_{workers}_workers", len(made), "objects")
+        begin = time.monotonic()
+        project.run("up", timeout=PATIENCE_SECONDS)
+        report("cluster", "up_seconds_unchanged", time.monotonic() - begin, "s")
+    finally:
+        remove(project)
+        programs.stop()
+
+
+def fill_slices(api: Api) -> None:
+    """Two jobs that take a slice each, of which one lacks a host."""
+    machine = Machine(accelerator="google.com/tpu", accelerators=4)
+    args = JobSetArgs(
+        "bench",
+        {Program.TRAINER: f"registry.test/trainer@sha256:{'0' * 64}"},
+        "artifacts",
+        {"chief": machine},
+        exclusive_topology=POOL,
+    )
+    names: list[str] = []
+    for which in ("first", "second"):
+        manifest = job_set(which, Job(Program.TRAINER, {"chief": Role([], HOSTS)}), {"chief": [which]}, {}, args)
+        names.append(manifest["metadata"]["name"])
+        make(api, manifest)
+        pods = settled(api, names[-1])
+        pools = {pod["spec"]["nodeName"].rpartition("-")[0] for pod in pods}
+        report("cluster", f"pods_placed_of_{HOSTS}_{which}_slice", len(pods), "pods")
+        print(f"on nodes called {', '.join(sorted(pools)) or 'nothing'}", file=sys.stderr)
+    away(api, *names)
+
+
+def settled(api: Api, name: str) -> list[Object]:
+    """The pods of a JobSet that have nodes, once that has not changed for a while."""
+    query = {"labelSelector": f"jobset.sigs.k8s.io/jobset-name={name}"}
+    last: list[Object] = []
+    changed = begin = time.monotonic()
+    while time.monotonic() - changed < SETTLED_SECONDS and time.monotonic() - begin < PATIENCE_SECONDS:
+        time.sleep(0.5)
+        pods = api.items(f"/api/v1/namespaces/{NAMESPACE}/pods", query)
+        now = [pod for pod in pods if pod["spec"].get("nodeName")]
+        if len(now) != len(last):
+            last, changed = now, time.monotonic()
+    return last
 
 
 def make(api: Api, manifest: Object) -> None:

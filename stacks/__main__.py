@@ -49,7 +49,9 @@ def build(s: Settings) -> None:
 
 
 try:
-    build(Settings.from_config(pulumi.runtime.config.get_config_env()))
+    settings = Settings.from_config(pulumi.runtime.config.get_config_env())
+    settings.refuse_plain(pulumi.runtime.config.is_config_secret)
+    build(settings)
 except (SettingsError, PenstockError) as exc:
     pulumi.log.error(str(exc))
     sys.exit(ALREADY_REPORTED)

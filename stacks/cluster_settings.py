@@ -45,11 +45,15 @@ class ClusterSettings(BaseModel):
     autoscaled: bool = False
     queue: str = ""
     exclusive_topology: str = ""
+    database_password: str | None = None
+    """`pulumi config set --secret --path cluster.database_password PASSWORD`, of the database in `tuning_storage`."""
+    caller_namespaces: tuple[Name, ...] = ()
     scale_on: ScaleOn = ScaleOn.CPU
     requests_per_second: Annotated[int, Field(ge=1)] = 100
     requests_in_flight: Annotated[int, Field(ge=1)] = 16
     prometheus: str = ""
     wake_query: str = ""
+    skew_schedule: Annotated[str, Field(pattern=r"^$|^(\S+ ){4}\S+$|^@\w+$")] = ""
     timeout_minutes: Annotated[float, Field(gt=0)] = 24 * 60
     start_minutes: Annotated[float, Field(gt=0)] = 2
 

@@ -2,7 +2,7 @@
 
 import difflib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
 from cluster_settings import ClusterSettings
@@ -52,7 +52,8 @@ class Settings(BaseModel):
     tuning_cost_limit_usd: Annotated[float, Field(gt=0)] | None = None
     """Needs `usd_per_process_hour`; None: no limit."""
     tuning_storage: Annotated[str, Field(pattern=POSTGRESQL)] | None = None
-    """Without a password, which comes by PGPASSWORD or PGPASSFILE; None: a file on this machine."""
+    """Without a password, which comes by PGPASSWORD or PGPASSFILE, on a cluster by `cluster.database_password`; None: a
+    file in the artifact store."""
     strategy: Literal["local", "mirrored", "multiworker", "parameter-server", "tpu"] = "parameter-server"
     precision: Literal["float32", "mixed_bfloat16"] = "float32"
     """In which layers compute while training; the served model is float32."""
@@ -109,6 +110,20 @@ class Settings(BaseModel):
             return cls(**{key: _parsed(key, value) for key, value in own.items()})._checked()
         except ValidationError as exc:
             raise SettingsError("\n".join(dict.fromkeys(_sentence(error, own) for error in exc.errors()))) from exc
+
+    def refuse_plain(self, is_secret: Callable[[str], bool]) -> None:
+        """Raises SettingsError for a secret in plain text, which would be so in the state too.
+
+        `is_secret` tells whether a key of the stack's configuration has one in it.
+        """
+        password = self.cluster.database_password if self.cluster else None
+        webhook = self.monitoring.webhook if self.monitoring else None
+        for name, value in (("cluster.database_password", password), ("monitoring.webhook", webhook)):
+            if value is not None and not is_secret(NAMESPACE + name.partition(".")[0]):
+                raise SettingsError(
+                    f"setting {name!r} is a secret and is given in plain text: "
+                    f"`pulumi config set --secret --path {name} VALUE`"
+                )
 
     @field_validator("traffic")
     @classmethod
@@ -188,6 +203,10 @@ class Settings(BaseModel):
                 "the platform is 'cluster' and no setting says which; "
                 "for example `pulumi config set --path cluster.trainer_image IMAGE@sha256:...`"
             )
+        if self.cluster is not None and self.cluster.database_password is not None and self.tuning_storage is None:
+            raise SettingsError(
+                "setting 'cluster.database_password' is given without 'tuning_storage', whose password it is"
+            )
         if self.platform == "gcp" and self.gcp is None:
             raise SettingsError(
                 "the platform is 'gcp' and no setting says which project; "
@@ -195,9 +214,14 @@ class Settings(BaseModel):
             )
         if self.platform == "gcp" and self.gcp is not None:
             self._checked_on_google(self.gcp)
-        if self.platform != "local" and (self.traffic or self.rollout):
+        if self.platform == "gcp" and (self.traffic or self.rollout):
             raise SettingsError(
-                "settings 'traffic' and 'rollout' are for the platform 'local', where versions share a URL"
+                "settings 'traffic' and 'rollout' are not for the platform 'gcp', where one model at a time has the URL"
+            )
+        if self.platform == "cluster" and self.rollout:
+            raise SettingsError(
+                "setting 'rollout' is for the platform 'local', where one process sees all that arrives; the pods of a "
+                "cluster would each judge alone. Give weights with 'traffic'"
             )
         access = [name for name in ACCESS if getattr(self, name)]
         if self.platform != "local" and access:
@@ -216,8 +240,14 @@ class Settings(BaseModel):
         if (self.certificate is None) != (self.private_key is None):
             given, missing = access[-1], "certificate" if self.certificate is None else "private_key"
             raise SettingsError(f"setting {given!r} is given without {missing!r}: TLS takes both")
-        if self.platform != "local" and self.monitoring and self.monitoring.webhook:
-            raise SettingsError("setting 'monitoring.webhook' is for the platform 'local' so far")
+        if self.monitoring and self.monitoring.webhook:
+            if self.platform == "gcp":
+                raise SettingsError("setting 'monitoring.webhook' is not for the platform 'gcp' so far")
+            if self.platform == "cluster" and self.cluster and not self.cluster.skew_schedule:
+                raise SettingsError(
+                    "setting 'monitoring.webhook' is given without 'cluster.skew_schedule': on a cluster the monitor "
+                    "tells it, which runs on that schedule"
+                )
         return self
 
 

@@ -119,10 +119,11 @@ class Service:
     grpc_port: int | None = None
     """Where TensorFlow Serving's gRPC `Predict` is answered too; None: nowhere."""
 
-    def refuse_local(self) -> None:
-        """For a platform where these would be silently left out: PenstockError if any is asked for."""
+    def refuse_local(self, *able: str) -> None:
+        """For a platform where these would be silently left out, but for what it is `able` to do: PenstockError if any
+        is asked for."""
         for name in ("traffic", "rollout", "token_file", "certificate", "verify_key", "grpc_port"):
-            if getattr(self, name) is not None:
+            if name not in able and getattr(self, name) is not None:
                 raise PenstockError(f"{name} is for the platform 'local' so far; leave it out on this one")
 
 

@@ -23,11 +23,11 @@ from tests.conftest import Project, remove
 HERE = Path(__file__).resolve().parent
 ROLE, INDEX = "jobset.sigs.k8s.io/replicatedjob-name", "batch.kubernetes.io/job-completion-index"
 PODS = "/api/v1/namespaces/{}/pods"
-PREVIEW = """
+CLI = """
 import sys, stack
 own = stack.Pulumi(sys.argv[1])
 own.select()
-sys.exit(own.interactive("preview"))
+sys.exit(own.interactive(*sys.argv[2:]))
 """
 JOB_SETS = "/apis/jobset.x-k8s.io/v1alpha2/namespaces/{}/jobsets"
 
@@ -87,7 +87,11 @@ def workspace(api: Api, request: pytest.FixtureRequest) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def plugins(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder for PATH with the plugin: the stand-in, or the real one where PENSTOCK_KUBERNETES_PLUGIN names it."""
-    folder = tmp_path_factory.mktemp("plugins")
+    return with_plugin(tmp_path_factory.mktemp("plugins"))
+
+
+def with_plugin(folder: Path) -> Path:
+    """The folder, with the plugin in it."""
     real = os.environ.get("PENSTOCK_KUBERNETES_PLUGIN")
     if real:
         (folder / "pulumi-resource-kubernetes").symlink_to(shutil.which(real) or Path(real).resolve(strict=True))
@@ -128,6 +132,9 @@ class Programs:
     Those of the stage `held` go on until it is another one.
     """
 
+    model = "sha256:train"
+    """Digest of what a training makes."""
+
     def __init__(self, api: Api, namespace: str) -> None:
         self.seen: list[list[str]] = []
         self.held = ""
@@ -157,7 +164,7 @@ class Programs:
         result = {
             "kind": stage,
             "path": f"/artifacts/{stage}/key",
-            "digest": f"sha256:{stage}",
+            "digest": self.model if stage == "train" else f"sha256:{stage}",
             "counts": {"rows": 6000},
             "metrics": {"test": {"auc": 0.75}},
         }
@@ -184,10 +191,17 @@ class ClusterProject(Project):
         }
         super().configure(**{"platform": "cluster", "keep": [], "cluster": cluster, **settings})
 
+    def hide(self, path: str, value: str) -> None:
+        """Adds a secret to the configuration as a person does; it is in effect until the next `configure`."""
+        self._cli("config", "set", "--secret", "--path", f"penstock:{path}", value)
+
     def preview(self, expected: int = 0) -> str:
         """Runs `pulumi preview`; what a person would have seen."""
+        return self._cli("preview", expected=expected)
+
+    def _cli(self, *arguments: str, expected: int = 0) -> str:
         done = subprocess.run(
-            [sys.executable, "-c", PREVIEW, self.stack],
+            [sys.executable, "-c", CLI, self.stack, *arguments],
             cwd=self.root,
             env={**self.environment(), "PYTHONPATH": str(self.root / "tools")},
             stdin=subprocess.DEVNULL,

@@ -1,8 +1,17 @@
 """The whole pipeline deployed by the real engine to a real API server; its programs are played."""
 
+import base64
+import json
+
+from tests.cluster.conftest import JOB_SETS, eventually, replicas
+from tests.conftest import engine_of
+
 
 def test_up_runs_each_stage_as_a_job_set_and_serves_the_model_it_left(deployed, programs, api):
-    deployed.run("up")
+    database = "postgresql://tuner@10.1.2.3/studies"
+    deployed.configure(tuning_storage=database)
+    deployed.hide("cluster.database_password", "hunter2hunter2")
+    assert "hunter2hunter2" not in deployed.run("up")
     outputs = deployed.outputs()
     assert [arguments[0] for arguments in programs.seen] == ["raw", "preprocess", "tune", "train"]
     assert outputs["model_digest"] == "sha256:train"
@@ -14,9 +23,39 @@ def test_up_runs_each_stage_as_a_job_set_and_serves_the_model_it_left(deployed, 
     assert "sha256:train" in arguments
     assert server["status"]["availableReplicas"] == 1
 
+    tune = next(arguments for arguments in programs.seen if arguments[0] == "tune")
+    assert tune[tune.index("--storage") + 1] == database
+    space = f"/api/v1/namespaces/{deployed.namespace}"
+    kept = api.get(f"{space}/secrets/flow-tune-study-database")["data"]["password"]
+    assert base64.b64decode(kept) == b"hunter2hunter2"
+    pod = next(each for each in replicas(api, deployed.namespace, "chief") if "tune-study" in each["metadata"]["name"])
+    (told,) = [each for each in pod["spec"]["containers"][0]["env"] if each["name"] == "PGPASSWORD"]
+    assert told["valueFrom"]["secretKeyRef"]["name"] == "flow-tune-study-database"
+    policies = f"/apis/networking.k8s.io/v1/namespaces/{deployed.namespace}/networkpolicies"
+    edge = api.get(f"{policies}/flow-tune-study-database")["spec"]["egress"][0]
+    assert edge == {"to": [{"ipBlock": {"cidr": "10.1.2.3/32"}}], "ports": [{"protocol": "TCP", "port": 5432}]}
+    state = json.dumps(deployed.deployment())
+    assert "hunter2hunter2" not in state
+    assert kept not in state
+
     again = deployed.run("up")
     assert "unchanged" in again
     assert not any(word in again for word in ("created", "updated", "replaced"))
+
+    programs.model = "sha256:newer"
+    deployed.configure(epochs=2, tuning_storage=database, traffic={"latest": 10, "previous": 90})
+    deployed.run("up")
+    server = api.get(f"/apis/apps/v1/namespaces/{deployed.namespace}/deployments/flow-serve-server")["spec"]["template"]
+    (plan,) = [each["configMap"]["name"] for each in server["spec"]["volumes"] if each["name"] == "plan"]
+    told = json.loads(api.get(f"{space}/configmaps/{plan}")["data"]["plan.json"])
+    assert {number: each["digest"] for number, each in told["versions"].items()} == {
+        "1": "sha256:train",
+        "2": "sha256:newer",
+    }
+    assert told["traffic"] == {"2": 10, "1": 90}
+    assert api.get(f"{space}/secrets/flow-tune-study-database") is None, "no password is asked for any more"
+    deployed.configure(epochs=2, tuning_storage=database, traffic={"3": 100})
+    assert "setting 'traffic' names '3'" in deployed.run("up", expected=1)
 
     deployed.run("down")
     assert api.get(f"/api/v1/namespaces/{deployed.namespace}") is None
@@ -24,9 +63,48 @@ def test_up_runs_each_stage_as_a_job_set_and_serves_the_model_it_left(deployed, 
 
 def test_what_is_to_be_kept_stays(deployed, programs, api):
     space = f"/api/v1/namespaces/{deployed.namespace}"
-    deployed.configure(keep=["models"])
+    webhook = "https://hooks.example:8443/T0ken"
+    watched = {"monitoring": {"minimum_rows": 50}, "cluster": {"skew_schedule": "*/10 * * * *"}}
+    deployed.configure(keep=["models"], **watched)
+    deployed.hide("monitoring.webhook", webhook)
     deployed.run("up")
+    judge = api.get(f"/apis/batch/v1/namespaces/{deployed.namespace}/cronjobs/flow-serve-server-skew")["spec"]
+    container = judge["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]
+    assert container["args"][:2] == ["--model", "/artifacts/train/key"]
+    assert container["args"][container["args"].index("--minimum-rows") + 1] == "50"
+    kept = api.get(f"{space}/secrets/flow-serve-server-skew")["data"]["PENSTOCK_ALERT_WEBHOOK"]
+    assert base64.b64decode(kept).decode() == webhook
+    policies = f"/apis/networking.k8s.io/v1/namespaces/{deployed.namespace}/networkpolicies"
+    assert api.get(f"{policies}/flow-serve-server-skew")["spec"]["egress"][0]["ports"][0]["port"] == 8443
+    assert "T0ken" not in json.dumps(deployed.deployment())
     claim = api.get(f"{space}/persistentvolumeclaims/artifacts")["metadata"]["uid"]
     deployed.run("down")
     assert api.get(f"{space}/persistentvolumeclaims/artifacts")["metadata"]["uid"] == claim
     assert api.items(f"{space}/pods") == []
+
+
+def test_a_job_goes_on_without_the_run_that_was_killed_while_it_waited_and_the_next_waits_for_the_same_one(
+    deployed, programs, api
+):
+    def training():
+        found = api.items(JOB_SETS.format(deployed.namespace))
+        return [each for each in found if each["metadata"]["labels"]["penstock.dev/workload"] == "flow-train-model"]
+
+    programs.held = "train"
+    started = deployed.start("up")
+    deployed.wait_for("flow-train-model-result", started)
+    eventually(lambda: ["train"] in [each[:1] for each in programs.seen], "the training runs")
+    before = [pod["metadata"]["uid"] for pod in replicas(api, deployed.namespace, "chief")]
+    (killed,) = training()
+    engine_of(started).kill()
+    assert started.wait(30) == 1
+    assert deployed.left_after(15) == {}
+
+    programs.held = ""
+    assert "flow-train-model-result: done again from there" in deployed.run("up")
+    (found,) = training()
+    assert found["metadata"]["uid"] == killed["metadata"]["uid"]
+    assert found["status"].get("restarts", 0) == 0
+    assert {pod["metadata"]["uid"] for pod in replicas(api, deployed.namespace, "chief")} >= set(before)
+    assert [arguments[0] for arguments in programs.seen] == ["raw", "preprocess", "tune", "train"]
+    assert deployed.outputs()["model_digest"] == "sha256:train"

@@ -2,9 +2,9 @@
 
 import pytest
 
-from penstock.kubernetes import Machine
+from penstock.kubernetes import Machine, ScaleOn
 from penstock.kubernetes.api import MERGE, Api, ClusterError
-from penstock.kubernetes.preflight import JOB_SET, Needs, check
+from penstock.kubernetes.preflight import JOB_SET, Needs, check, check_scaling, check_topology
 from tests.cluster.conftest import eventually
 
 
@@ -67,6 +67,9 @@ def test_a_verb_that_one_may_not_use_is_named(plane, api):
     told = eventually(lambda: _when_known(reader), "the role holds")
     assert "you may not create jobsets.jobset.x-k8s.io in namespace penstock-test" in told
     assert "configmaps" not in told
+    assert "you may not create horizontalpodautoscalers.autoscaling in namespace penstock-test" in told
+    assert "secrets" not in told
+    assert "you may not create secrets in namespace penstock-test" in refused(reader, secrets=True)
 
 
 def _when_known(reader):
@@ -112,3 +115,63 @@ def test_a_queue_and_a_claim_that_are_not_there_are_told(api):
     told = refused(api, queue="research", data_claim="raw")
     assert "has no ClusterQueue 'research'" in told
     assert "no claim 'raw'" in told
+
+
+METRICS = {
+    "apiVersion": "apiextensions.k8s.io/v1",
+    "kind": "CustomResourceDefinition",
+    "metadata": {"name": "pods.metrics.k8s.io", "annotations": {"api-approved.kubernetes.io": "unapproved, a test"}},
+    "spec": {
+        "group": "metrics.k8s.io",
+        "names": {"plural": "pods", "kind": "PodMetrics"},
+        "scope": "Namespaced",
+        "versions": [
+            {"name": "v1beta1", "served": True, "storage": True, "schema": {"openAPIV3Schema": {"type": "object"}}}
+        ],
+    },
+}
+"""What offers the API of a metrics server."""
+
+
+def test_what_an_autoscaler_would_follow_must_be_there(api):
+    with pytest.raises(ClusterError, match=r"no metrics server.*install it with `kubectl apply -f .*metrics-server"):
+        check_scaling(api, ScaleOn.CPU)
+    with pytest.raises(ClusterError, match=r"no metrics adapter.*`penstock_requests_per_second` of pods"):
+        check_scaling(api, ScaleOn.REQUESTS)
+    path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    api.request("POST", path, body=METRICS)
+    try:
+        eventually(lambda: api.get("/apis/metrics.k8s.io/v1beta1"), "the API of a metrics server")
+        check_scaling(api, ScaleOn.CPU)
+    finally:
+        api.request("DELETE", f"{path}/pods.metrics.k8s.io")
+
+
+def test_a_role_that_no_slice_has_room_for_is_refused_as_a_whole(api):
+    pool, machines = "cloud.google.com/gke-nodepool", {"worker": Machine(accelerators=8), "chief": Machine()}
+    check_topology(api, pool, machines, {"worker": 2, "chief": 1})
+    told = "role worker asks for 3 x 8 nvidia.com/gpu on nodes of one .*: the largest, gpu-0, has room for 2"
+    with pytest.raises(ClusterError, match=told):
+        check_topology(api, pool, machines, {"worker": 3, "chief": 1})
+    with pytest.raises(ClusterError, match="no node has that label"):
+        check_topology(api, "rack", machines, {"worker": 1})
+
+
+def test_a_preview_refuses_what_the_cluster_cannot_take_and_makes_nothing(deployed, api):
+    asked = {
+        "no context 'prod'; it has penstock-test": {"cluster": {"context": "prod"}},
+        "does not know the kind ScaledObject (keda.sh/v1alpha1); install it with `kubectl apply --server-side": {
+            "cluster": {"scale_on": "keda", "prometheus": "http://prometheus"}
+        },
+        "role worker asks for a node with 16 x nvidia.com/gpu, and it has none": {
+            "cluster": {"machines": {"worker": {"accelerators": 16}}}
+        },
+    }
+    for words, settings in asked.items():
+        deployed.configure(**settings)
+        told = deployed.preview(expected=255)
+        assert words in told
+    assert api.get(f"/api/v1/namespaces/{deployed.namespace}") is None
+    deployed.configure()
+    assert "to create" in deployed.preview()
+    assert api.get(f"/api/v1/namespaces/{deployed.namespace}") is None

@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 import subprocess
 import sys
 import threading
@@ -88,7 +89,7 @@ def skew(server) -> dict[str, Any]:
     return server.client.get("/v1/models/flights/skew").json()
 
 
-def test_skew_is_found_said_shown_counted_and_alerted_and_ends(observed, webhook):
+def test_skew_is_found_said_shown_counted_and_alerted_and_ends(observed, webhook, tmp_path, monkeypatch):
     server, folder = observed
     for seed in range(2):
         count = len(windows(folder))
@@ -129,6 +130,15 @@ def test_skew_is_found_said_shown_counted_and_alerted_and_ends(observed, webhook
     assert told[0]["text"].startswith("flights version 1: mean of `distance` moved")
     page = (Path(__file__).parents[2] / "docs" / "skew.md").read_text(encoding="utf-8")
     assert told[0].keys() == json.loads(page.split("```json\n")[2].split("```")[0]).keys()
+
+    # A job that judges on a schedule, where the servers tell nobody.
+    copy = shutil.copytree(folder, tmp_path / "copy", ignore=shutil.ignore_patterns("alert-*"))
+    monkeypatch.setenv("PENSTOCK_ALERT_WEBHOOK", webhook[0])
+    assert [judge(server.model, copy, "--tell", "--name", "flights").returncode for _ in range(2)] == [1, 1]
+    _, again = webhook[1]
+    assert again == {**told[0], "version": (version := found["digest"][7:19]), "text": again["text"]}
+    assert again["text"].startswith(f"flights version {version}: mean of `distance` moved")
+    webhook[1].remove(again)
 
     server.predict({"instances": rows(20)})
     assert wait_for(lambda: len(webhook[1]) == 2)
@@ -242,6 +252,12 @@ def test_what_cannot_be_judged_is_exit_code_2_and_one_line(observed, models, tmp
         assert said in done.stderr
         assert done.stderr.startswith("error: ")
         assert done.stderr.count("\n") == 1
+
+
+def test_a_job_that_judges_on_a_schedule_does_not_fail_before_there_are_rows(models, tmp_path):
+    done = judge(models / "flights", tmp_path, "--waiting-is-quiet")
+    assert done.returncode == 0
+    assert "has no window of the model sha256:" in done.stdout
 
 
 def test_a_server_with_a_webhook_that_is_no_url_does_not_start_and_does_not_tell_it(models, refused, monkeypatch):

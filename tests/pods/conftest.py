@@ -107,8 +107,9 @@ import json, sys, urllib.request
 url, rows = sys.argv[1:]
 def get(path, body=None):
     with urllib.request.urlopen(url + path, body, timeout=10) as answer:
-        return json.load(answer)
-said = {"predictions": get(":predict", rows.encode())["predictions"], "digest": get("/attestation")["digest"]}
+        return json.load(answer), answer.headers["x-model-digest"]
+answered, model = get(":predict", rows.encode())
+said = {"predictions": answered["predictions"], "model": model, "digest": get("/attestation")[0]["digest"]}
 open("/dev/termination-log", "w").write(json.dumps(said))
 """
 

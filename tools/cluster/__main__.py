@@ -5,7 +5,7 @@ import time
 
 from common import PROJECT, ToolError, say
 
-from cluster import build, kubelets, nodes, packages
+from cluster import build, kubelets, nodes, packages, stages
 from cluster.control_plane import ControlPlane
 from penstock.command.project import Project
 
@@ -13,7 +13,10 @@ REAL = 2
 
 
 def main(arguments: list[str]) -> None:
-    """`python -m cluster build`, `up kwok`, `up kubelet`, `missing` (what real nodes lack here), or `down`."""
+    """`python -m cluster build`, `up kwok`, `up kubelet`, or `down`.
+
+    And what there is not: `missing` (what real nodes lack here), `unbuilt` (controllers that the cache has not).
+    """
     plane = ControlPlane(Project(PROJECT).home / "cluster", bound=False)
     if arguments == ["build"]:
         build.prepare()
@@ -21,6 +24,8 @@ def main(arguments: list[str]) -> None:
             packages.prepare()
     elif arguments == ["missing"]:
         print(kubelets.missing())
+    elif arguments == ["unbuilt"]:
+        print(*stages.unbuilt())
     elif arguments[:1] == ["up"] and arguments[1:] in (["kwok"], ["kubelet"]):
         begin = time.monotonic()
         if arguments[1] == "kubelet":

@@ -5,7 +5,7 @@ import os
 import re
 import secrets
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 
@@ -86,7 +86,7 @@ class Project:
         declared: dict[str, Any] = project.get("config") or {}
         own: dict[str, Any] = _load(file).get("config") or {}
         found = {f"{project['name']}:{key}": _text(entry["default"]) for key, entry in declared.items()}
-        return found | {key: _text(value) for key, value in own.items() if not _is_secret(value)}
+        return found | {key: _text(value) for key, value in _public(own).items()}
 
     def setting(self, stack: str, key: str) -> str | None:
         """One of the project's own settings; None where it is not set."""
@@ -117,8 +117,15 @@ def _load(file: Path) -> dict[str, Any]:
     return (yaml.safe_load(file.read_text()) or {}) if file.exists() else {}
 
 
-def _is_secret(value: Any) -> bool:
-    return isinstance(value, dict) and "secure" in value
+def _public(values: dict[str, Any]) -> dict[str, Any]:
+    """All but what is encrypted, however deep it lies."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        if not isinstance(value, dict):
+            found[key] = value
+        elif "secure" not in value:
+            found[key] = _public(cast(dict[str, Any], value))
+    return found
 
 
 def _text(value: Any) -> str:

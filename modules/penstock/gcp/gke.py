@@ -129,12 +129,17 @@ class Gke:
         edges = manifest.resource(
             f"{name}-policy", placed(job_set.edges(name, self._args("", job))), self._within(opts)
         )
+        before: list[pulumi.Resource] = [edges, *self._workspace.ready]
+        replicas = sum(role.replicas for role in job.roles.values())
+        if replicas > 1:
+            budget = placed(job_set.disruption_budget(name, replicas, self._args("", job)))
+            before.append(manifest.resource(f"{name}-budget", budget, self._within(opts)))
         commands, claim = self._files.commands(job), self._workspace.claim
         known = pulumi.Output.all(commands=commands, digests=dict(job.digests), claim=claim, problem=problem)
         made = known.apply(
             lambda at: self._job_set(name, job, at["commands"], at["digests"], at["claim"], at["problem"])
         )
-        first = pulumi.ResourceOptions(depends_on=[edges, *self._workspace.ready])
+        first = pulumi.ResourceOptions(depends_on=before)
         resource = manifest.later(name, *preflight.JOB_SET, made, self._within(opts, first))
         metadata: pulumi.Output[dict[str, str]] = resource.metadata
         result = JobResult(

@@ -25,6 +25,7 @@ from penstock.gcp.notebook import Notebook, NotebookArgs
 from penstock.gcp.promotion import PromotedModel
 from penstock.gcp.study_database import StudyDatabase, StudyDatabaseArgs
 from penstock.kubernetes.pods import STORE
+from penstock.local import engine
 from penstock.naming import is_file
 
 SHARED = "shared"
@@ -60,6 +61,7 @@ class GcpPlatform:
         self._foundation: _Foundation | None = None
         self._pulls: list[pulumi.Resource] = []
         self._gke: Gke | None = None
+        engine.end_with_engine()
         self._beam: DataflowPreprocessing | None = None
 
     def storage(self, name: str, keep: Sequence[str], opts: pulumi.ResourceOptions) -> pulumi.Output[str]:

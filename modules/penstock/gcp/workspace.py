@@ -8,7 +8,7 @@ import pulumi
 from penstock.gcp.environment import NAMESPACE
 from penstock.gcp.ladder import Ladder
 from penstock.gcp.pool import COMPUTE_CLASS
-from penstock.kubernetes import manifest, workspace
+from penstock.kubernetes import manifest, preflight, workspace
 from penstock.kubernetes.pods import LABEL, USER
 from penstock.platform import Program
 
@@ -17,7 +17,7 @@ TUNING = ("chief", "trial")
 FUSE = "gcsfuse.csi.storage.gke.io"
 FUSE_POD = {"gke-gcsfuse/volumes": "true"}
 """Annotation of pods that mount a bucket."""
-JOB_SET_CHART = ("oci://registry.k8s.io/jobset/charts/jobset", "0.10.1")
+JOB_SET_CHART = ("oci://registry.k8s.io/jobset/charts/jobset", preflight.VERSIONS[preflight.JOB_SET])
 RBAC = "rbac.authorization.k8s.io"
 METADATA_SERVER = ("169.254.169.252/32", "169.254.169.254/32")
 """Where a pod gets its identity."""

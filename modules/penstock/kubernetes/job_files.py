@@ -61,8 +61,7 @@ class JobFiles:
             return argument
         if argument.endswith(".py"):
             return f"{PROBLEM}/{PurePosixPath(argument).name}"
-        if not argument.startswith(self.reachable):
-            raise PenstockError(
-                f"files {argument!r} are on this machine, where the pods cannot read them; {self.advice}"
-            )
-        return argument
+        if argument.startswith(self.reachable):
+            return argument
+        where = "in an object store, to which the pods are given no way" if "://" in argument else "on this machine"
+        raise PenstockError(f"files {argument!r} are {where}, where the pods cannot read them; {self.advice}")

@@ -48,6 +48,8 @@ class JobSetArgs:
     """Name of a Kueue LocalQueue; empty: the job starts at once."""
     exclusive_topology: str = ""
     """Node label of which each Job of the set takes one value for itself, such as a TPU slice's node pool."""
+    environment: Sequence[Mapping[str, Any]] = ()
+    """Of all its pods, besides what each role has."""
 
 
 def job_set(
@@ -134,7 +136,10 @@ class _Set:
             arguments=self.commands[role],
             resources=details.resources,
             machine=self.args.machines.get(role, Machine()),
-            environment=_environment(self.own, role, replicas, details, decides=role == self.job.success_role),
+            environment=[
+                *_environment(self.own, role, replicas, details, decides=role == self.job.success_role),
+                *self.args.environment,
+            ],
             claim=self.args.claim,
             data_claim=self.args.data_claim,
             problem=self.args.problem,

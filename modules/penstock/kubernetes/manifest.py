@@ -10,6 +10,7 @@ import pulumi
 
 MODULES = {"v1": "core.v1", "networking.k8s.io/v1": "networking.v1", "rbac.authorization.k8s.io/v1": "rbac.v1"}
 """Of the SDK, where they are not named as the API is."""
+METADATA = ("name", "namespace", "labels", "annotations")
 BUILT_IN = ("apps/v1", "autoscaling/v2", "batch/v1", "policy/v1", *MODULES)
 
 
@@ -48,7 +49,8 @@ def later(
         name,
         api_version=api_version,
         kind=kind,
-        metadata=manifest.apply(lambda known: known["metadata"]),
+        # A preview need not know its name; that it has one, and where it goes, it must.
+        metadata={key: manifest.apply(lambda known, key=key: known["metadata"].get(key)) for key in METADATA},
         spec=manifest.apply(lambda known: known["spec"]),
         opts=opts,
     )

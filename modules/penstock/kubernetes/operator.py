@@ -10,7 +10,7 @@ from typing import Any
 from penstock.errors import PenstockError
 from penstock.kubernetes import workspace as workspaces
 from penstock.kubernetes.pods import labels
-from penstock.kubernetes.preflight import ALSO, HELD, READ, VERBS, WATCHED, WHOLE, WRITTEN
+from penstock.kubernetes.preflight import ALSO, HELD, JUDGES, READ, VERBS, WATCHED, WHOLE, WRITTEN
 
 STACK = ("pulumi.com/v1", "Stack")
 PROGRAM = ("pulumi.com/v1", "Program")
@@ -162,7 +162,7 @@ def _rights(args: Operated) -> dict[str, dict[str, Any]]:
         _rule("kueue.x-k8s.io", "clusterqueues", ["list"]),
         _rule("", "nodes", ["list"]),
     ]
-    rules = [_rule(group, plural, VERBS) for group, plural in (*WRITTEN, *ALSO.values())]
+    rules = [_rule(group, plural, VERBS) for group, plural in (*WRITTEN, *ALSO.values(), JUDGES)]
     rules += [_rule(group, plural, READ) for group, plural in WATCHED]
     rules.append(_rule(*HELD, ["list"]))
     version = f"{RBAC}/v1"

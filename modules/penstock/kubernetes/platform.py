@@ -1,61 +1,22 @@
 """The cluster target: jobs as JobSets, services as Deployments, in a namespace of the stack's own."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pulumi
 
 from penstock import platform
-from penstock.kubernetes import job_set, manifest, preflight, serving, workspace
+from penstock.kubernetes import database, job_set, manifest, preflight, serving, versions, watching, workspace
 from penstock.kubernetes.api import Api
+from penstock.kubernetes.cluster_args import ClusterArgs
 from penstock.kubernetes.job_files import JobFiles
 from penstock.kubernetes.job_result import JobResult
 from penstock.kubernetes.pods import DATA, STORE, Machine
-from penstock.kubernetes.serving import ScaleOn
+from penstock.local import engine
 
 COST = {"usd_per_hour": None, "note": "runs on an existing cluster, whose price is not known here"}
-
-
-@dataclass(frozen=True)
-class ClusterArgs:
-    """Which cluster, and what of it the pipeline takes."""
-
-    kubeconfig: str
-    """Path of a kubeconfig."""
-    trainer_image: str
-    """Image with `python -m penstock_trainer`, by digest."""
-    serving_image: str
-    """Image with `python -m penstock_serving`, by digest."""
-    namespace: str
-    """Made, and deleted with the stack."""
-    context: str | None = None
-    """Context of the kubeconfig. Default: its current one."""
-    storage_class: str = ""
-    """Empty: the cluster's default. With more than one node it must take mounts from many."""
-    storage_gib: int = 50
-    access_mode: str = "ReadWriteMany"
-    data_claim: str = ""
-    """A claim with raw files, mounted read-only at `/data`."""
-    machines: Mapping[str, Machine] = field(default_factory=dict[str, Machine])
-    """What the pods of a role run on, by role: chief, ps, worker, evaluator, trial, server."""
-    autoscaled: bool = False
-    """Nodes are made on demand: an accelerator that no node has yet is no fault."""
-    queue: str = ""
-    """A Kueue ClusterQueue whose quota jobs wait for; the namespace gets a LocalQueue of that name."""
-    exclusive_topology: str = ""
-    """Node label of which each role takes one value for itself."""
-    quota: Mapping[str, str] = field(default_factory=lambda: dict(workspace.QUOTA))
-    scale_on: ScaleOn = ScaleOn.CPU
-    requests_per_second: int = 100
-    requests_in_flight: int = 16
-    prometheus: str = ""
-    wake_query: str = ""
-    timeout_minutes: float = 24 * 60
-    """For how long `up` waits for one job, and at most for a server to be ready."""
-    start_minutes: float = 2
-    """For how long a pod may be unable to start, such as for want of its image, before the job is given up."""
 
 
 class KubernetesPlatform:
@@ -66,6 +27,7 @@ class KubernetesPlatform:
 
     def __init__(self, stack: str, args: ClusterArgs, problem_folder: Path | None = None) -> None:
         self._stack, self._args = stack, args
+        engine.end_with_engine()
         self._files = JobFiles(
             problem_folder or Path(pulumi.get_root_directory() or "."),
             (f"{DATA}/", f"{STORE}/"),
@@ -87,8 +49,11 @@ class KubernetesPlatform:
             storage_class=args.storage_class,
             data_claim=args.data_claim,
             queue=args.queue,
+            secrets=args.database_password is not None or bool(args.skew_schedule),
+            watched=bool(args.skew_schedule),
         )
-        preflight.check(Api(args.kubeconfig, args.context), needs)
+        self._api = Api(args.kubeconfig, args.context)
+        preflight.check(self._api, needs)
         self._provider = self._made_provider("cluster", upsert=False)
         # A run that was killed may have made the job already, and what was kept of an earlier stack is there: both are
         # gone on with.
@@ -119,17 +84,26 @@ class KubernetesPlatform:
     def job(self, name: str, job: platform.Job, opts: pulumi.ResourceOptions) -> platform.Artifact:
         """A JobSet, run to its end."""
         problem = self._problem(name, job, opts)
-        replicas = sum(role.replicas for role in job.roles.values())
+        by_role = {role: details.replicas for role, details in job.roles.items()}
+        if self._args.exclusive_topology and not self._args.autoscaled:
+            preflight.check_topology(self._api, self._args.exclusive_topology, self._args.machines, by_role)
+        replicas = sum(by_role.values())
         policy = job_set.edges(name, self._job_args(""))
         first: list[pulumi.Resource] = [self._make(f"{name}-policy", policy, opts)]
         if replicas > 1:
             budget = job_set.disruption_budget(name, replicas, self._job_args(""))
             first.append(self._make(f"{name}-budget", budget, opts))
+        at_database: Sequence[Mapping[str, Any]] = ()
+        if storage := database.url(job):
+            first.append(self._make(f"{name}-database", database.edge(name, self._stack, storage), opts))
+            if self._args.database_password is not None:
+                first.append(self._password(name, self._args.database_password, opts))
+                at_database = database.environment(f"{name}-database")
         commands = self._files.commands(job)
         known = pulumi.Output.all(commands=commands, digests=dict(job.digests), claim=self._claim, problem=problem)
         made = known.apply(
             lambda at: job_set.job_set(
-                name, job, at["commands"], at["digests"], self._job_args(at["claim"], at["problem"])
+                name, job, at["commands"], at["digests"], self._job_args(at["claim"], at["problem"], at_database)
             )
         )
         # Its pods must not run before the policy that lets them reach each other.
@@ -153,28 +127,34 @@ class KubernetesPlatform:
 
     def service(self, name: str, service: platform.Service, opts: pulumi.ResourceOptions) -> pulumi.Output[str]:
         """A Deployment behind a Service; the URL is one of the cluster's own names."""
-        service.refuse_local()
+        service.refuse_local("traffic")
         args = serving.ServingArgs(
             stack=self._stack,
             image=self._images[service.program],
             claim="artifacts",
             namespace=self._args.namespace,
             machine=self._args.machines.get("server", Machine()),
+            caller_namespaces=self._args.caller_namespaces,
             scale_on=self._args.scale_on,
             requests_per_second=self._args.requests_per_second,
-            prometheus=self._args.prometheus,
             requests_in_flight=self._args.requests_in_flight,
+            prometheus=self._args.prometheus,
             wake_query=self._args.wake_query,
+            observations=watching.folder(name) if self._args.skew_schedule else "",
             timeout_seconds=round(min(60 * self._args.timeout_minutes, 2 * serving.START_SECONDS)),
         )
         parts = serving.objects(name, service, [], args)
+        if parts.get("scaling", {}).get("kind") == "HorizontalPodAutoscaler":
+            preflight.check_scaling(self._api, self._args.scale_on)
         if service.min_replicas == 0:
             pulumi.log.warn(
                 "at zero replicas nobody here holds a request: it is refused until a replica is ready, unless the "
                 "gateway in front holds it"
             )
-        template = pulumi.Output.all(*service.command).apply(
-            lambda command: serving.objects(name, service, command, args)["deployment"]["spec"]
+        template = pulumi.Output.all(command=list(service.command), plan=self._plan(name, service, opts)).apply(
+            lambda at: serving.objects(name, service, at["command"], replace(args, plan=at["plan"]))["deployment"][
+                "spec"
+            ]
         )
         parts["deployment"]["spec"] = template
         policy = self._make(f"{name}-policy", parts.pop("policy"), opts)
@@ -187,7 +167,55 @@ class KubernetesPlatform:
         after = pulumi.ResourceOptions(depends_on=[deployment])
         for part, content in parts.items():
             manifest.resource(f"{name}-{part}", self._placed(content), self._options(opts, after))
+        if self._args.skew_schedule:
+            self._watch(name, service, opts)
         return self._namespace.apply(lambda space: f"http://{name}.{space}.svc.cluster.local:{service.port}")
+
+    def _plan(self, name: str, service: platform.Service, opts: pulumi.ResourceOptions) -> pulumi.Input[str]:
+        """The name of the ConfigMap by which its servers split the traffic; empty where all goes to one model.
+
+        What comes is remembered in any case: the weights of a later `up` may speak of it.
+        """
+        if service.model is None:
+            return ""
+        asked = {**service.model, "model_name": service.model_name, "traffic": service.traffic}
+        known = versions.Versions(f"{name}-versions", asked, opts)
+        if not service.traffic:
+            return ""
+        return _metadata(self._make(f"{name}-plan", versions.mounted(name, self._stack, known.plan), opts), "name")
+
+    def _watch(self, name: str, service: platform.Service, opts: pulumi.ResourceOptions) -> None:
+        """The monitor of an endpoint, with the webhook that its service names."""
+        if service.model is None:
+            return
+        if self._args.access_mode == "ReadWriteOnce":
+            pulumi.log.warn(
+                "the claim is ReadWriteOnce: the monitor and all replicas write to it, so they must be on one node"
+            )
+        args = watching.WatchArgs(
+            stack=self._stack,
+            image=self._images[platform.Program.SERVER],
+            claim="artifacts",
+            schedule=self._args.skew_schedule,
+            model_name=service.model_name,
+            secret=bool(service.environment),
+            machine=Machine(node_selector=self._args.machines.get("server", Machine()).node_selector),
+        )
+        first: list[pulumi.Resource] = []
+        if service.environment:
+            told = {key: pulumi.Output.secret(value) for key, value in service.environment.items()}
+            kept = {**watching.secret(name, self._stack), "stringData": told}
+            ports = [pulumi.Output.unsecret(url.apply(watching.port)) for url in told.values()]
+            first = [
+                self._make(f"{name}-skew-webhook", kept, opts),
+                self._make(f"{name}-skew-policy", watching.edge(name, self._stack, ports[0]), opts),
+            ]
+        content = watching.monitor(name, "", service.monitoring, args)
+        content["spec"] = pulumi.Output.from_input(service.model["path"]).apply(
+            lambda model: watching.monitor(name, model, service.monitoring, args)["spec"]
+        )
+        options = self._options(opts, pulumi.ResourceOptions(depends_on=first))
+        manifest.resource(f"{name}-skew", self._placed(content), options)
 
     def estimated_cost(self) -> Mapping[str, Any]:
         """The cluster is there already; what it costs is not known here."""
@@ -200,7 +228,16 @@ class KubernetesPlatform:
             name, kubeconfig=self._args.kubeconfig, context=self._args.context, upsert_existing_objects=upsert
         )
 
-    def _job_args(self, claim: str, problem: str = "") -> job_set.JobSetArgs:
+    def _password(self, name: str, password: pulumi.Input[str], opts: pulumi.ResourceOptions) -> pulumi.Resource:
+        content = {
+            **database.secret(name, self._stack),
+            "stringData": {database.PASSWORD: pulumi.Output.secret(password)},
+        }
+        return self._make(f"{name}-password", content, opts)
+
+    def _job_args(
+        self, claim: str, problem: str = "", environment: Sequence[Mapping[str, Any]] = ()
+    ) -> job_set.JobSetArgs:
         return job_set.JobSetArgs(
             stack=self._stack,
             images=self._images,
@@ -210,6 +247,7 @@ class KubernetesPlatform:
             problem=problem,
             queue=self._args.queue,
             exclusive_topology=self._args.exclusive_topology,
+            environment=environment,
         )
 
     def _make(self, name: str, content: dict[str, Any], opts: pulumi.ResourceOptions) -> Any:

@@ -13,10 +13,20 @@ DATA = "/data"
 """Where the trainer's pods have the claim with raw files, if there is one; read only."""
 PROBLEM = "/problem"
 """Where a problem that is a file of the deploying machine is mounted."""
+OBSERVATIONS = "/observations"
+"""Where servers write what they observed, and read what the others did."""
+MAKE_FOLDER = "import os, sys; os.makedirs(sys.argv[1], exist_ok=True)"
+PLAN = "/plan"
+"""Where a server that splits its traffic has the plan for it."""
 USER = 65532
 MODULES = {Program.TRAINER: "penstock_trainer", Program.SERVER: "penstock_serving"}
 LABEL = "penstock.dev"
 SCRATCH_GIB = 8
+RESTRICTED: Mapping[str, Any] = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+}
 
 
 @dataclass(frozen=True)
@@ -47,8 +57,12 @@ class PodSpec:
     data_claim: str = ""
     problem: str = ""
     """Name of the ConfigMap that holds the problem's file."""
+    plan: str = ""
+    """Name of the ConfigMap that says which versions a server answers with."""
     writes: bool = True
     """Whether it writes to the artifact store."""
+    observations: str = ""
+    """A folder of the claim that it may write to in any case."""
     ports: Mapping[str, int] = field(default_factory=dict[str, int])
     extra: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Further fields of the container: probes, lifecycle."""
@@ -56,9 +70,10 @@ class PodSpec:
 
 def pod(spec: PodSpec) -> dict[str, Any]:
     """A pod's `spec`: restricted, nothing writable but the store and a scratch folder, no token of the cluster."""
+    reads_only = not spec.writes and not spec.observations
     volumes: list[dict[str, Any]] = [
         {"name": "scratch", "emptyDir": {"sizeLimit": f"{SCRATCH_GIB}Gi"}},
-        {"name": "artifacts", "persistentVolumeClaim": {"claimName": spec.claim, "readOnly": not spec.writes}},
+        {"name": "artifacts", "persistentVolumeClaim": {"claimName": spec.claim, "readOnly": reads_only}},
     ]
     mounts: list[dict[str, Any]] = [
         {"name": "scratch", "mountPath": "/tmp"},
@@ -70,6 +85,11 @@ def pod(spec: PodSpec) -> dict[str, Any]:
     if spec.problem:
         volumes.append({"name": "problem", "configMap": {"name": spec.problem}})
         mounts.append({"name": "problem", "mountPath": PROBLEM, "readOnly": True})
+    if spec.plan:
+        volumes.append({"name": "plan", "configMap": {"name": spec.plan}})
+        mounts.append({"name": "plan", "mountPath": PLAN, "readOnly": True})
+    if spec.observations:
+        mounts.append({"name": "artifacts", "mountPath": OBSERVATIONS, "subPath": spec.observations})
     container = {
         "name": spec.program.value,
         "image": spec.image,
@@ -81,11 +101,7 @@ def pod(spec: PodSpec) -> dict[str, Any]:
         "volumeMounts": mounts,
         # What a failing program wrote last is then part of the pod's status, and `up` can tell it.
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": RESTRICTED,
         **spec.extra,
     }
     if spec.ports:
@@ -103,6 +119,7 @@ def pod(spec: PodSpec) -> dict[str, Any]:
             "fsGroupChangePolicy": "OnRootMismatch",
             "seccompProfile": {"type": "RuntimeDefault"},
         },
+        **({"initContainers": [_folder_maker(spec)]} if spec.observations else {}),
         "containers": [container],
         "volumes": volumes,
         **_placement(spec.machine),
@@ -116,6 +133,20 @@ def labels(stack: str, name: str, role: str) -> dict[str, str]:
         "app.kubernetes.io/instance": stack,
         f"{LABEL}/workload": name,
         f"{LABEL}/role": role,
+    }
+
+
+def _folder_maker(spec: PodSpec) -> dict[str, Any]:
+    """Makes the folder that a part of the claim is mounted from: the kubelet would make it, for root alone."""
+    small = {"cpu": "100m", "memory": "128Mi", "ephemeral-storage": "64Mi"}
+    return {
+        "name": "folder",
+        "image": spec.image,
+        "imagePullPolicy": "IfNotPresent" if "@sha256:" in spec.image else "Always",
+        "command": ["python", "-c", MAKE_FOLDER, f"{STORE}/{spec.observations}"],
+        "resources": {"requests": small, "limits": small},
+        "volumeMounts": [{"name": "artifacts", "mountPath": STORE}],
+        "securityContext": RESTRICTED,
     }
 
 

@@ -3,16 +3,20 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from penstock.kubernetes.api import Api, ClusterError
+from penstock.kubernetes.api import Api, ClusterError, Unreachable
 from penstock.kubernetes.pods import Machine
+from penstock.kubernetes.serving import ScaleOn
 
 JOB_SET = ("jobset.x-k8s.io/v1alpha2", "JobSet")
 QUEUE = ("kueue.x-k8s.io/v1beta1", "LocalQueue")
 SCALED = ("keda.sh/v1alpha1", "ScaledObject")
+VERSIONS: Mapping[tuple[str, str], str] = {JOB_SET: "0.12.0", QUEUE: "0.14.0", SCALED: "2.16.1"}
+"""What the tests run, and what is installed where nobody has installed another."""
+RELEASES = "https://github.com/{0}/releases/download/v{1}"
 INSTALL: Mapping[tuple[str, str], str] = {
-    JOB_SET: "https://github.com/kubernetes-sigs/jobset/releases/download/v0.12.0/manifests.yaml",
-    QUEUE: "https://github.com/kubernetes-sigs/kueue/releases/download/v0.14.0/manifests.yaml",
-    SCALED: "https://github.com/kedacore/keda/releases/download/v2.16.1/keda-2.16.1.yaml",
+    JOB_SET: f"{RELEASES.format('kubernetes-sigs/jobset', VERSIONS[JOB_SET])}/manifests.yaml",
+    QUEUE: f"{RELEASES.format('kubernetes-sigs/kueue', VERSIONS[QUEUE])}/manifests.yaml",
+    SCALED: f"{RELEASES.format('kedacore/keda', VERSIONS[SCALED])}/keda-{VERSIONS[SCALED]}.yaml",
 }
 """Kinds that a cluster does not bring along, and what `kubectl apply --server-side -f` installs them."""
 WRITTEN: tuple[tuple[str, str], ...] = (
@@ -32,6 +36,10 @@ ALSO: Mapping[tuple[str, str], tuple[str, str]] = {
     SCALED: ("keda.sh", "scaledobjects"),
 }
 """What is written besides, where a kind is asked for."""
+SECRETS = ("", "secrets")
+"""Written besides, where something is secret."""
+JUDGES = ("batch", "cronjobs")
+"""Written besides, where a monitor judges what arrived."""
 VERBS = ("create", "get", "list", "watch", "patch", "delete")
 """What pulumi-kubernetes does to what it makes; it waits for it to be there, and to be gone, by watching."""
 READ = ("get", "list", "watch")
@@ -41,6 +49,19 @@ HELD = ("kueue.x-k8s.io", "workloads")
 """Listed to know what a queue holds a job for."""
 WHOLE = ("create", "list", "watch")
 """Verbs that have no one object: a right that names its object does not hold for them."""
+METRICS: Mapping[ScaleOn, tuple[tuple[str, ...], str]] = {
+    ScaleOn.CPU: (
+        ("metrics.k8s.io/v1beta1",),
+        "it has no metrics server, or one that does not answer; install it with `kubectl apply -f "
+        "https://github.com/kubernetes-sigs/metrics-server/releases/download/v0.8.0/components.yaml`",
+    ),
+    ScaleOn.REQUESTS: (
+        ("custom.metrics.k8s.io/v1beta2", "custom.metrics.k8s.io/v1beta1"),
+        "it has no metrics adapter, or one that does not answer; install one, such as prometheus-adapter, that offers "
+        "`penstock_requests_per_second` of pods",
+    ),
+}
+"""The APIs of which one tells an autoscaler what it follows, and what is wrong where there is none."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +79,10 @@ class Needs:
     data_claim: str = ""
     queue: str = ""
     """A Kueue ClusterQueue."""
+    secrets: bool = False
+    """Whether it keeps something secret there."""
+    watched: bool = False
+    """Whether a monitor judges what its endpoint observed."""
 
 
 def check(api: Api, needs: Needs) -> None:
@@ -76,6 +101,8 @@ def asked(needs: Needs) -> list[tuple[str, str, str, str, str]]:
     space = needs.namespace
     found = [("", "namespaces", verb, "", "" if verb in WHOLE else space) for verb in VERBS]
     written = [*WRITTEN, *(ALSO[kind] for kind in needs.kinds if kind in ALSO)]
+    written += [SECRETS] if needs.secrets else []
+    written += [JUDGES] if needs.watched else []
     found += [(group, plural, verb, space, "") for group, plural in written for verb in VERBS]
     found += [(group, plural, verb, space, "") for group, plural in WATCHED for verb in READ]
     return [*found, *([(*HELD, "list", space, "")] if needs.queue else [])]
@@ -91,6 +118,56 @@ def missing(api: Api, needs: Needs) -> list[str]:
         if not _may(api, verb, group, plural, namespace, name):
             found.setdefault(f"{plural}.{group}" if group else plural, []).append(verb)
     return [f"  you may not {', '.join(verbs)} {what} in namespace {needs.namespace}" for what, verbs in found.items()]
+
+
+def check_scaling(api: Api, scale_on: ScaleOn) -> None:
+    """Raises a ClusterError where an autoscaler would have nothing to follow."""
+    versions, absent = METRICS[scale_on]
+    if not any(_answers(api, version) for version in versions):
+        raise ClusterError(
+            f"the cluster of context {api.context!r} ({api.server}) cannot scale an endpoint: {absent}; or set "
+            "`scale_on` to another, or max_replicas to min_replicas"
+        )
+
+
+def check_topology(api: Api, topology: str, machines: Mapping[str, Machine], replicas: Mapping[str, int]) -> None:
+    """Raises a ClusterError where no value of a node label has room for all replicas of a role with accelerators.
+
+    `topology` is the label of which each role takes one value for itself. Part of them would get their nodes, and wait
+    for the others for ever.
+    """
+    if not _may(api, "list", "", "nodes", ""):
+        return
+    nodes = api.items("/api/v1/nodes")
+    wrong: list[str] = []
+    for role, machine in machines.items():
+        if not machine.accelerators or not replicas.get(role):
+            continue
+        room: dict[str, int] = {}
+        for node in nodes:
+            labels = node["metadata"].get("labels", {})
+            if topology in labels and machine.node_selector.items() <= labels.items():
+                fits = int(node["status"]["allocatable"].get(machine.accelerator, 0)) // machine.accelerators
+                room[labels[topology]] = room.get(labels[topology], 0) + fits
+        largest = max(room, key=lambda value: room[value], default="")
+        if room.get(largest, 0) < replicas[role]:
+            most = f"the largest, {largest}, has room for {room[largest]}" if largest else "no node has that label"
+            wrong.append(
+                f"  role {role} asks for {replicas[role]} x {machine.accelerators} {machine.accelerator} on nodes of "
+                f"one {topology}, and there is none: {most}"
+            )
+    if wrong:
+        raise ClusterError(
+            f"the cluster of context {api.context!r} ({api.server}) has no such slice:\n" + "\n".join(wrong)
+        )
+
+
+def _answers(api: Api, version: str) -> bool:
+    try:
+        return api.get(f"/apis/{version}") is not None
+    except Unreachable:
+        # The API server passes such a question on to whom it belongs.
+        return False
 
 
 def _kinds(api: Api, needs: Needs) -> list[str]:

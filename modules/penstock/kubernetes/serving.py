@@ -6,7 +6,8 @@ from enum import Enum
 from typing import Any
 
 from penstock.errors import PenstockError
-from penstock.kubernetes.pods import LABEL, Machine, PodSpec, labels, pod
+from penstock.kubernetes import versions
+from penstock.kubernetes.pods import LABEL, OBSERVATIONS, PLAN, Machine, PodSpec, labels, pod
 from penstock.platform import Program, Resources, Service
 
 DRAIN_SECONDS = 30
@@ -58,6 +59,12 @@ class ServingArgs:
     """URL of the Prometheus that KEDA asks, which must scrape the pods and label their series `namespace` and `pod`."""
     wake_query: str = ""
     """For zero replicas: a query that is above 0 while somebody in front of them has requests for them."""
+    plan: str = ""
+    """Name of the ConfigMap with the plan by which its servers split the traffic; empty: they answer with one model."""
+    caller_namespaces: Sequence[str] = ()
+    """Namespaces whose pods may ask it; none: every one."""
+    observations: str = ""
+    """A folder of the claim in which all replicas leave what they observed; empty: each keeps it to itself."""
     timeout_seconds: int = 2 * START_SECONDS
     """For how long `up` waits for its pods."""
 
@@ -117,13 +124,16 @@ def _deployment(name: str, service: Service, command: Sequence[str], args: Servi
         program=service.program,
         image=args.image,
         # Within its pod every address is its own; who may reach it is the network policy's to say.
-        arguments=[*command, "--host", "0.0.0.0", "--port", str(service.port)],
+        arguments=[*_asked(service, command, args), "--host", "0.0.0.0", "--port", str(service.port)],
         resources=args.resources,
         machine=args.machine,
         claim=args.claim,
+        plan=args.plan,
+        observations=args.observations,
         writes=service.program is Program.TRAINER,
         ports={"http": service.port},
         extra={
+            **({"command": ["python", "-m", "penstock_serving.supervisor"]} if args.plan else {}),
             "startupProbe": probe(service.probe, periodSeconds=2, failureThreshold=START_SECONDS // 2),
             "readinessProbe": probe(service.probe, periodSeconds=5, timeoutSeconds=2),
             "livenessProbe": probe("/healthz", periodSeconds=10, timeoutSeconds=5),
@@ -161,6 +171,14 @@ def _deployment(name: str, service: Service, command: Sequence[str], args: Servi
     }
 
 
+def _asked(service: Service, command: Sequence[str], args: ServingArgs) -> Sequence[str]:
+    """The server's own arguments, or those of the supervisor whose worker is told by the plan what to serve."""
+    watched = ["--observations", OBSERVATIONS] if args.observations else []
+    if not args.plan:
+        return [*command, *watched]
+    return ["--plan", f"{PLAN}/{versions.FILE}", "--folder", "/tmp/endpoint", *service.monitoring, *watched]
+
+
 def _scraped(service: Service) -> dict[str, str]:
     """By which Prometheus, as its own chart configures it, finds the pods."""
     asked = {"scrape": "true", "port": str(service.port), "path": "/metrics"}
@@ -190,11 +208,22 @@ def _edges(name: str, service: Service, args: ServingArgs) -> dict[str, Any]:
         "spec": {
             "podSelector": {"matchLabels": selector(name, args)},
             "policyTypes": ["Ingress"],
-            # Every pod of the cluster, nobody outside: gateways and monitoring are pods too.
+            # Pods of the cluster, nobody outside: gateways and monitoring are pods too.
             "ingress": [
-                {"from": [{"namespaceSelector": {}}], "ports": [{"protocol": "TCP", "port": service.port}]},
+                {
+                    "from": [{"namespaceSelector": _named(args.caller_namespaces)}],
+                    "ports": [{"protocol": "TCP", "port": service.port}],
+                },
             ],
         },
+    }
+
+
+def _named(namespaces: Sequence[str]) -> dict[str, Any]:
+    if not namespaces:
+        return {}
+    return {
+        "matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "In", "values": sorted(namespaces)}]
     }
 
 

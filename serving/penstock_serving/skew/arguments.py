@@ -61,12 +61,22 @@ def monitoring_of(arguments: argparse.Namespace, environment: Mapping[str, str])
     _check(arguments, "kept_windows")
     if not 0 <= arguments.window_seconds <= 86400:
         raise InputError(f"--window-seconds is {arguments.window_seconds}, expected 0 (off) to 86400")
-    webhook = environment.get(ENVIRONMENT) or None
-    if webhook is not None and not webhook.startswith(("http://", "https://")):
-        raise InputError(f"{ENVIRONMENT} is no URL that begins with http:// or https://")
+    webhook = webhook_of(environment)
     if not arguments.window_seconds:
         return None
     return Monitoring(arguments.observations, arguments.window_seconds, arguments.kept_windows, webhook, rules)
+
+
+def webhook_of(environment: Mapping[str, str]) -> str | None:
+    """The URL that is told of skew, if there is one.
+
+    Raises:
+        InputError: it is no URL.
+    """
+    webhook = environment.get(ENVIRONMENT) or None
+    if webhook is not None and not webhook.startswith(("http://", "https://")):
+        raise InputError(f"{ENVIRONMENT} is no URL that begins with http:// or https://")
+    return webhook
 
 
 def _check(arguments: argparse.Namespace, *names: str) -> None:

@@ -50,8 +50,8 @@ class SkewMonitor:
     ) -> None:
         self._name, self._version, self._sealed, self._settings = name, version, sealed, monitoring
         self._folder = WindowFolder(monitoring.folder) if monitoring.folder else None
-        state = monitoring.folder / f"alert-{prefix(sealed.digest)}.json" if monitoring.folder else None
-        self._alert = Alert(monitoring.webhook, state) if monitoring.webhook else None
+        webhook = monitoring.webhook
+        self._alert = alert_of(monitoring.folder, webhook, sealed.digest) if webhook else None
         self._windows: dict[str, Window] = {}
         self._watch: Watch | None = None
         self._on_verdict = on_verdict
@@ -117,7 +117,7 @@ class SkewMonitor:
         self._windows[key] = window
         self._judge()
         if self._alert and self.verdict and self.verdict.status != "waiting":
-            self._alert.tell(*self._message(self.verdict))
+            self._alert.tell(*message(self.verdict, self._name, self._version, self._sealed.digest))
 
     def _judge(self) -> None:
         if self._watch is None:
@@ -136,20 +136,27 @@ class SkewMonitor:
             excess = {name: {m: value.excess for m, value in measures.items()} for name, measures in last.items()}
             self._on_verdict(excess, {name: verdict.column_status(name) == "skew" for name in last})
 
-    def _message(self, verdict: Verdict) -> tuple[list[str], dict[str, Any]]:
-        columns = sorted(name for name in verdict.since if verdict.column_status(name) == "skew")
-        said = verdict.said
-        text = "; ".join(said) if said else "the skew is over"
-        message = {
-            "text": f"{self._name} version {self._version}: {text}",
-            "model": self._name,
-            "version": self._version,
-            "digest": self._sealed.digest,
-            "status": verdict.status,
-            "columns": columns,
-            "said": said,
-        }
-        return columns, message
+
+def alert_of(folder: Path | None, webhook: str, digest: str) -> Alert:
+    """What tells a webhook of a model's skew; all that share the folder tell it once."""
+    return Alert(webhook, folder / f"alert-{prefix(digest)}.json" if folder else None)
+
+
+def message(verdict: Verdict, name: str, version: str, digest: str) -> tuple[list[str], dict[str, Any]]:
+    """The columns that are skewed, and what a webhook is told of them."""
+    columns = sorted(column for column in verdict.since if verdict.column_status(column) == "skew")
+    said = verdict.said
+    text = "; ".join(said) if said else "the skew is over"
+    told = {
+        "text": f"{name} version {version}: {text}",
+        "model": name,
+        "version": version,
+        "digest": digest,
+        "status": verdict.status,
+        "columns": columns,
+        "said": said,
+    }
+    return columns, told
 
 
 def read_watch(sealed: SealedModel, rules: Rules) -> Watch:

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 import pytest
 from common import ToolError
 
-from tests.cluster.conftest import JOB_SETS, eventually, replicas
+from penstock.kubernetes.api import Unreachable
+from tests.cluster.conftest import JOB_SETS, PODS, eventually, replicas
 from tests.pods.conftest import ask
 
 
@@ -114,6 +115,37 @@ def test_a_worker_a_parameter_server_and_the_chief_are_killed_one_after_the_othe
         eventually(lambda: running.restarts() == 2, "all are started again without a chief")
         eventually(lambda: running.epochs(), "a new chief goes on", 180)
         assert not running.epochs()[0].startswith("epoch 1 of"), "it went on from its checkpoint"
+
+
+def test_a_worker_and_then_the_chief_are_evicted_and_neither_counts_as_a_failure(training, api, served):
+    def evict(pod):
+        name, path = pod["metadata"]["name"], f"{PODS.format(served.namespace)}/{pod['metadata']['name']}/eviction"
+        eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name}}
+
+        def taken():
+            try:
+                return api.request("POST", path, body=eviction)
+            except Unreachable:
+                # 429: the job's budget lets one pod go at a time.
+                return None
+
+        eventually(taken, f"{name} may go", 120)
+
+    with training(64) as running:
+        worker = running.pods("worker")[0]
+        evict(worker)
+        eventually(
+            lambda: [pod for pod in running.pods("worker", 0) if pod["metadata"]["uid"] != worker["metadata"]["uid"]],
+            "the worker is started again in its place",
+            120,
+        )
+        assert running.restarts() == 0, "nobody else was started again"
+        running.goes_on("with another worker")
+        evict(running.pods("chief")[0])
+        eventually(lambda: running.restarts() == 1, "all are started again without a chief", 120)
+        eventually(lambda: running.epochs(), "a new chief goes on", 240)
+        assert not running.epochs()[0].startswith("epoch 1 of"), "it went on from its checkpoint"
+        assert running.set()["status"].get("restartsCountTowardsMax", 0) == 0
 
 
 def test_the_api_server_goes_away_and_comes_back_in_the_middle_of_up(training, plane):

@@ -38,6 +38,8 @@ def test_every_command_is_one():
         if line.startswith("make "):
             assert line.split()[1] in targets
         else:
-            key = re.fullmatch(r"pulumi config set --path cluster\.(\w+) \S+ -s cluster", line)
+            key = re.fullmatch(
+                r"pulumi config set (?:--secret )?--path cluster\.(\w+) (?:\S+|'[^']+') -s cluster", line
+            )
             assert key, line
             assert key.group(1) in ClusterSettings.model_fields

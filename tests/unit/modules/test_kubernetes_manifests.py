@@ -7,7 +7,8 @@ from cluster_settings import ClusterSettings
 
 from penstock import Job, Program, Role, Service
 from penstock.errors import PenstockError
-from penstock.kubernetes import Machine, ScaleOn
+from penstock.kubernetes import Machine, ScaleOn, database
+from penstock.kubernetes.job_files import JobFiles
 from penstock.kubernetes.job_set import JobSetArgs, disruption_budget, edges, job_set
 from penstock.kubernetes.serving import ServingArgs
 from penstock.kubernetes.serving import objects as serving_objects
@@ -123,6 +124,30 @@ def test_a_queue_and_a_topology_of_ones_own_are_asked_for_by_their_names():
     assert metadata["annotations"]["alpha.jobset.sigs.k8s.io/exclusive-topology"] == "cloud.google.com/gke-nodepool"
 
 
+@pytest.mark.parametrize(
+    ("address", "where", "port"),
+    [
+        ("postgresql://tuner@db.example:6432/studies", None, 6432),
+        ("postgresql://10.1.2.3/studies", [{"ipBlock": {"cidr": "10.1.2.3/32"}}], 5432),
+    ],
+)
+def test_a_studys_pods_reach_its_database_on_its_port_and_nothing_else(address, where, port):
+    job = Job(Program.TRAINER, {"chief": Role(["tune", "--storage", address]), "trial": Role(["tune"])})
+    assert database.url(job) == address
+    edge = database.edge("flow-tune-study", "prod", database.url(job))["spec"]
+    assert edge["podSelector"]["matchLabels"]["penstock.dev/workload"] == "flow-tune-study"
+    (rule,) = edge["egress"]
+    assert rule.get("to") == where
+    assert rule["ports"] == [{"protocol": "TCP", "port": port}]
+
+
+def test_a_password_is_named_in_every_pod_of_its_job_and_nowhere_written():
+    manifest = rendered(environment=database.environment("flow-tune-study-database"))
+    reference = {"secretKeyRef": {"name": "flow-tune-study-database", "key": "password"}}
+    assert {str(environment(each)["PGPASSWORD"]) for each in containers(manifest).values()} == {str(reference)}
+    assert database.url(Job(Program.TRAINER, ROLES)) == ""
+
+
 def test_a_job_may_lose_one_pod_at_a_time_and_its_budget_is_a_number():
     # The API server refuses a share for pods that a Job owns.
     assert disruption_budget("train", 16, JobSetArgs("prod", IMAGES, "a", {}))["spec"]["minAvailable"] == 15
@@ -140,6 +165,33 @@ def test_everything_is_denied_but_names_the_training_port_and_the_endpoint():
     serving = served()["policy"]["spec"]
     assert serving["policyTypes"] == ["Ingress"]
     assert serving["ingress"][0]["ports"] == [{"protocol": "TCP", "port": 8501}]
+
+
+def test_an_endpoint_is_asked_by_the_namespaces_that_are_named_or_by_every_one():
+    def sources(**args):
+        return served(**args)["policy"]["spec"]["ingress"][0]["from"]
+
+    assert sources() == [{"namespaceSelector": {}}]
+    ((rule,),) = [each["namespaceSelector"]["matchExpressions"] for each in sources(caller_namespaces=["web", "apps"])]
+    assert rule == {"key": "kubernetes.io/metadata.name", "operator": "In", "values": ["apps", "web"]}
+
+
+@pytest.mark.parametrize(
+    ("raw", "told"),
+    [
+        ("data/*.csv", "are on this machine"),
+        ("gs://b/*.csv", "are in an object store"),
+    ],
+)
+def test_raw_files_that_no_pod_can_read_are_refused_with_what_to_do(raw, told, tmp_path):
+    def seen(*files, known):
+        job = Job(Program.TRAINER, {"chief": Role(["raw", *files])}, files=known)
+        return JobFiles(tmp_path, ("/data/",), "name it").commands(job)["chief"][1:]
+
+    with pytest.raises(PenstockError, match=rf"{told}.*, where the pods cannot read them; name it"):
+        seen(raw, known=[raw])
+    known = ["/data/*.csv", "problems/flights.py"]
+    assert seen(*known, "gs://b", known=known) == ["/data/*.csv", "/problem/flights.py", "gs://b"]
 
 
 def test_a_server_is_replaced_without_a_gap_and_reads_its_model_only():

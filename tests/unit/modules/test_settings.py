@@ -77,6 +77,24 @@ def test_a_storage_without_a_password_is_taken(url):
     assert Settings.from_config({"penstock:tuning_storage": url}).tuning_storage == url
 
 
+def test_a_password_without_the_database_it_is_of_is_told_without_repeating_it():
+    image = f"i@sha256:{'0' * 64}"
+    cluster = {"trainer_image": image, "serving_image": image, "database_password": "hunter2"}
+    told = message({"platform": "cluster", "cluster": json.dumps(cluster)})
+    assert "'cluster.database_password' is given without 'tuning_storage'" in told
+    assert "hunter2" not in told
+
+
+def test_a_secret_in_plain_text_is_refused_without_repeating_it():
+    settings = Settings.from_config({"penstock:monitoring": json.dumps({"webhook": "https://hooks.example/T0ken"})})
+    settings.refuse_plain({"penstock:monitoring"}.__contains__)
+    with pytest.raises(
+        SettingsError, match=r"'monitoring.webhook' is a secret.* --path monitoring.webhook VALUE"
+    ) as told:
+        settings.refuse_plain(lambda _: False)
+    assert "T0ken" not in str(told.value)
+
+
 def test_an_unknown_kind_to_keep_is_told_with_the_known_ones():
     told = message({"keep": '["modles"]'})
     assert "setting 'keep'" in told
@@ -126,9 +144,12 @@ def test_traffic_and_rollout_that_make_no_sense_are_told(key, value, told):
     assert told in message({key: value})
 
 
-def test_traffic_is_told_to_be_for_the_platform_where_versions_share_a_url():
+def test_a_cluster_takes_weights_and_no_rollout_whose_pods_would_each_judge_alone():
     cluster = json.dumps({"trainer_image": "t@sha256:" + "0" * 64, "serving_image": "s@sha256:" + "0" * 64})
-    assert "'traffic'" in message({"platform": "cluster", "cluster": cluster, "traffic": "previous"})
+    there = {"platform": "cluster", "cluster": cluster}
+    weighted = {f"penstock:{key}": value for key, value in {**there, "traffic": "previous"}.items()}
+    assert Settings.from_config(weighted).endpoint()["traffic"] == {"previous": 100}
+    assert "the pods of a cluster would each judge alone" in message({**there, "rollout": "true"})
 
 
 def test_a_rollout_is_declared_by_true_and_every_number_of_it_can_be_set():

@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -62,6 +63,14 @@ def test_the_salt_goes_and_what_a_secret_needs_stays(tmp_path, monkeypatch):
     file.write_text(secret)
     Project(tmp_path).drop_salt("dev")
     assert file.read_text() == secret
+
+
+def test_secrets_are_left_out_of_a_configuration_however_deep_they_lie(tmp_path):
+    (tmp_path / "Pulumi.yaml").write_text("name: empty\nruntime: python\n")
+    config = {"empty:key": {"secure": "v1:x"}, "empty:deep": {"webhook": {"secure": "v1:x"}, "rows": 3}, "empty:n": 1}
+    (tmp_path / "Pulumi.dev.yaml").write_text(json.dumps({"config": config}))
+    project = Project(tmp_path)
+    assert project.config(project.config_file("dev")) == {"empty:deep": '{"rows": 3}', "empty:n": "1"}
 
 
 def test_importing_penstock_imports_nothing_of_the_command():

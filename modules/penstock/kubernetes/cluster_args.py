@@ -1,0 +1,56 @@
+"""Which cluster, and what of it a pipeline takes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pulumi
+
+from penstock.kubernetes import workspace
+from penstock.kubernetes.pods import Machine
+from penstock.kubernetes.serving import ScaleOn
+
+
+@dataclass(frozen=True)
+class ClusterArgs:
+    """Which cluster, and what of it the pipeline takes."""
+
+    kubeconfig: str
+    """Path of a kubeconfig."""
+    trainer_image: str
+    """Image with `python -m penstock_trainer`, by digest."""
+    serving_image: str
+    """Image with `python -m penstock_serving`, by digest."""
+    namespace: str
+    """Made, and deleted with the stack."""
+    context: str | None = None
+    """Context of the kubeconfig. Default: its current one."""
+    storage_class: str = ""
+    """Empty: the cluster's default. With more than one node it must take mounts from many."""
+    storage_gib: int = 50
+    access_mode: str = "ReadWriteMany"
+    data_claim: str = ""
+    """A claim with raw files, mounted read-only at `/data`."""
+    machines: Mapping[str, Machine] = field(default_factory=dict[str, Machine])
+    """What the pods of a role run on, by role: chief, ps, worker, evaluator, trial, server."""
+    autoscaled: bool = False
+    """Nodes are made on demand: an accelerator that no node has yet is no fault."""
+    queue: str = ""
+    """A Kueue ClusterQueue whose quota jobs wait for; the namespace gets a LocalQueue of that name."""
+    exclusive_topology: str = ""
+    """Node label of which each role takes one value for itself."""
+    quota: Mapping[str, str] = field(default_factory=lambda: dict(workspace.QUOTA))
+    database_password: pulumi.Input[str] | None = None
+    """Of the PostgreSQL that tuning is given as its storage; kept in a Secret."""
+    caller_namespaces: Sequence[str] = ()
+    """Namespaces whose pods may ask the endpoint: clients, the gateway, Prometheus. None: every one."""
+    scale_on: ScaleOn = ScaleOn.CPU
+    requests_per_second: int = 100
+    requests_in_flight: int = 16
+    prometheus: str = ""
+    wake_query: str = ""
+    skew_schedule: str = ""
+    """When a monitor judges what all replicas observed, as cron writes it; empty: each replica judges alone."""
+    timeout_minutes: float = 24 * 60
+    """For how long `up` waits for one job, and at most for a server to be ready."""
+    start_minutes: float = 2
+    """For how long a pod may be unable to start, such as for want of its image, before the job is given up."""

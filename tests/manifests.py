@@ -1,0 +1,85 @@
+"""Every manifest that the modules render, for those who judge them; as a stack with everything has them."""
+
+import json
+from typing import Any
+
+from penstock import Job, Program, Role, Service
+from penstock.gcp import gateway
+from penstock.gcp import workspace as google
+from penstock.kubernetes import Machine, ScaleOn, database, watching
+from penstock.kubernetes import workspace as workspaces
+from penstock.kubernetes.job_set import JobSetArgs, disruption_budget, edges, job_set
+from penstock.kubernetes.serving import ServingArgs, objects, selector
+
+Manifest = dict[str, Any]
+NAMESPACE = "penstock"
+ROLES = {
+    "chief": Role(["train"]),
+    "ps": Role(["train"], replicas=2, restarts=3),
+    "worker": Role(["train"], replicas=3, restarts=3),
+    "evaluator": Role(["train"]),
+}
+IMAGES = {program: f"registry.example.com/{program.value}@sha256:{'a' * 64}" for program in Program}
+COMMAND = ["--model", "/artifacts/models/m", "--name", "flights"]
+
+
+def job() -> list[Manifest]:
+    """A training with all roles, accelerators, a queue, a place of its own, and a database with a password."""
+    machines = {"worker": Machine(accelerators=1, node_selector={"a": "b"})}
+    place = {"data_claim": "raw", "problem": "problem", "queue": "queue", "exclusive_topology": "zone"}
+    told = database.environment("train-database")
+    args = JobSetArgs("dev", IMAGES, "artifacts", machines, environment=told, **place)
+    commands = {role: ["train"] for role in ROLES}
+    made = job_set("train", Job(Program.TRAINER, ROLES), commands, {"dataset": "sha256:1"}, args)
+    at = database.edge("train", "dev", "postgresql://me@10.1.2.3/studies")
+    secret = {**database.secret("train", "dev"), "stringData": {"password": "made up"}}
+    return [made, disruption_budget("train", 7, args), edges("train", args), at, secret]
+
+
+def serving(low: int, high: int, **more: Any) -> list[Manifest]:
+    """An endpoint with so many replicas."""
+    service = Service(Program.SERVER, [], port=8501, min_replicas=low, max_replicas=high)
+    args = ServingArgs("dev", IMAGES[Program.SERVER], "artifacts", NAMESPACE, **more)
+    return list(objects("serve", service, COMMAND, args).values())
+
+
+def scaled(scale_on: ScaleOn = ScaleOn.IN_FLIGHT) -> list[Manifest]:
+    """An endpoint of several versions that is watched, and scaled by KEDA down to zero."""
+    asked = {"scale_on": scale_on, "prometheus": "http://prometheus:9090", "wake_query": "gateway_waiting"}
+    return serving(0, 9, plan="serve-plan-1", observations=watching.folder("serve"), **asked)
+
+
+def monitor() -> list[Manifest]:
+    """What judges what that endpoint observed."""
+    args = watching.WatchArgs("dev", IMAGES[Program.SERVER], "artifacts", "*/10 * * * *", "flights", secret=True)
+    rules = ["--window-seconds", "60", "--minimum-rows", "50"]
+    made = watching.monitor("serve", "/artifacts/models/m", rules, args)
+    secret = {**watching.secret("serve", "dev"), "stringData": {"PENSTOCK_ALERT_WEBHOOK": "https://hooks.example"}}
+    return [made, secret, watching.edge("serve", "dev", 443)]
+
+
+def workspace(queue: str = "queue") -> list[Manifest]:
+    """What a namespace has from the start."""
+    args = workspaces.WorkspaceArgs("dev", NAMESPACE, storage_class="shared", storage_gib=2, queue=queue)
+    return [*workspaces.objects(args).values(), workspaces.claim(args)]
+
+
+def on_google() -> list[Manifest]:
+    """What GKE gets besides: the bucket as a volume, the way in, and jobs and servers that mount the bucket."""
+    args = ServingArgs("dev", IMAGES[Program.SERVER], "artifacts")
+    way = gateway.objects("serve", 8501, "/readyz", "address", "model.example", "certificate", selector("serve", args))
+    labels = {"environment": "dev", "owner": "you"}
+    (served, *_) = serving(1, 3)
+    served = {**served, "spec": google.served(served["spec"], labels)}
+    mounted = google.with_bucket(job()[0], "run", labels)
+    parts = [google.volume("bucket"), google.claim(), google.allow_google(), google.compute_class("ladder", ["pool"])]
+    return [*parts, *google.guarded("guard@example.com", "1").values(), *way.values(), served, mounted]
+
+
+def everything() -> list[Manifest]:
+    """All of them, in the namespace."""
+    namespace = workspaces.namespace(workspaces.WorkspaceArgs("dev", NAMESPACE))
+    found = [*job(), *serving(2, 9), *scaled(), *monitor(), *workspace(), *on_google()]
+    placed = [{**each, "metadata": {**each["metadata"], "namespace": NAMESPACE}} for each in found]
+    # Copies: what is rendered may share its parts.
+    return json.loads(json.dumps([namespace, *placed]))

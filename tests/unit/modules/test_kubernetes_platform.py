@@ -1,0 +1,110 @@
+"""What a stack on a cluster asks the engine for, with all that its settings can ask for; no cluster and no engine."""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+
+import pulumi
+import pytest
+
+from penstock import Pipeline, PipelineArgs
+from penstock.kubernetes import ClusterArgs, KubernetesPlatform, Machine
+from penstock.kubernetes import platform as module
+
+IMAGE = f"registry.example.com/image@sha256:{'a' * 64}"
+WEBHOOK, PASSWORD = "https://hooks.example:8443/T0ken", "hunter2"
+
+
+class Mocks(pulumi.runtime.Mocks):
+    """Remembers every resource by its name; a stage leaves what its name says."""
+
+    def __init__(self):
+        self.made = {}
+
+    def new_resource(self, args):
+        self.made[args.name] = args.inputs
+        known = {"path": f"/artifacts/{args.name}", "digest": f"sha256:{args.name}", "counts": {}, "metrics": {}}
+        plan = {"plan": '{"traffic": {}}'} if args.name.endswith("-versions") else {}
+        return args.name, {**args.inputs, **(known if args.name.endswith("-result") else plan)}
+
+    def call(self, args):
+        raise AssertionError(args.token)
+
+
+@pytest.fixture
+def deployed(monkeypatch):
+    """The inputs of all that a pipeline on a cluster makes, by name."""
+    monkeypatch.setattr(module, "Api", lambda *_: None)
+    monkeypatch.setattr(module.preflight, "check", lambda *_: None)
+
+    # Pulumi's test runtime makes an event loop in every thread that has none, and never closes it.
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    def own_loop():
+        loops.append(asyncio.new_event_loop())
+        asyncio.set_event_loop(loops[-1])
+
+    def make(cluster, **endpoint):
+        loop, threads, mocks = asyncio.new_event_loop(), ThreadPoolExecutor(initializer=own_loop), Mocks()
+        loop.set_default_executor(threads)
+        asyncio.set_event_loop(loop)
+        pulumi.runtime.set_mocks(mocks)
+
+        @pulumi.runtime.test
+        def run():
+            args = ClusterArgs("~/.kube/config", IMAGE, IMAGE, "penstock-dev", **cluster)
+            tuning = {"storage": "postgresql://me@10.1.2.3/studies"}
+            target = KubernetesPlatform("dev", args)
+            Pipeline("flow", PipelineArgs(platform=target, problem="flights", tuning=tuning, endpoint=endpoint))
+
+        run()
+        while pending := asyncio.all_tasks(loop):
+            loop.run_until_complete(asyncio.gather(*pending))
+        threads.shutdown()
+        loop.close()
+        return mocks.made
+
+    yield make
+    asyncio.set_event_loop(None)
+    for loop in loops:
+        loop.close()
+
+
+def secret(sent):
+    """What is sent as a secret; whatever is not has no such field."""
+    return sent["value"]
+
+
+def test_a_plain_stack_has_no_secret_no_plan_and_no_monitor(deployed):
+    made = deployed({})
+    server = made["flow-serve-server"]["spec"]["template"]["spec"]
+    assert server["containers"][0]["args"][:2] == ["--model", "/artifacts/flow-train-model-result"]
+    assert made["flow-serve-server-versions"]["digest"] == "sha256:flow-train-model-result"
+    assert not [name for name in made if name.endswith(("-password", "-plan", "-skew"))]
+    edge = made["flow-tune-study-database"]["spec"]["egress"][0]
+    assert edge == {"to": [{"ipBlock": {"cidr": "10.1.2.3/32"}}], "ports": [{"protocol": "TCP", "port": 5432}]}
+    job = made["flow-train-model"]["metadata"]
+    assert job["name"].startswith("flow-train-model-")
+    assert job["namespace"] == "penstock-dev"
+
+
+def test_weights_a_monitor_and_a_password_reach_the_objects_that_need_them(deployed):
+    made = deployed(
+        {"database_password": PASSWORD, "skew_schedule": "@hourly", "machines": {"server": Machine(cpus=2)}},
+        traffic={"latest": 10.0, "previous": 90.0},
+        monitoring={"webhook": WEBHOOK, "minimum_rows": 50},
+    )
+    assert secret(made["flow-tune-study-password"]["stringData"]) == {"password": PASSWORD}
+    study = made["flow-tune-study"]["spec"]["replicatedJobs"][0]["template"]["spec"]["template"]["spec"]
+    (told,) = [each for each in study["containers"][0]["env"] if each["name"] == "PGPASSWORD"]
+    assert told["valueFrom"]["secretKeyRef"]["name"] == "flow-tune-study-database"
+    assert made["flow-serve-server-versions"]["traffic"] == {"latest": 10.0, "previous": 90.0}
+    plan = made["flow-serve-server-plan"]
+    server = made["flow-serve-server"]["spec"]["template"]["spec"]
+    assert {"name": "plan", "configMap": {"name": plan["metadata"]["name"]}} in server["volumes"]
+    assert plan["data"] == {"plan.json": '{"traffic": {}}'}
+    judge = made["flow-serve-server-skew"]["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]
+    assert judge["args"][:2] == ["--model", "/artifacts/flow-train-model-result"]
+    assert secret(made["flow-serve-server-skew-webhook"]["stringData"]) == {"PENSTOCK_ALERT_WEBHOOK": WEBHOOK}
+    assert made["flow-serve-server-skew-policy"]["spec"]["egress"][0]["ports"][0]["port"] == 8443
+    assert WEBHOOK not in str(server)
+    assert PASSWORD not in str(study)
