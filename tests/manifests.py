@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from penstock import Job, Program, Role, Service
-from penstock.gcp import gateway
+from penstock.gcp import gateway, ladder
 from penstock.gcp import workspace as google
 from penstock.kubernetes import Machine, ScaleOn, database, watching
 from penstock.kubernetes import workspace as workspaces
@@ -72,7 +72,7 @@ def on_google() -> list[Manifest]:
     (served, *_) = serving(1, 3)
     served = {**served, "spec": google.served(served["spec"], labels)}
     mounted = google.with_bucket(job()[0], "run", labels)
-    parts = [google.volume("bucket"), google.claim(), google.allow_google(), google.compute_class("ladder", ["pool"])]
+    parts = [google.volume("bucket"), google.claim(), google.allow_google(), ladder.compute_class("ladder", ["pool"])]
     return [*parts, *google.guarded("guard@example.com", "1").values(), *way.values(), served, mounted]
 
 
