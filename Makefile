@@ -55,6 +55,7 @@ test-cluster-all: cluster-tools  ## and on real pods, with all the faults, KEDA 
 	@.venv/bin/python tools/pulumi_cli.py
 	@.venv/bin/python -m pytest -q tests/cluster
 	@.venv/bin/python -m pytest -q tests/pods
+	@PENSTOCK_IMAGES=built .venv/bin/python -m pytest -q tests/pods/test_pipeline.py
 
 notebook:  ## notebooks/ in JupyterLab on the loopback address, with a token
 	@tools/python tools/environments.py lab

@@ -45,7 +45,7 @@ def serving(low: int, high: int, **more: Any) -> list[Manifest]:
 
 def scaled(scale_on: ScaleOn = ScaleOn.IN_FLIGHT) -> list[Manifest]:
     """An endpoint of several versions that is watched, and scaled by KEDA down to zero."""
-    asked = {"scale_on": scale_on, "prometheus": "http://prometheus:9090", "wake_query": "gateway_waiting"}
+    asked = {"scale_on": scale_on, "prometheus": "http://prometheus:9090"}
     return serving(0, 9, plan="serve-plan-1", observations=watching.folder("serve"), **asked)
 
 

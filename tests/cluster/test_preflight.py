@@ -112,8 +112,8 @@ def test_a_storage_class_that_is_not_there_is_told_with_those_that_are(api):
 
 
 def test_a_queue_and_a_claim_that_are_not_there_are_told(api):
-    told = refused(api, queue="research", data_claim="raw")
-    assert "has no ClusterQueue 'research'" in told
+    told = refused(api, queue="nobodys", data_claim="raw")
+    assert "has no ClusterQueue 'nobodys'" in told
     assert "no claim 'raw'" in told
 
 

@@ -1,6 +1,7 @@
 """A cluster of real nodes, whose pods are real processes, and stacks that are deployed to it.
 
-What the images hold is not tested: a container sees the machine's interpreter and the checkout's environments.
+A container sees the machine's interpreter and the checkout's environments; with PENSTOCK_IMAGES=built nothing but what
+the images hold, which are built from the Dockerfiles.
 """
 
 import json
@@ -34,7 +35,7 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
         pytest.skip(why)
     begin = time.monotonic()
     made = ControlPlane(tmp_path_factory.mktemp("kubernetes") / "cluster", bound=True)
-    made.start([], kubelets=NODES)
+    made.start([], kubelets=NODES, furnished=os.environ.get("PENSTOCK_IMAGES") == "built")
     print(f"cluster of {NODES} real nodes up after {time.monotonic() - begin:.0f} s", file=sys.stderr)
     yield made
     made.stop()

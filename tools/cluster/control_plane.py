@@ -49,9 +49,9 @@ class ControlPlane:
         self.processes = Processes(folder, bound)
         self.kubeconfig = folder / "pki" / "admin.kubeconfig"
 
-    def start(self, nodes: Sequence[dict[str, Any]], kubelets: int = 0) -> None:
+    def start(self, nodes: Sequence[dict[str, Any]], kubelets: int = 0, furnished: bool = False) -> None:
         """Returns once the API server, the controllers, their webhooks and all nodes are ready: kwok's `nodes`, or so
-        many `kubelets`."""
+        many `kubelets`, whose images have their real content where they are `furnished`."""
         if self.folder.exists():
             raise ToolError(f"there is a cluster in {self.folder} already; `make cluster-down` ends it")
         if why := missing() or (real.missing() if kubelets else ""):
@@ -59,7 +59,7 @@ class ControlPlane:
         binaries = build.prepare()
         self.folder.mkdir(parents=True, mode=0o700)
         self._components = binaries.kubernetes
-        self.kubelets = real.Kubelets(self) if kubelets else None
+        self.kubelets = real.Kubelets(self, furnished) if kubelets else None
         try:
             self._sign()
             self._store_and_server()

@@ -1,6 +1,6 @@
 """Images without content: what a pod of the test cluster runs is the host's own, mounted read-only.
 
-So manifests run as they are, and what an image itself must hold is not tested.
+So manifests run as they are; what an image itself must hold, contents.py makes.
 """
 
 import hashlib

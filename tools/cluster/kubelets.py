@@ -13,13 +13,16 @@ from typing import TYPE_CHECKING
 import psutil
 from common import PROJECT, ToolError, run
 
-from cluster import build, control_groups, image, network, packages
+from cluster import build, contents, control_groups, image, network, packages
 from cluster.node import DOMAIN, Node
+from cluster.processes import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from cluster.control_plane import ControlPlane
 
 PROXY = "to-nodes.sock"
+IMPORT_SECONDS = 900.0
+"""How long a node may take to unpack images with content, of some gigabytes."""
 PROGRAMS = ("unshare", "nsenter", "ip", "mount", "hostname")
 
 
@@ -45,8 +48,8 @@ def missing() -> str:
 class Kubelets:
     """The nodes `node-0`, `node-1`, ... of one control plane."""
 
-    def __init__(self, plane: "ControlPlane") -> None:
-        self._plane = plane
+    def __init__(self, plane: "ControlPlane", furnished: bool = False) -> None:
+        self._plane, self._furnished = plane, furnished
         self._folder = plane.folder / "nodes"
         self._group = f"{control_groups.PREFIX}{hashlib.sha256(str(plane.folder).encode()).hexdigest()[:8]}"
         self._server = f"https://{network.GATEWAY}:{network.SERVER_PORT}"
@@ -54,15 +57,22 @@ class Kubelets:
     def start(self, count: int, binaries: build.Binaries) -> None:
         """Returns once all nodes are ready."""
         self._binaries = binaries
-        self._images = image.images(binaries.pause / "pause")
         self._root = packages.prepare()
         control_groups.sweep()
         self._folder.mkdir(mode=0o755)
+        self._images: dict[str, str] = {}
         self._archives: list[str] = []
-        for name, made in self._images.items():
+        for name, made in image.images(binaries.pause / "pause").items():
             target = self._folder / f"{name}.tar"
             target.write_bytes(made.archive)
+            self._images[name] = made.name
             self._archives.append(str(target))
+        self._mounts = image.mounted()
+        if self._furnished:
+            built = contents.prepare()
+            self._images |= {name: made.name for name, made in built.items()}
+            self._archives += [str(made.archive) for made in built.values()]
+            self._mounts = []
         self._connect()
         for index in range(count):
             self.start_node(index)
@@ -85,9 +95,9 @@ class Kubelets:
             folder=str(folder),
             group=f"{self._group}/{name}",
             components=str(self._binaries.kubernetes),
-            sandbox=self._images["pause"].name,
+            sandbox=self._images["pause"],
             archives=self._archives,
-            mounts=[str(path) for path in image.mounted()],
+            mounts=[str(path) for path in self._mounts],
             authority=str(authority.path("ca.crt")),
             certificate=str(authority.path(f"{name}.crt")),
             key=str(authority.path(f"{name}.key")),
@@ -104,7 +114,8 @@ class Kubelets:
         name = f"node-{index}"
         path = '{.status.conditions[?(@.type=="Ready")].status}'
         asked = ("get", "node", name, "--ignore-not-found", "--output", f"jsonpath={path}")
-        self._plane.processes.wait(name, lambda: self._plane.kubectl(*asked) == "True")
+        patience = IMPORT_SECONDS if self._furnished else PATIENCE_SECONDS
+        self._plane.processes.wait(name, lambda: self._plane.kubectl(*asked) == "True", patience)
 
     def cut(self, index: int) -> None:
         """Cuts a node's power."""
@@ -121,7 +132,7 @@ class Kubelets:
 
     def images(self) -> dict[str, str]:
         """The names of the images that every node has."""
-        return {name: made.name for name, made in self._images.items()}
+        return dict(self._images)
 
     def enter(self, index: int) -> list[str]:
         """The beginning of a command that runs on a node."""

@@ -56,14 +56,14 @@ class Processes:
         if identity is not None:
             self._record.write_text(json.dumps({**self._recorded(), name: [identity.pid, identity.started]}))
 
-    def wait(self, name: str, ready: Callable[[], bool]) -> None:
+    def wait(self, name: str, ready: Callable[[], bool], patience: float = PATIENCE_SECONDS) -> None:
         """Returns once `ready` says so; a process that ends before is told with its last lines."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + patience
         while not ready():
             alive = self._identity(name).alive()
             if not alive or time.monotonic() > deadline:
                 lines = self._log(name).read_text(errors="replace").splitlines()[-8:]
-                how = f"was not ready after {PATIENCE_SECONDS:.0f} s" if alive else "ended"
+                how = f"was not ready after {patience:.0f} s" if alive else "ended"
                 raise ToolError(f"{name} {how}:\n" + "\n".join(f"    {line}" for line in lines))
             time.sleep(0.1)
 

@@ -146,11 +146,6 @@ class KubernetesPlatform:
         parts = serving.objects(name, service, [], args)
         if parts.get("scaling", {}).get("kind") == "HorizontalPodAutoscaler":
             preflight.check_scaling(self._api, self._args.scale_on)
-        if service.min_replicas == 0:
-            pulumi.log.warn(
-                "at zero replicas nobody here holds a request: it is refused until a replica is ready, unless the "
-                "gateway in front holds it"
-            )
         template = pulumi.Output.all(command=list(service.command), plan=self._plan(name, service, opts)).apply(
             lambda at: serving.objects(name, service, at["command"], replace(args, plan=at["plan"]))["deployment"][
                 "spec"

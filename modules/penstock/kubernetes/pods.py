@@ -71,14 +71,12 @@ class PodSpec:
 def pod(spec: PodSpec) -> dict[str, Any]:
     """A pod's `spec`: restricted, nothing writable but the store and a scratch folder, no token of the cluster."""
     reads_only = not spec.writes and not spec.observations
-    volumes: list[dict[str, Any]] = [
-        {"name": "scratch", "emptyDir": {"sizeLimit": f"{SCRATCH_GIB}Gi"}},
-        {"name": "artifacts", "persistentVolumeClaim": {"claimName": spec.claim, "readOnly": reads_only}},
-    ]
-    mounts: list[dict[str, Any]] = [
-        {"name": "scratch", "mountPath": "/tmp"},
-        {"name": "artifacts", "mountPath": STORE, "readOnly": not spec.writes},
-    ]
+    volumes: list[dict[str, Any]] = [{"name": "scratch", "emptyDir": {"sizeLimit": f"{SCRATCH_GIB}Gi"}}]
+    mounts: list[dict[str, Any]] = [{"name": "scratch", "mountPath": "/tmp"}]
+    if spec.claim:
+        claimed = {"claimName": spec.claim, "readOnly": reads_only}
+        volumes.append({"name": "artifacts", "persistentVolumeClaim": claimed})
+        mounts.append({"name": "artifacts", "mountPath": STORE, "readOnly": not spec.writes})
     if spec.data_claim:
         volumes.append({"name": "data", "persistentVolumeClaim": {"claimName": spec.data_claim, "readOnly": True}})
         mounts.append({"name": "data", "mountPath": DATA, "readOnly": True})

@@ -6,7 +6,7 @@ from enum import Enum
 from typing import Any
 
 from penstock.errors import PenstockError
-from penstock.kubernetes import versions
+from penstock.kubernetes import activating, versions
 from penstock.kubernetes.pods import LABEL, OBSERVATIONS, PLAN, Machine, PodSpec, labels, pod
 from penstock.platform import Program, Resources, Service
 
@@ -58,7 +58,8 @@ class ServingArgs:
     prometheus: str = ""
     """URL of the Prometheus that KEDA asks, which must scrape the pods and label their series `namespace` and `pod`."""
     wake_query: str = ""
-    """For zero replicas: a query that is above 0 while somebody in front of them has requests for them."""
+    """For zero replicas: a query that is above 0 while somebody in front has requests for them; empty: an activator,
+    made here, is in front."""
     plan: str = ""
     """Name of the ConfigMap with the plan by which its servers split the traffic; empty: they answer with one model."""
     caller_namespaces: Sequence[str] = ()
@@ -78,6 +79,11 @@ def objects(name: str, service: Service, command: Sequence[str], args: ServingAr
         "service": _service(name, service, args),
         "policy": _edges(name, service, args),
     }
+    if _held(service, args):
+        own = activating.ActivatorArgs(
+            args.stack, args.image, service.port, _named(args.caller_namespaces), selector(name, args)
+        )
+        found |= activating.objects(name, own)
     if service.min_replicas > 1:
         found["budget"] = _budget(name, args)
     if args.scale_on.by_keda:
@@ -104,12 +110,12 @@ def _unscalable(service: Service, args: ServingArgs) -> str:
             f"min_replicas is 0, and scale_on {args.scale_on.value!r} keeps one replica at least; set min_replicas to "
             "1, or scale_on to 'keda' or 'in-flight'"
         )
-    if not args.wake_query:
-        return (
-            "min_replicas is 0, and without replicas nobody here counts requests, so none would ever start; set it to "
-            "1, or name with `wake_query` a query that is above 0 while the gateway in front holds or refuses requests"
-        )
     return ""
+
+
+def _held(service: Service, args: ServingArgs) -> bool:
+    """Whether requests that come at zero are held here; a `wake_query` says that somebody in front does."""
+    return service.min_replicas == 0 and not args.wake_query
 
 
 def _metadata(name: str, role: str, args: ServingArgs) -> dict[str, Any]:
@@ -194,13 +200,14 @@ def _service(name: str, service: Service, args: ServingArgs) -> dict[str, Any]:
         "metadata": {**_metadata(name, "server", args), "annotations": {"pulumi.com/skipAwait": "true"}},
         "spec": {
             "type": "ClusterIP",
-            "selector": selector(name, args),
+            "selector": activating.selector(name, args.stack) if _held(service, args) else selector(name, args),
             "ports": [{"name": "http", "port": service.port, "targetPort": service.port, "protocol": "TCP"}],
         },
     }
 
 
 def _edges(name: str, service: Service, args: ServingArgs) -> dict[str, Any]:
+    held = _held(service, args)
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
@@ -211,7 +218,10 @@ def _edges(name: str, service: Service, args: ServingArgs) -> dict[str, Any]:
             # Pods of the cluster, nobody outside: gateways and monitoring are pods too.
             "ingress": [
                 {
-                    "from": [{"namespaceSelector": _named(args.caller_namespaces)}],
+                    "from": [
+                        {"namespaceSelector": _named(args.caller_namespaces)},
+                        *([{"podSelector": {"matchLabels": activating.selector(name, args.stack)}}] if held else []),
+                    ],
                     "ports": [{"protocol": "TCP", "port": service.port}],
                 },
             ],
@@ -268,7 +278,8 @@ def _scaled_object(name: str, service: Service, args: ServingArgs) -> dict[str, 
     else:
         triggers = [_trigger(rate, args.requests_per_second, args)]
     if service.min_replicas == 0:
-        triggers.append(_trigger(f"clamp_max(sum({args.wake_query}), 1)", 1, args))
+        wake = args.wake_query or activating.waiting(name, args.namespace)
+        triggers.append(_trigger(f"clamp_max(sum({wake}), 1)", 1, args))
     idle = round(service.idle_seconds)
     slowly = {"scaleDown": {"stabilizationWindowSeconds": min(idle, LONGEST_WINDOW)}}
     return {

@@ -226,6 +226,27 @@ def test_to_zero_is_kedas_and_what_clients_ask_of_this_stacks_pods_alone_is_coun
     assert wake["query"] == "clamp_max(sum(gateway_waiting), 1)"
 
 
+def test_at_zero_an_activator_holds_what_comes_and_is_alone_between_the_callers_and_the_replicas():
+    found = served(0, 5, caller_namespaces=["apps"], **KEDA)
+    activator = found["activator"]["spec"]["template"]
+    (container,) = activator["spec"]["containers"]
+    assert container["args"][:2] == ["--to", "serve-replicas:8501"]
+    assert [each["name"] for each in activator["spec"]["volumes"]] == ["scratch"], "it needs nothing of the claim"
+    own, replicas = activator["metadata"]["labels"], found["deployment"]["spec"]["template"]["metadata"]["labels"]
+    asked = found["service"]["spec"]["selector"]
+    assert asked.items() <= own.items()
+    assert not asked.items() <= replicas.items()
+    assert found["replicas"]["metadata"]["name"] == "serve-replicas"
+    assert found["replicas"]["spec"]["selector"].items() <= replicas.items()
+    assert not found["replicas"]["spec"]["selector"].items() <= own.items()
+    wake = found["scaling"]["spec"]["triggers"][-1]["metadata"]["query"]
+    pods = '{namespace="penstock-prod",pod=~"serve-activator-[a-z0-9]+-[a-z0-9]+"}'
+    assert wake == f"clamp_max(sum(penstock_activator_waiting{pods}), 1)"
+    callers = found["activator-policy"]["spec"]["ingress"][0]["from"]
+    assert found["policy"]["spec"]["ingress"][0]["from"] == [*callers, {"podSelector": {"matchLabels": asked}}]
+    assert "activator" not in served(0, 5, wake_query="gateway_waiting", **KEDA)
+
+
 def test_replicas_may_follow_the_requests_in_flight_and_stay_while_anybody_asks():
     in_flight = {**KEDA, "scale_on": ScaleOn.IN_FLIGHT, "requests_in_flight": 8}
     (trigger,) = served(1, 5, **in_flight)["scaling"]["spec"]["triggers"]
@@ -245,7 +266,6 @@ def test_replicas_may_follow_the_requests_in_flight_and_stay_while_anybody_asks(
         (1, {"scale_on": ScaleOn.KEDA}, "name its URL with the setting `prometheus`"),
         (1, {"scale_on": ScaleOn.IN_FLIGHT}, "scale_on is 'in-flight', which asks a Prometheus"),
         (0, {"scale_on": ScaleOn.CPU}, "scale_on 'cpu' keeps one replica at least"),
-        (0, KEDA, "without replicas nobody here counts requests"),
     ],
 )
 def test_a_range_that_nothing_could_follow_is_refused(lowest, settings, told):
