@@ -69,8 +69,8 @@ while True:
     time.sleep(1 / rate if rate else 0.1)
     said.write_text(json.dumps(counted))
 """
-"""Asks at the rate it is told and counts what fails; or asks once and waits, at `hold`; or begins as many requests as it
-is told, and ends them at the next order."""
+"""Asks at the rate it is told and counts what fails; or asks once and waits, at `hold`; or begins as many requests as
+it is told, and ends them at the next order."""
 
 
 class Client:
