@@ -229,10 +229,8 @@ class Settings(BaseModel):
                 f"setting {access[0]!r} is for the platform 'local', whose server reads this machine's files; "
                 "elsewhere the ingress in front of it takes care of TLS and of who may ask"
             )
-        if self.platform != "local" and self.verify_key:
-            raise SettingsError(
-                "setting 'verify_key' is for the platform 'local', whose server reads this machine's files"
-            )
+        if self.platform == "gcp" and self.verify_key:
+            raise SettingsError("setting 'verify_key' is not for the platform 'gcp', where no key reaches the server")
         if self.platform != "local" and self.grpc_port:
             raise SettingsError("setting 'grpc_port' is for the platform 'local' so far")
         if self.grpc_port == self.port:

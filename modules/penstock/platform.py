@@ -56,6 +56,8 @@ class Job:
     is not started again alone (a JobSet's failurePolicy.maxRestarts); each replica's own count begins anew."""
     files: Sequence[str] = ()
     """Files and patterns outside the artifact store that the result depends on."""
+    keys: Sequence[str] = ()
+    """Those of `files` that are keys: nobody but the job is to read them."""
     modules: Sequence[str] = ()
     """Modules of the program's environment, besides its own, that the result depends on."""
     digests: Mapping[str, pulumi.Input[str]] = field(default_factory=dict[str, pulumi.Input[str]])

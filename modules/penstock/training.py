@@ -84,6 +84,7 @@ class Training(pulumi.ComponentResource):
         if xla:
             command += ["--xla"]
         sign_key = args.get("sign_key")
+        keys = [sign_key] if sign_key else []
         if sign_key:
             command += ["--sign-key", sign_key]
         restarts = args.get("restarts", 3)
@@ -103,7 +104,8 @@ class Training(pulumi.ComponentResource):
                 Program.TRAINER,
                 {role: Role(command, replicas=n, restarts=alone.get(role, 0)) for role, n in replicas.items()},
                 restarts=restarts,
-                files=[*([problem] if is_file(problem) else []), *([sign_key] if sign_key else [])],
+                files=[*([problem] if is_file(problem) else []), *keys],
+                keys=keys,
                 modules=[problem] if is_module(problem) else [],
                 digests={kind: artifact["digest"] for kind, artifact in inputs.items()},
             ),

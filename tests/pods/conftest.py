@@ -6,6 +6,7 @@ the images hold, which are built from the Dockerfiles.
 
 import json
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -58,6 +59,9 @@ class PodsProject(ClusterProject):
         assert plane.kubelets is not None
         self.images = plane.kubelets.images()
         self.volume = plane.folder / "volumes" / stack
+        for command in (["genpkey", "-algorithm", "ed25519"], ["pkey", "-in", "signing.pem", "-pubout"]):
+            out = "verifying.pem" if "-pubout" in command else "signing.pem"
+            subprocess.run(["openssl", *command, "-out", out], cwd=root, check=True)
         super().__init__(root, plane, plugins, stack)
 
     def configure(self, **settings: Any) -> None:
@@ -69,7 +73,8 @@ class PodsProject(ClusterProject):
             "timeout_minutes": 6,
             **settings.pop("cluster", {}),
         }
-        super().configure(**{"parameter_servers": 2, "workers": 2, **settings, "cluster": cluster})
+        signed = {"sign_key": "signing.pem", "verify_key": "verifying.pem"}
+        super().configure(**{"parameter_servers": 2, "workers": 2, **signed, **settings, "cluster": cluster})
 
     def model(self) -> Path:
         """The folder of the model that was made last."""

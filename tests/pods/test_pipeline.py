@@ -22,6 +22,7 @@ def test_the_pods_train_with_parameter_servers_and_a_client_is_answered_by_the_m
     assert roles["flow-train-model"] == {"chief": 1, "ps": 2, "worker": 2}
     assert all(each["status"]["terminalState"] == "Completed" for each in sets)
     samples = json.loads((served.model() / "samples.json").read_text())
+    assert (served.model() / "signature.json").exists(), "the server takes no model without one"
     answered = ask(api, served, outputs["endpoint"], samples["instances"][:3])
     assert answered["digest"] == outputs["model_digest"]
     assert answered["predictions"] == pytest.approx(samples["predictions"][:3], abs=1e-6)

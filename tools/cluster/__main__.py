@@ -5,7 +5,7 @@ import time
 
 from common import PROJECT, ToolError, say
 
-from cluster import build, kubelets, nodes, packages, stages
+from cluster import build, contents, kubelets, nodes, packages, stages
 from cluster.control_plane import ControlPlane
 from penstock.command.project import Project
 
@@ -13,7 +13,7 @@ REAL = 2
 
 
 def main(arguments: list[str]) -> None:
-    """`python -m cluster build`, `up kwok`, `up kubelet`, or `down`.
+    """`python -m cluster build`, `up kwok`, `up kubelet`, `down`, or `images` (builds them; how large they are).
 
     And what there is not: `missing` (what real nodes lack here), `unbuilt` (controllers that the cache has not).
     """
@@ -22,6 +22,9 @@ def main(arguments: list[str]) -> None:
         build.prepare()
         if not kubelets.missing():
             packages.prepare()
+    elif arguments == ["images"]:
+        for name, made in contents.prepare().items():
+            print(f"{name}: {made.pulled_mb} MB to pull, of which {made.base_mb} MB are the base's")
     elif arguments == ["missing"]:
         print(kubelets.missing())
     elif arguments == ["unbuilt"]:

@@ -1,7 +1,6 @@
 """A job's files of the deploying machine, as pods have them: the problem's file in a ConfigMap, others not at all."""
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import pulumi
 
 from penstock.errors import PenstockError
+from penstock.kubernetes import keys
 from penstock.kubernetes.pods import PROBLEM, labels
 from penstock.platform import Job
 
@@ -24,12 +24,13 @@ class JobFiles:
     """Beginnings of what pods read as it is written."""
     advice: str
     """What a person is to do with a file that pods do not reach."""
+    keys: bool = False
+    """Whether keys come to the pods in a Secret."""
 
     def commands(self, job: Job) -> dict[str, list[pulumi.Input[str]]]:
         """The commands by role as they are where the pods run; PenstockError for a file that is not there."""
         return {
-            role: [self._in_pod(argument, job.files) for argument in details.command]
-            for role, details in job.roles.items()
+            role: [self._in_pod(argument, job) for argument in details.command] for role, details in job.roles.items()
         }
 
     def config_map(self, stack: str, name: str, job: Job) -> dict[str, Any] | None:
@@ -56,9 +57,11 @@ class JobFiles:
             "data": {file.name: text},
         }
 
-    def _in_pod(self, argument: pulumi.Input[str], files: Sequence[str]) -> pulumi.Input[str]:
-        if not isinstance(argument, str) or argument not in files:
+    def _in_pod(self, argument: pulumi.Input[str], job: Job) -> pulumi.Input[str]:
+        if not isinstance(argument, str) or argument not in job.files:
             return argument
+        if self.keys and argument in job.keys:
+            return keys.in_pod(argument)
         if argument.endswith(".py"):
             return f"{PROBLEM}/{PurePosixPath(argument).name}"
         if argument.startswith(self.reachable):

@@ -44,6 +44,8 @@ class JobSetArgs:
     """By role."""
     data_claim: str = ""
     problem: str = ""
+    keys: str = ""
+    """Name of the Secret with the keys that the job names."""
     queue: str = ""
     """Name of a Kueue LocalQueue; empty: the job starts at once."""
     exclusive_topology: str = ""
@@ -143,6 +145,7 @@ class _Set:
             claim=self.args.claim,
             data_claim=self.args.data_claim,
             problem=self.args.problem,
+            keys=self.args.keys,
             ports={"tensorflow": PORT} if in_cluster else {},
         )
 

@@ -8,7 +8,7 @@ from typing import Any
 import pulumi
 
 from penstock import platform
-from penstock.kubernetes import database, job_set, manifest, preflight, serving, versions, watching, workspace
+from penstock.kubernetes import database, job_set, keys, manifest, preflight, serving, versions, watching, workspace
 from penstock.kubernetes.api import Api
 from penstock.kubernetes.cluster_args import ClusterArgs
 from penstock.kubernetes.job_files import JobFiles
@@ -32,6 +32,7 @@ class KubernetesPlatform:
             problem_folder or Path(pulumi.get_root_directory() or "."),
             (f"{DATA}/", f"{STORE}/"),
             f"put them on a claim, name it with the setting `data_claim`, and write the pattern as {DATA}/...",
+            keys=True,
         )
         self._images = {
             platform.Program.TRAINER: args.trainer_image,
@@ -99,11 +100,12 @@ class KubernetesPlatform:
             if self._args.database_password is not None:
                 first.append(self._password(name, self._args.database_password, opts))
                 at_database = database.environment(f"{name}-database")
+        held = self._keys(name, job.keys, first, opts)
         commands = self._files.commands(job)
         known = pulumi.Output.all(commands=commands, digests=dict(job.digests), claim=self._claim, problem=problem)
         made = known.apply(
             lambda at: job_set.job_set(
-                name, job, at["commands"], at["digests"], self._job_args(at["claim"], at["problem"], at_database)
+                name, job, at["commands"], at["digests"], self._job_args(at["claim"], at["problem"], held, at_database)
             )
         )
         # Its pods must not run before the policy that lets them reach each other.
@@ -127,13 +129,15 @@ class KubernetesPlatform:
 
     def service(self, name: str, service: platform.Service, opts: pulumi.ResourceOptions) -> pulumi.Output[str]:
         """A Deployment behind a Service; the URL is one of the cluster's own names."""
-        service.refuse_local("traffic")
+        service.refuse_local("traffic", "verify_key")
+        first: list[pulumi.Resource] = []
         args = serving.ServingArgs(
             stack=self._stack,
             image=self._images[service.program],
             claim="artifacts",
             namespace=self._args.namespace,
             machine=self._args.machines.get("server", Machine()),
+            keys=self._keys(name, [service.verify_key] if service.verify_key else [], first, opts),
             caller_namespaces=self._args.caller_namespaces,
             scale_on=self._args.scale_on,
             requests_per_second=self._args.requests_per_second,
@@ -156,7 +160,7 @@ class KubernetesPlatform:
         deployment = manifest.resource(
             name,
             self._placed(parts.pop("deployment")),
-            self._options(opts, pulumi.ResourceOptions(depends_on=[policy])),
+            self._options(opts, pulumi.ResourceOptions(depends_on=[policy, *first])),
         )
         # The Service waits for a pod that answers, so it comes after what makes the pods.
         after = pulumi.ResourceOptions(depends_on=[deployment])
@@ -230,8 +234,17 @@ class KubernetesPlatform:
         }
         return self._make(f"{name}-password", content, opts)
 
+    def _keys(self, name: str, files: Sequence[str], first: list[pulumi.Resource], opts: pulumi.ResourceOptions) -> str:
+        """The name of the Secret with keys of this machine, which joins what is to be there `first`; empty for none."""
+        if not files:
+            return ""
+        held = keys.contents(self._files.folder, files)
+        made = keys.secret(name, self._stack, held)
+        first.append(self._make(f"{name}-keys", {**made, "stringData": pulumi.Output.secret(held)}, opts))
+        return made["metadata"]["name"]
+
     def _job_args(
-        self, claim: str, problem: str = "", environment: Sequence[Mapping[str, Any]] = ()
+        self, claim: str, problem: str = "", held: str = "", environment: Sequence[Mapping[str, Any]] = ()
     ) -> job_set.JobSetArgs:
         return job_set.JobSetArgs(
             stack=self._stack,
@@ -240,6 +253,7 @@ class KubernetesPlatform:
             machines=self._args.machines,
             data_claim=self._args.data_claim,
             problem=problem,
+            keys=held,
             queue=self._args.queue,
             exclusive_topology=self._args.exclusive_topology,
             environment=environment,

@@ -16,6 +16,8 @@ PROBLEM = "/problem"
 OBSERVATIONS = "/observations"
 """Where servers write what they observed, and read what the others did."""
 MAKE_FOLDER = "import os, sys; os.makedirs(sys.argv[1], exist_ok=True)"
+KEYS = "/keys"
+"""Where the keys are that a pod was given."""
 PLAN = "/plan"
 """Where a server that splits its traffic has the plan for it."""
 USER = 65532
@@ -57,6 +59,8 @@ class PodSpec:
     data_claim: str = ""
     problem: str = ""
     """Name of the ConfigMap that holds the problem's file."""
+    keys: str = ""
+    """Name of the Secret that holds keys of the deploying machine."""
     plan: str = ""
     """Name of the ConfigMap that says which versions a server answers with."""
     writes: bool = True
@@ -83,6 +87,9 @@ def pod(spec: PodSpec) -> dict[str, Any]:
     if spec.problem:
         volumes.append({"name": "problem", "configMap": {"name": spec.problem}})
         mounts.append({"name": "problem", "mountPath": PROBLEM, "readOnly": True})
+    if spec.keys:
+        volumes.append({"name": "keys", "secret": {"secretName": spec.keys, "defaultMode": 0o440}})
+        mounts.append({"name": "keys", "mountPath": KEYS, "readOnly": True})
     if spec.plan:
         volumes.append({"name": "plan", "configMap": {"name": spec.plan}})
         mounts.append({"name": "plan", "mountPath": PLAN, "readOnly": True})

@@ -6,7 +6,7 @@ from enum import Enum
 from typing import Any
 
 from penstock.errors import PenstockError
-from penstock.kubernetes import activating, versions
+from penstock.kubernetes import activating, keys, versions
 from penstock.kubernetes.pods import LABEL, OBSERVATIONS, PLAN, Machine, PodSpec, labels, pod
 from penstock.platform import Program, Resources, Service
 
@@ -62,6 +62,8 @@ class ServingArgs:
     made here, is in front."""
     plan: str = ""
     """Name of the ConfigMap with the plan by which its servers split the traffic; empty: they answer with one model."""
+    keys: str = ""
+    """Name of the Secret with the keys that its arguments name."""
     caller_namespaces: Sequence[str] = ()
     """Namespaces whose pods may ask it; none: every one."""
     observations: str = ""
@@ -135,6 +137,7 @@ def _deployment(name: str, service: Service, command: Sequence[str], args: Servi
         machine=args.machine,
         claim=args.claim,
         plan=args.plan,
+        keys=args.keys,
         observations=args.observations,
         writes=service.program is Program.TRAINER,
         ports={"http": service.port},
@@ -180,6 +183,8 @@ def _deployment(name: str, service: Service, command: Sequence[str], args: Servi
 def _asked(service: Service, command: Sequence[str], args: ServingArgs) -> Sequence[str]:
     """The server's own arguments, or those of the supervisor whose worker is told by the plan what to serve."""
     watched = ["--observations", OBSERVATIONS] if args.observations else []
+    if service.verify_key:
+        watched += ["--verify-key", keys.in_pod(service.verify_key)]
     if not args.plan:
         return [*command, *watched]
     return ["--plan", f"{PLAN}/{versions.FILE}", "--folder", "/tmp/endpoint", *service.monitoring, *watched]

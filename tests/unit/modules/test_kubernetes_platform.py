@@ -2,12 +2,13 @@
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pulumi
 import pytest
 
-from penstock import Pipeline, PipelineArgs
-from penstock.kubernetes import ClusterArgs, KubernetesPlatform, Machine
+from penstock import PenstockError, Pipeline, PipelineArgs
+from penstock.kubernetes import ClusterArgs, KubernetesPlatform, Machine, keys
 from penstock.kubernetes import platform as module
 
 IMAGE = f"registry.example.com/image@sha256:{'a' * 64}"
@@ -31,7 +32,7 @@ class Mocks(pulumi.runtime.Mocks):
 
 
 @pytest.fixture
-def deployed(monkeypatch):
+def deployed(monkeypatch, tmp_path):
     """The inputs of all that a pipeline on a cluster makes, by name."""
     monkeypatch.setattr(module, "Api", lambda *_: None)
     monkeypatch.setattr(module.preflight, "check", lambda *_: None)
@@ -43,7 +44,7 @@ def deployed(monkeypatch):
         loops.append(asyncio.new_event_loop())
         asyncio.set_event_loop(loops[-1])
 
-    def make(cluster, **endpoint):
+    def make(cluster, training=None, **endpoint):
         loop, threads, mocks = asyncio.new_event_loop(), ThreadPoolExecutor(initializer=own_loop), Mocks()
         loop.set_default_executor(threads)
         asyncio.set_event_loop(loop)
@@ -53,8 +54,9 @@ def deployed(monkeypatch):
         def run():
             args = ClusterArgs("~/.kube/config", IMAGE, IMAGE, "penstock-dev", **cluster)
             tuning = {"storage": "postgresql://me@10.1.2.3/studies"}
-            target = KubernetesPlatform("dev", args)
-            Pipeline("flow", PipelineArgs(platform=target, problem="flights", tuning=tuning, endpoint=endpoint))
+            target = KubernetesPlatform("dev", args, tmp_path)
+            stages = {"tuning": tuning, "training": training or {}, "endpoint": endpoint}
+            Pipeline("flow", PipelineArgs(platform=target, problem="flights", **stages))
 
         run()
         while pending := asyncio.all_tasks(loop):
@@ -108,3 +110,26 @@ def test_weights_a_monitor_and_a_password_reach_the_objects_that_need_them(deplo
     assert made["flow-serve-server-skew-policy"]["spec"]["egress"][0]["ports"][0]["port"] == 8443
     assert WEBHOOK not in str(server)
     assert PASSWORD not in str(study)
+
+
+def test_keys_of_this_machine_reach_the_pods_that_need_them_by_secrets(deployed, tmp_path):
+    (tmp_path / "signing.pem").write_text("PRIVATE")
+    (tmp_path / "verifying.pem").write_text("PUBLIC")
+    made = deployed({}, {"sign_key": "signing.pem"}, verify_key="verifying.pem")
+    train = made["flow-train-model"]["spec"]["replicatedJobs"][0]["template"]["spec"]["template"]["spec"]
+    server = made["flow-serve-server"]["spec"]["template"]["spec"]
+    for name, pod, asked in (
+        ("flow-train-model", train, ["--sign-key", "/keys/signing.pem"]),
+        ("flow-serve-server", server, ["--verify-key", "/keys/verifying.pem"]),
+    ):
+        arguments, held = pod["containers"][0]["args"], made[f"{name}-keys"]
+        assert arguments[arguments.index(asked[0]) :][:2] == asked
+        (volume,) = [each["secret"] for each in pod["volumes"] if each["name"] == "keys"]
+        assert volume == {"secretName": held["metadata"]["name"], "defaultMode": 0o440}
+        assert secret(held["stringData"]) == {
+            Path(asked[1]).name: {"flow-train-model": "PRIVATE", "flow-serve-server": "PUBLIC"}[name]
+        }
+    assert "PRIVATE" not in str(made["flow-train-model"])
+    assert "/keys" not in str(made["flow-tune-study"])
+    with pytest.raises(PenstockError, match=r"the key 'none.pem' cannot be read: No such file"):
+        keys.contents(tmp_path, ["none.pem"])

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from settings import FILES, Settings, SettingsError
+from settings import ACCESS, Settings, SettingsError
 
 PROJECT = Path(__file__).resolve().parents[3]
 KNOWN = sorted(Settings.model_fields)
@@ -160,12 +160,22 @@ def test_a_rollout_is_declared_by_true_and_every_number_of_it_can_be_set():
     assert Settings.from_config({"penstock:rollout": "false"}).endpoint()["rollout"] is None
 
 
-@pytest.mark.parametrize("key", FILES)
+@pytest.mark.parametrize("key", ACCESS)
 def test_files_of_this_machine_are_told_to_be_for_the_platform_that_has_them(key):
     cluster = json.dumps({"trainer_image": "t@sha256:" + "0" * 64, "serving_image": "s@sha256:" + "0" * 64})
     assert f"setting {key!r} is for the platform 'local'" in message(
         {"platform": "cluster", "cluster": cluster, key: "x"}
     )
+
+
+def test_a_key_that_models_must_be_signed_by_is_taken_by_a_cluster_and_not_by_google():
+    cluster = json.dumps({"trainer_image": "t@sha256:" + "0" * 64, "serving_image": "s@sha256:" + "0" * 64})
+    keyed = {"penstock:platform": "cluster", "penstock:cluster": cluster, "penstock:verify_key": "k.pem"}
+    assert Settings.from_config(keyed).verify_key == "k.pem"
+    dev = yaml.safe_load((PROJECT / "stacks/Pulumi.dev.yaml").read_text())["config"]
+    on_google = {key: value if isinstance(value, str) else json.dumps(value) for key, value in dev.items()}
+    with pytest.raises(SettingsError, match="setting 'verify_key' is not for the platform 'gcp'"):
+        Settings.from_config({**on_google, "penstock:verify_key": "k.pem"})
 
 
 def test_a_certificate_without_its_key_is_told_and_so_is_a_key_without_its_certificate():
