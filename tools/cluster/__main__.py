@@ -5,7 +5,7 @@ import time
 
 from common import PROJECT, ToolError, say
 
-from cluster import build, contents, kubelets, nodes, packages, stages
+from cluster import build, contents, kubelets, nodes, packages
 from cluster.control_plane import ControlPlane
 from penstock.command.project import Project
 
@@ -15,7 +15,7 @@ REAL = 2
 def main(arguments: list[str]) -> None:
     """`python -m cluster build`, `up kwok`, `up kubelet`, `down`, or `images` (builds them; how large they are).
 
-    And what there is not: `missing` (what real nodes lack here), `unbuilt` (controllers that the cache has not).
+    `missing` tells what real nodes lack here.
     """
     plane = ControlPlane(Project(PROJECT).home / "cluster", bound=False)
     if arguments == ["build"]:
@@ -27,8 +27,6 @@ def main(arguments: list[str]) -> None:
             print(f"{name}: {made.pulled_mb} MB to pull, of which {made.base_mb} MB are the base's")
     elif arguments == ["missing"]:
         print(kubelets.missing())
-    elif arguments == ["unbuilt"]:
-        print(*stages.unbuilt())
     elif arguments[:1] == ["up"] and arguments[1:] in (["kwok"], ["kubelet"]):
         begin = time.monotonic()
         if arguments[1] == "kubelet":

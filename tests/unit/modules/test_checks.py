@@ -5,11 +5,11 @@ import checks
 
 def chosen(monkeypatch, *words):
     monkeypatch.setattr("sys.argv", ["checks.py", *words])
-    return [name for name, *_ in checks._wanted((*checks.ALONE, *checks.CLUSTERS))]
+    return [name for name, *_ in checks._wanted((checks.ENGINE, *checks.CLUSTERS))]
 
 
 def test_checks_are_asked_for_by_words_of_their_names_and_left_out_in_the_same_way(monkeypatch):
-    assert chosen(monkeypatch) == ["engine and infra", "pods", "cluster"]
+    assert chosen(monkeypatch) == ["engine and infra", "cluster", "pods"]
     assert chosen(monkeypatch, "pods") == ["pods"]
     assert chosen(monkeypatch, "--without", "pods") == ["engine and infra", "cluster"]
     assert chosen(monkeypatch, "cluster", "engine", "--without", "infra") == ["cluster"]
@@ -19,3 +19,15 @@ def test_what_is_not_run_is_said_again_at_the_end_where_somebody_collects_it(mon
     monkeypatch.setenv("PENSTOCK_NOT_RUN", str(tmp_path / "told"))
     checks._not_run("NOT RUN: pods: no root")
     assert (tmp_path / "told").read_text() == capsys.readouterr().out == "NOT RUN: pods: no root\n"
+
+
+def test_what_a_controller_is_needed_for_is_run_where_it_is_built_and_else_said_not_to_be(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["checks.py"])
+    monkeypatch.setattr(checks.stages, "unbuilt", lambda: ["keda"])
+    cluster, pods = (command for _, _, command in checks._clusters())
+    assert "tests/cluster/test_pipeline.py" in cluster
+    assert cluster[-1] == "tests/cluster/costly/test_queue.py"
+    assert "tests/pods/test_pipeline.py" in pods
+    assert not [each for each in pods if "costly" in each]
+    told = "NOT RUN: tests/pods/costly/test_autoscaling.py: keda is not built (make test-cluster-all builds it)\n"
+    assert capsys.readouterr().out == told
