@@ -13,10 +13,7 @@ REAL = 2
 
 
 def main(arguments: list[str]) -> None:
-    """`python -m cluster build`, `up kwok`, `up kubelet`, `down`, or `images` (builds them; how large they are).
-
-    `missing` tells what real nodes lack here.
-    """
+    """`python -m cluster build`, `up kwok`, `up kubelet`, `down`, or `images` (builds them; how large they are)."""
     plane = ControlPlane(Project(PROJECT).home / "cluster", bound=False)
     if arguments == ["build"]:
         build.prepare()
@@ -25,8 +22,6 @@ def main(arguments: list[str]) -> None:
     elif arguments == ["images"]:
         for name, made in contents.prepare().items():
             print(f"{name}: {made.pulled_mb} MB to pull, of which {made.base_mb} MB are the base's")
-    elif arguments == ["missing"]:
-        print(kubelets.missing())
     elif arguments[:1] == ["up"] and arguments[1:] in (["kwok"], ["kubelet"]):
         begin = time.monotonic()
         if arguments[1] == "kubelet":
@@ -42,7 +37,7 @@ def main(arguments: list[str]) -> None:
         plane.stop()
         say("the test cluster is gone")
     else:
-        raise ToolError(f"cluster takes build, down, and up with kwok or kubelet; not {' '.join(arguments)!r}")
+        raise ToolError(f"cluster takes build, images, down, and up with kwok or kubelet; not {' '.join(arguments)!r}")
 
 
 if __name__ == "__main__":
