@@ -8,7 +8,6 @@ import pytest
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss, confusion_matrix, log_loss, mean_absolute_error, r2_score, roc_auc_score
 
-from penstock_trainer import metrics
 from penstock_trainer.artifacts import Manifest
 from penstock_trainer.dataset import Dataset
 from penstock_trainer.evaluation import Predictions
@@ -18,6 +17,7 @@ from penstock_trainer.slicing import Slicer
 from penstock_trainer.statistics import CategoryStatistics, NumberStatistics
 from penstock_trainer.tallies import FINE, BinaryTally, Ranking, RegressionTally
 
+from . import _exact
 from .test_study_page import Page
 
 
@@ -66,7 +66,7 @@ def test_however_scores_lie_the_area_is_within_its_bound_of_the_exact_one_and_th
         assert area == pytest.approx(exact, abs=1e-12)
     else:
         assert abs(area - exact) <= within < 1e-4
-    assert metrics.evaluate("binary", labels, scores_)["accuracy"] == pytest.approx(tally.metrics()["accuracy"])
+    assert _exact.binary(labels, scores_)["accuracy"] == pytest.approx(tally.metrics()["accuracy"])
 
 
 def test_a_ranking_takes_scores_of_zero_and_one_and_says_a_half_without_two_classes():
@@ -177,7 +177,7 @@ def test_the_sealed_evaluation_is_that_of_the_served_model_on_every_test_row(ans
     assert test["rows"] == dataset.counts["test"] == len(labels)
     assert abs(test["auc"] - roc_auc_score(labels, predictions)) <= test["auc_within"] + 1e-5
     assert test["log_loss"] == pytest.approx(log_loss(labels, predictions.astype(np.float64)), abs=1e-6)
-    for name, exact in metrics.evaluate("binary", labels, predictions).items():
+    for name, exact in _exact.binary(labels, predictions).items():
         assert model.metrics["test"][name] == pytest.approx(exact, abs=1e-4)
     assert found["validation"]["metrics"]["rows"] == dataset.counts["validation"]
 
