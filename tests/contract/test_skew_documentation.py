@@ -18,7 +18,8 @@ from penstock_serving.skew.report import NAMED_FROM_ROWS
 from penstock_serving.skew.training import LONGEST
 
 PAGE = (Path(__file__).parents[2] / "docs" / "skew.md").read_text(encoding="utf-8")
-SERVE, CURL, ANSWER, JUDGE, _, CONFIGURE = [body for _, body in re.findall(r"```(sh|json)\n(.*?)```", PAGE, re.DOTALL)]
+BLOCKS = [body for _, body in re.findall(r"```(sh|json)\n(.*?)```", PAGE, re.DOTALL)]
+SERVE, CURL, ANSWER, JUDGE, _, CONFIGURE, SCHEDULE = BLOCKS
 
 
 def worded(value: object) -> object:
@@ -93,8 +94,10 @@ def test_the_figures_of_the_page_are_those_of_the_code():
 
 
 def test_the_settings_of_a_stack_that_the_page_sets_are_there():
-    settings = (Path(__file__).parents[2] / "stacks" / "monitoring_settings.py").read_text(encoding="utf-8")
-    keys = re.findall(r"monitoring\.(\w+)", CONFIGURE)
-    assert len(keys) == 3
-    for key in keys:
-        assert re.search(rf"^    {key}: ", settings, re.MULTILINE), key
+    stacks = Path(__file__).parents[2] / "stacks"
+    for prefix, block, count in (("monitoring", CONFIGURE, 3), ("cluster", SCHEDULE, 1)):
+        settings = (stacks / f"{prefix}_settings.py").read_text(encoding="utf-8")
+        keys = re.findall(rf"{prefix}\.(\w+)", block)
+        assert len(keys) == count
+        for key in keys:
+            assert re.search(rf"^    {key}: ", settings, re.MULTILINE), key

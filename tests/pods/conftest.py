@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cluster import build
 from cluster.control_plane import ControlPlane
 from cluster.kubelets import missing
 
@@ -75,6 +76,11 @@ class PodsProject(ClusterProject):
         }
         signed = {"sign_key": "signing.pem", "verify_key": "verifying.pem"}
         super().configure(**{"parameter_servers": 2, "workers": 2, **signed, **settings, "cluster": cluster})
+
+    def environment(self) -> dict[str, str]:
+        """With the cluster's own kubectl on PATH, for the command."""
+        found = super().environment()
+        return {**found, "PATH": f"{build.prepare().kubernetes}{os.pathsep}{found['PATH']}"}
 
     def model(self) -> Path:
         """The folder of the model that was made last."""

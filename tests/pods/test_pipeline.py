@@ -1,9 +1,11 @@
 """The whole pipeline on real pods: the real engine, the real JobSet controller, the real scheduler and kubelets."""
 
 import json
+import re
 
 import pytest
 
+from tests.cluster.conftest import replicas
 from tests.pods.conftest import ask
 
 
@@ -26,3 +28,18 @@ def test_the_pods_train_with_parameter_servers_and_a_client_is_answered_by_the_m
     answered = ask(api, served, outputs["endpoint"], samples["instances"][:3])
     assert answered["digest"] == outputs["model_digest"]
     assert answered["predictions"] == pytest.approx(samples["predictions"][:3], abs=1e-6)
+
+
+def test_the_command_tells_of_the_pods_shows_their_logs_and_verifies_what_they_serve(served, api):
+    own = ("--stack", served.stack)
+    said = served.operate("status", *own)
+    assert re.search(r"flow-train-model-result\s+sealed", said), said
+    assert "1 of 1 ready" in said
+    assert f"version 1  {served.outputs()['model_digest'].removeprefix('sha256:')[:12]}  100%" in said
+    lines = served.operate("logs", "train", "chief", "-n", "3", *own).splitlines()
+    (chief,) = replicas(api, served.namespace, "chief", **{"penstock.dev/workload": "flow-train-model"})
+    assert lines
+    assert all(line.startswith(f"[pod/{chief['metadata']['name']}/main] ") for line in lines), lines
+    said = served.operate("verify", *own)
+    assert re.search(r"\b12 passed, 1 skipped", said), said
+    assert "kubectl://" in said
