@@ -44,7 +44,7 @@ class Column:
     type: ColumnType
     required: bool
     parts: tuple[str, ...] = ()
-    """Of a timestamp: which of `moments.PARTS` the model reads."""
+    """Of a timestamp: which of `problem.MOMENT_PARTS` the model reads."""
 
     @property
     def observed(self) -> dict[str, ColumnType]:

@@ -13,20 +13,6 @@ from numpy.typing import NDArray
 
 from penstock_trainer.examples import MISSING
 
-PARTS = (
-    "year",
-    "month",
-    "day",
-    "day_of_week",
-    "day_of_year",
-    "hour",
-    "minute",
-    "second",
-    "day_number",
-    "second_of_day",
-)
-"""What a moment can be taken apart into: `day_of_week` is 0 on Mondays, `day_of_year` 1 on 1 January, `day_number` 0 on
-1 January 1970."""
 CELLS = 2
 DAY = 86_400
 FIRST, LAST = -62_135_596_800, 253_402_300_799

@@ -32,11 +32,24 @@ from penstock_trainer.features import (
     parts,
     tunable,
 )
-from penstock_trainer.moments import PARTS
 from penstock_trainer.ranges import Choice, FloatRange, IntRange, Range
 
 SPLITS = ("training", "validation", "test")
 HEADS = ("binary", "multiclass", "regression")
+MOMENT_PARTS = (
+    "year",
+    "month",
+    "day",
+    "day_of_week",
+    "day_of_year",
+    "hour",
+    "minute",
+    "second",
+    "day_number",
+    "second_of_day",
+)
+"""What a moment can be taken apart into: `day_of_week` is 0 on Mondays, `day_of_year` 1 on 1 January, `day_number` 0 on
+1 January 1970."""
 PARTS_HINT = "; have its parts as columns: Timestamp(parts=('month', 'hour'))"
 Columns = Mapping[str, Any]
 
@@ -117,7 +130,7 @@ class Image(Column):
 class Timestamp(Column):
     """A moment in ISO 8601, UTC where it names no zone, of the years 1 to 9999; it may split the rows.
 
-    `parts`: which of `moments.PARTS` are columns too, each a whole number, in UTC: with `hour`, the column `sent` has
+    `parts`: which of `MOMENT_PARTS` are columns too, each a whole number, in UTC: with `hour`, the column `sent` has
     another beside it, `sent_hour`, for `derive`, the label and the features. Without parts it is not in the graph.
     """
 
@@ -126,8 +139,8 @@ class Timestamp(Column):
 
     def __post_init__(self) -> None:
         for part in self.parts:
-            if part not in PARTS:
-                raise InputError(f"Timestamp: parts has {part!r}{suggestion(part, PARTS)}")
+            if part not in MOMENT_PARTS:
+                raise InputError(f"Timestamp: parts has {part!r}{suggestion(part, MOMENT_PARTS)}")
 
 
 TAKES: Mapping[type, tuple[type[Column], ...]] = {

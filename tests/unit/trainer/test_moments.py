@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from penstock_trainer import graph, moments
 from penstock_trainer.csv_blocks import _moments, _value_fault
 from penstock_trainer.examples import MISSING
-from penstock_trainer.problem import Timestamp
+from penstock_trainer.problem import MOMENT_PARTS, Timestamp
 
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
-COLUMNS = {"when": Timestamp(parts=moments.PARTS)}
+COLUMNS = {"when": Timestamp(parts=MOMENT_PARTS)}
 ACCEPTED = {
     "2013-10-01": 1380585600,
     "2013-10-01T05": 1380603600,
@@ -60,7 +60,7 @@ def calendar():
     @tf.function(input_signature=[tf.TensorSpec([moments.CELLS, None], tf.int32)])
     def taken(cells):
         found = graph.with_parts(COLUMNS, {"when": tf.transpose(cells)})
-        return tf.stack([found[f"when_{part}"] for part in moments.PARTS])
+        return tf.stack([found[f"when_{part}"] for part in MOMENT_PARTS])
 
     converter = tf.lite.TFLiteConverter.from_concrete_functions([taken.get_concrete_function()], None)
     interpreter = Interpreter(model_content=converter.convert())
@@ -75,7 +75,7 @@ def calendar():
 
     def of_every_kind(seconds):
         cells = moments.cells(seconds)
-        without = np.stack([*moments.parts(cells, moments.PARTS).values()])
+        without = np.stack([*moments.parts(cells, MOMENT_PARTS).values()])
         return {"TensorFlow": taken(tf.constant(cells)).numpy(), "LiteRT": compiled(cells), "NumPy": without}
 
     return of_every_kind
@@ -93,7 +93,7 @@ def test_every_day_from_1900_to_2200_has_the_parts_that_python_says(calendar):
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.integers(moments.FIRST, moments.LAST) | st.none(), min_size=1, max_size=20))
 def test_any_moment_of_the_years_1_to_9999_has_the_parts_that_python_says(calendar, seconds):
-    nothing = [np.nan] * len(moments.PARTS)
+    nothing = [np.nan] * len(MOMENT_PARTS)
     wanted = [nothing if each is None else by_python(EPOCH + timedelta(seconds=each)) for each in seconds]
     for form, found in calendar(seconds).items():
         np.testing.assert_array_equal(found, np.array(wanted, np.float32).T, form)
