@@ -99,8 +99,8 @@ def with_parts(declared: Mapping[str, Column], columns: Mapping[str, tf.Tensor])
 
 
 def _calendar(number: tf.Tensor, second: tf.Tensor) -> Tensors:
-    """Every one of `problem.MOMENT_PARTS`, by int32 operations that LiteRT has; years begin in March until the last step,
-    so that a leap day is the last of them (Howard Hinnant's `civil_from_days`).
+    """Every one of `problem.MOMENT_PARTS`, by int32 operations that LiteRT has; years begin in March until the last
+    step, so that a leap day is the last of them (Howard Hinnant's `civil_from_days`).
     """
     floormod = tf.math.floormod
     days = number + 719_468  # since 1 March of the year 0
