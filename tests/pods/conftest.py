@@ -78,9 +78,9 @@ class PodsProject(ClusterProject):
         super().configure(**{"parameter_servers": 2, "workers": 2, **signed, **settings, "cluster": cluster})
 
     def environment(self) -> dict[str, str]:
-        """With the cluster's own kubectl on PATH, for the command."""
+        """With the cluster's own kubectl on PATH, for the command, and a wide terminal."""
         found = super().environment()
-        return {**found, "PATH": f"{build.prepare().kubernetes}{os.pathsep}{found['PATH']}"}
+        return {**found, "PATH": f"{build.prepare().kubernetes}{os.pathsep}{found['PATH']}", "COLUMNS": "200"}
 
     def model(self) -> Path:
         """The folder of the model that was made last."""

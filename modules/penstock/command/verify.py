@@ -1,8 +1,10 @@
 """Runs the shipped checks (`penstock.verification`) against a deployed stack."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
+from urllib.parse import urlencode
 
 import pytest
 
@@ -12,6 +14,8 @@ from penstock.kubernetes.api import as_file
 from penstock.verification.target import Target
 
 CHECKS = verification.__name__
+PODS = "kubectl://"
+"""How testinfra names a pod, beginning."""
 
 
 def verify(state: State, host: str | None) -> int:
@@ -21,16 +25,19 @@ def verify(state: State, host: str | None) -> int:
     modules = ["test_processes"] if target.api is None else ["test_pods"]
     arguments = ["--pyargs", *(f"{CHECKS}.{module}" for module in (*modules, *(["test_endpoint"] if hosts else [])))]
     arguments += ["-v", "--no-header", "--tb=short", "-p", "no:cacheprovider", "--import-mode=importlib"]
-    if hosts:
-        arguments.append(f"--hosts={','.join(hosts)}")
     # What a project configures for its own tests is not for these.
     arguments += ["-c", os.devnull, f"--rootdir={Path(verification.__file__).parent}"]
     if target.api is None:
-        return int(pytest.main(arguments, plugins=[_given(target)]))
+        return _checked(target, hosts, arguments)
     kubeconfig, context = state.cluster
     with as_file(kubeconfig) as file:
-        arguments += [f"--kubeconfig={file}", *([f"--kube-context={context}"] if context else [])]
-        return int(pytest.main(arguments, plugins=[_given(target)]))
+        reached = urlencode({"kubeconfig": str(file), **({"context": context} if context else {})})
+        return _checked(target, [f"{each}&{reached}" if each.startswith(PODS) else each for each in hosts], arguments)
+
+
+def _checked(target: Target, hosts: Sequence[str], arguments: list[str]) -> int:
+    named = [f"--hosts={','.join(hosts)}"] if hosts else []
+    return int(pytest.main([*arguments, *named], plugins=[_given(target)]))
 
 
 def _given(target: Target) -> ModuleType:

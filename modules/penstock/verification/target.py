@@ -65,7 +65,11 @@ class Target:
         if self.api is None:
             return ["local://"]
         ready = [pod for pod in self.pods() if _ready(pod)]
-        return [f"kubectl://{pod['metadata']['name']}?namespace={self.namespace}&container=main" for pod in ready]
+        return [
+            f"kubectl://{pod['metadata']['name']}?namespace={self.namespace}"
+            f"&container={pod['spec']['containers'][0]['name']}"
+            for pod in ready
+        ]
 
     def pods(self) -> list[dict[str, Any]]:
         """The endpoint's pods that are not being deleted."""

@@ -4,6 +4,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import testinfra
+from testinfra.backend.kubectl import KubectlBackend
 
 from penstock.command import verify
 from penstock.command.state import State
@@ -16,7 +18,11 @@ clusters: [{name: gke, cluster: {server: "http://127.0.0.1:9"}}]
 users: [{name: gke, user: {}}]
 contexts: [{name: gke, context: {cluster: gke, user: gke}}]
 """
-POD = {"metadata": {"name": "server-1"}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}}
+POD = {
+    "metadata": {"name": "server-1"},
+    "spec": {"containers": [{"name": "server"}]},
+    "status": {"conditions": [{"type": "Ready", "status": "True"}]},
+}
 ARGUMENTS = ["--name", "toy", "--model", "/artifacts/models/a", "--expect-digest", "sha256:a", "--port", "8500"]
 DEPLOYMENT = {
     "metadata": {"name": "server", "namespace": "penstock"},
@@ -48,17 +54,19 @@ def test_the_pods_are_asked_by_kubectl_with_a_kubeconfig_that_is_gone_afterwards
     seen = {}
 
     def main(arguments, plugins):
-        (option,) = [each for each in arguments if each.startswith("--kubeconfig=")]
-        seen["file"] = Path(option.partition("=")[2])
+        (option,) = [each for each in arguments if each.startswith("--hosts=")]
+        asked = testinfra.get_host(option.partition("=")[2]).backend
+        assert isinstance(asked, KubectlBackend)
+        seen["file"] = Path(str(asked.kubeconfig))
         seen["text"], seen["mode"] = seen["file"].read_text(), seen["file"].stat().st_mode & 0o777
-        seen["hosts"] = [each for each in arguments if each.startswith("--hosts=")]
+        seen["pod"] = (asked.name, asked.namespace, asked.container)
         return 0 if plugins else 1
 
     monkeypatch.setattr(verify, "pytest", SimpleNamespace(main=main, fixture=pytest.fixture))
     assert verify.verify(stack(SCALER), None) == 0
     assert seen["text"] == KUBECONFIG
     assert seen["mode"] == 0o600
-    assert seen["hosts"] == ["--hosts=kubectl://server-1?namespace=penstock&container=main"]
+    assert seen["pod"] == ("server-1", "penstock", "server")
     assert not seen["file"].exists()
 
 
