@@ -66,9 +66,7 @@ class Activator:
         asking.write(first)
         asked = asyncio.create_task(_pass(reader, asking))
         try:
-            while part := await answering.read(CHUNK):
-                writer.write(part)
-                await writer.drain()
+            await _copy(answering, writer)
         finally:
             asked.cancel()
             asking.close()
@@ -111,10 +109,14 @@ class Activator:
 
 async def _pass(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
     with suppress(OSError):
-        while part := await source.read(CHUNK):
-            target.write(part)
-            await target.drain()
+        await _copy(source, target)
         target.write_eof()
+
+
+async def _copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+    while part := await source.read(CHUNK):
+        target.write(part)
+        await target.drain()
 
 
 async def run(activator: Activator, host: str, port: int) -> None:

@@ -126,14 +126,9 @@ class Gke:
             refuse_strategy(self._environment.accelerator, str(command[command.index("--strategy") + 1]))
         job = self._studied(job)
         problem = self._problem(name, job, opts)
-        edges = manifest.resource(
-            f"{name}-policy", placed(job_set.edges(name, self._args("", job))), self._within(opts)
-        )
-        before: list[pulumi.Resource] = [edges, *self._workspace.ready]
-        replicas = sum(role.replicas for role in job.roles.values())
-        if replicas > 1:
-            budget = placed(job_set.disruption_budget(name, replicas, self._args("", job)))
-            before.append(manifest.resource(f"{name}-budget", budget, self._within(opts)))
+        before: list[pulumi.Resource] = [*self._workspace.ready]
+        for part, content in job_set.beside(name, job, self._args("", job)).items():
+            before.append(manifest.resource(f"{name}-{part}", placed(content), self._within(opts)))
         commands, claim = self._files.commands(job), self._workspace.claim
         known = pulumi.Output.all(commands=commands, digests=dict(job.digests), claim=claim, problem=problem)
         made = known.apply(

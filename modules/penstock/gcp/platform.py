@@ -49,6 +49,7 @@ class GcpPlatform:
     """
 
     def __init__(self, stack: str, environment: Environment, model: str, problem_folder: Path | None = None) -> None:
+        engine.end_with_engine()
         self._name, self._environment = f"penstock-{stack}", environment
         self._labels = {
             "environment": stack,
@@ -61,7 +62,6 @@ class GcpPlatform:
         self._foundation: _Foundation | None = None
         self._pulls: list[pulumi.Resource] = []
         self._gke: Gke | None = None
-        engine.end_with_engine()
         self._beam: DataflowPreprocessing | None = None
 
     def storage(self, name: str, keep: Sequence[str], opts: pulumi.ResourceOptions) -> pulumi.Output[str]:

@@ -6,7 +6,8 @@ The endpoint's Service leads to the activator (`penstock_serving.activator`), an
 from dataclasses import dataclass, field
 from typing import Any
 
-from penstock.kubernetes.pods import LABEL, PodSpec, labels, pod
+from penstock.kubernetes import kinds, pods
+from penstock.kubernetes.pods import PodSpec, labels, pod
 from penstock.platform import Program, Resources
 
 METRICS_PORT = 9102
@@ -31,7 +32,7 @@ class ActivatorArgs:
 
 def selector(endpoint: str, stack: str) -> dict[str, str]:
     """The labels by which its pods are found."""
-    return {f"{LABEL}/workload": f"{endpoint}-activator", "app.kubernetes.io/instance": stack}
+    return pods.selector(stack, f"{endpoint}-activator")
 
 
 def waiting(endpoint: str, namespace: str) -> str:
@@ -56,21 +57,9 @@ def objects(endpoint: str, args: ActivatorArgs) -> dict[str, dict[str, Any]]:
                 "egress": [{"to": [{"podSelector": {"matchLabels": args.replicas}}], "ports": _ports(args.port)}],
             },
         },
-        "replicas": {
-            "apiVersion": "v1",
-            "kind": "Service",
-            # At zero there is nothing behind it.
-            "metadata": {
-                "name": f"{endpoint}-replicas",
-                "labels": labels(args.stack, endpoint, "server"),
-                "annotations": {"pulumi.com/skipAwait": "true"},
-            },
-            "spec": {
-                "type": "ClusterIP",
-                "selector": args.replicas,
-                "ports": [{"name": "http", "port": args.port, "targetPort": args.port, "protocol": "TCP"}],
-            },
-        },
+        "replicas": kinds.service(
+            {"name": f"{endpoint}-replicas", "labels": labels(args.stack, endpoint, "server")}, args.replicas, args.port
+        ),
         "activator": {
             "apiVersion": "apps/v1",
             "kind": "Deployment",
@@ -80,7 +69,7 @@ def objects(endpoint: str, args: ActivatorArgs) -> dict[str, dict[str, Any]]:
                 "selector": {"matchLabels": selector(endpoint, args.stack)},
                 "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
                 "template": {
-                    "metadata": {"labels": own, "annotations": _scraped()},
+                    "metadata": {"labels": own, "annotations": kinds.scraped(METRICS_PORT)},
                     "spec": {**_pod(endpoint, args), "terminationGracePeriodSeconds": LEAVE_SECONDS + DRAIN_SECONDS},
                 },
             },
@@ -108,11 +97,6 @@ def _pod(endpoint: str, args: ActivatorArgs) -> dict[str, Any]:
             },
         )
     )
-
-
-def _scraped() -> dict[str, str]:
-    asked = {"scrape": "true", "port": str(METRICS_PORT), "path": "/metrics"}
-    return {f"prometheus.io/{key}": value for key, value in asked.items()}
 
 
 def _ports(*numbers: int) -> list[dict[str, Any]]:

@@ -4,7 +4,8 @@ import ipaddress
 from typing import Any
 from urllib.parse import urlsplit
 
-from penstock.kubernetes.pods import LABEL, labels
+from penstock.kubernetes import kinds
+from penstock.kubernetes.pods import labels
 from penstock.platform import Job
 
 PORT = 5432
@@ -28,27 +29,13 @@ def edge(name: str, stack: str, address: str) -> dict[str, Any]:
         where = {}
     else:
         where = {"to": [{"ipBlock": {"cidr": str(network)}}]}
-    own = {f"{LABEL}/workload": name, "app.kubernetes.io/instance": stack}
-    return {
-        "apiVersion": "networking.k8s.io/v1",
-        "kind": "NetworkPolicy",
-        "metadata": {"name": f"{name}-database", "labels": labels(stack, name, "policy")},
-        "spec": {
-            "podSelector": {"matchLabels": own},
-            "policyTypes": ["Egress"],
-            "egress": [{**where, "ports": [{"protocol": "TCP", "port": found.port or PORT}]}],
-        },
-    }
+    rule = {**where, "ports": [{"protocol": "TCP", "port": found.port or PORT}]}
+    return kinds.way_out(f"{name}-database", stack, name, rule)
 
 
 def secret(name: str, stack: str) -> dict[str, Any]:
     """What the password is kept in, without the password itself."""
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": f"{name}-database", "labels": labels(stack, name, "database")},
-        "type": "Opaque",
-    }
+    return kinds.secret(f"{name}-database", labels(stack, name, "database"))
 
 
 def environment(secret_name: str) -> list[dict[str, Any]]:

@@ -1,6 +1,5 @@
 """A job's files of the deploying machine, as pods have them: the problem's file in a ConfigMap, others not at all."""
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -8,11 +7,9 @@ from typing import Any
 import pulumi
 
 from penstock.errors import PenstockError
-from penstock.kubernetes import keys
+from penstock.kubernetes import keys, kinds
 from penstock.kubernetes.pods import PROBLEM, labels
 from penstock.platform import Job
-
-DIGITS = 8
 
 
 @dataclass(frozen=True)
@@ -48,11 +45,10 @@ class JobFiles:
             text = file.read_text()
         except OSError as exc:
             raise PenstockError(f"the problem {own[0]!r} cannot be read: {exc.strerror}") from exc
-        digest = hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
         return {
             "apiVersion": "v1",
             "kind": "ConfigMap",
-            "metadata": {"name": f"{name}-{digest}", "labels": labels(stack, name, "problem")},
+            "metadata": {"name": kinds.named_by_content(name, text), "labels": labels(stack, name, "problem")},
             "immutable": True,
             "data": {file.name: text},
         }

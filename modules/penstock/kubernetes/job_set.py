@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from penstock import cluster_spec
-from penstock.kubernetes.pods import LABEL, Machine, PodSpec, labels, pod
+from penstock.kubernetes.pods import Machine, PodSpec, labels, pod, selector
 from penstock.platform import Job, Program, Role
 
 PORT = 2222
@@ -181,28 +181,34 @@ def _environment(
 
 def disruption_budget(name: str, replicas: int, args: JobSetArgs) -> dict[str, Any]:
     """One pod of a job may be moved away at a time."""
-    selector = {f"{LABEL}/workload": name, "app.kubernetes.io/instance": args.stack}
     return {
         "apiVersion": "policy/v1",
         "kind": "PodDisruptionBudget",
         "metadata": {"name": name, "labels": labels(args.stack, name, "budget")},
         # A Job has no scale of its own, so a share or a maximum would be refused.
-        "spec": {"minAvailable": max(0, replicas - 1), "selector": {"matchLabels": selector}},
+        "spec": {"minAvailable": max(0, replicas - 1), "selector": {"matchLabels": selector(args.stack, name)}},
     }
+
+
+def beside(name: str, job: Job, args: JobSetArgs) -> dict[str, dict[str, Any]]:
+    """What must be there before the set's pods run, by what it is for."""
+    replicas = sum(role.replicas for role in job.roles.values())
+    budget = {"budget": disruption_budget(name, replicas, args)} if replicas > 1 else {}
+    return {"policy": edges(name, args), **budget}
 
 
 def edges(name: str, args: JobSetArgs) -> dict[str, Any]:
     """The replicas of a training cluster reach each other, on their one port, and nobody else does."""
-    selector = {"matchLabels": {f"{LABEL}/workload": name, "app.kubernetes.io/instance": args.stack}}
+    own = {"matchLabels": selector(args.stack, name)}
     ports = [{"protocol": "TCP", "port": PORT}]
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
         "metadata": {"name": name, "labels": labels(args.stack, name, "policy")},
         "spec": {
-            "podSelector": selector,
+            "podSelector": own,
             "policyTypes": ["Ingress", "Egress"],
-            "ingress": [{"from": [{"podSelector": selector}], "ports": ports}],
-            "egress": [{"to": [{"podSelector": selector}], "ports": ports}],
+            "ingress": [{"from": [{"podSelector": own}], "ports": ports}],
+            "egress": [{"to": [{"podSelector": own}], "ports": ports}],
         },
     }

@@ -1,14 +1,12 @@
 """Keys of the deploying machine that a job's or a service's pods read, from a Secret of their own: pure functions."""
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from penstock.errors import PenstockError
+from penstock.kubernetes import kinds
 from penstock.kubernetes.pods import KEYS, labels
-
-DIGITS = 8
 
 
 def contents(folder: Path, files: Sequence[str]) -> dict[str, str]:
@@ -33,10 +31,5 @@ def in_pod(file: str) -> str:
 
 def secret(name: str, stack: str, held: dict[str, str]) -> dict[str, Any]:
     """What the keys are kept in, without the keys; its name ends in their digest, so that others are other pods."""
-    digest = hashlib.sha256(repr(sorted(held.items())).encode()).hexdigest()[:DIGITS]
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": f"{name}-keys-{digest}", "labels": labels(stack, name, "keys")},
-        "type": "Opaque",
-    }
+    own = kinds.named_by_content(f"{name}-keys", repr(sorted(held.items())))
+    return kinds.secret(own, labels(stack, name, "keys"))

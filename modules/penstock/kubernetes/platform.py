@@ -85,15 +85,11 @@ class KubernetesPlatform:
     def job(self, name: str, job: platform.Job, opts: pulumi.ResourceOptions) -> platform.Artifact:
         """A JobSet, run to its end."""
         problem = self._problem(name, job, opts)
-        by_role = {role: details.replicas for role, details in job.roles.items()}
         if self._args.exclusive_topology and not self._args.autoscaled:
+            by_role = {role: details.replicas for role, details in job.roles.items()}
             preflight.check_topology(self._api, self._args.exclusive_topology, self._args.machines, by_role)
-        replicas = sum(by_role.values())
-        policy = job_set.edges(name, self._job_args(""))
-        first: list[pulumi.Resource] = [self._make(f"{name}-policy", policy, opts)]
-        if replicas > 1:
-            budget = job_set.disruption_budget(name, replicas, self._job_args(""))
-            first.append(self._make(f"{name}-budget", budget, opts))
+        parts = job_set.beside(name, job, self._job_args(""))
+        first: list[pulumi.Resource] = [self._make(f"{name}-{part}", content, opts) for part, content in parts.items()]
         at_database: Sequence[Mapping[str, Any]] = ()
         if storage := database.url(job):
             first.append(self._make(f"{name}-database", database.edge(name, self._stack, storage), opts))

@@ -141,6 +141,11 @@ def labels(stack: str, name: str, role: str) -> dict[str, str]:
     }
 
 
+def selector(stack: str, name: str) -> dict[str, str]:
+    """Those of the labels by which the pods of a workload are found."""
+    return {f"{LABEL}/workload": name, "app.kubernetes.io/instance": stack}
+
+
 def _folder_maker(spec: PodSpec) -> dict[str, Any]:
     """Makes the folder that a part of the claim is mounted from: the kubelet would make it, for root alone."""
     small = {"cpu": "100m", "memory": "128Mi", "ephemeral-storage": "64Mi"}

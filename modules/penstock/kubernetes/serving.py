@@ -6,8 +6,8 @@ from enum import Enum
 from typing import Any
 
 from penstock.errors import PenstockError
-from penstock.kubernetes import activating, keys, versions
-from penstock.kubernetes.pods import LABEL, OBSERVATIONS, PLAN, Machine, PodSpec, labels, pod
+from penstock.kubernetes import activating, keys, kinds, pods, versions
+from penstock.kubernetes.pods import OBSERVATIONS, PLAN, Machine, PodSpec, labels, pod
 from penstock.platform import Program, Resources, Service
 
 DRAIN_SECONDS = 30
@@ -97,7 +97,7 @@ def objects(name: str, service: Service, command: Sequence[str], args: ServingAr
 
 def selector(name: str, args: ServingArgs) -> dict[str, str]:
     """The labels by which the pods of a service are found."""
-    return {f"{LABEL}/workload": name, "app.kubernetes.io/instance": args.stack}
+    return pods.selector(args.stack, name)
 
 
 def _unscalable(service: Service, args: ServingArgs) -> str:
@@ -175,7 +175,7 @@ def _deployment(name: str, service: Service, command: Sequence[str], args: Servi
             "selector": {"matchLabels": selector(name, args)},
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
             "progressDeadlineSeconds": args.timeout_seconds,
-            "template": {"metadata": {"labels": own, "annotations": _scraped(service)}, "spec": template},
+            "template": {"metadata": {"labels": own, "annotations": kinds.scraped(service.port)}, "spec": template},
         },
     }
 
@@ -190,25 +190,9 @@ def _asked(service: Service, command: Sequence[str], args: ServingArgs) -> Seque
     return ["--plan", f"{PLAN}/{versions.FILE}", "--folder", "/tmp/endpoint", *service.monitoring, *watched]
 
 
-def _scraped(service: Service) -> dict[str, str]:
-    """By which Prometheus, as its own chart configures it, finds the pods."""
-    asked = {"scrape": "true", "port": str(service.port), "path": "/metrics"}
-    return {f"prometheus.io/{key}": value for key, value in asked.items()}
-
-
 def _service(name: str, service: Service, args: ServingArgs) -> dict[str, Any]:
-    return {
-        "apiVersion": "v1",
-        "kind": "Service",
-        # The Deployment is waited for already. Where replicas go to zero, or come from there, there may be none
-        # just now, and what would bring them can come later in the same `up`.
-        "metadata": {**_metadata(name, "server", args), "annotations": {"pulumi.com/skipAwait": "true"}},
-        "spec": {
-            "type": "ClusterIP",
-            "selector": activating.selector(name, args.stack) if _held(service, args) else selector(name, args),
-            "ports": [{"name": "http", "port": service.port, "targetPort": service.port, "protocol": "TCP"}],
-        },
-    }
+    chosen = activating.selector(name, args.stack) if _held(service, args) else selector(name, args)
+    return kinds.service(_metadata(name, "server", args), chosen, service.port)
 
 
 def _edges(name: str, service: Service, args: ServingArgs) -> dict[str, Any]:

@@ -11,12 +11,12 @@ from typing import Any, cast
 import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, Resource, ResourceProvider, UpdateResult
 
+from penstock.kubernetes import kinds
 from penstock.kubernetes.pods import labels
 from penstock.local import versions
 
 WATCHED = ("path", "digest", "model_name", "traffic")
 FILE = "plan.json"
-DIGITS = 8
 
 
 class VersionsProvider(ResourceProvider):
@@ -72,14 +72,11 @@ def _plan(known: list[versions.Version], props: dict[str, Any]) -> str:
 
 def mounted(name: str, stack: str, plan: pulumi.Output[str]) -> dict[str, Any]:
     """The ConfigMap with a plan; its name ends in the plan's digest, so that other weights are other pods."""
+    named = plan.apply(lambda text: kinds.named_by_content(f"{name}-plan", text))
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": {"name": plan.apply(lambda text: _named(name, text)), "labels": labels(stack, name, "plan")},
+        "metadata": {"name": named, "labels": labels(stack, name, "plan")},
         "immutable": True,
         "data": {FILE: plan},
     }
-
-
-def _named(name: str, plan: str) -> str:
-    return f"{name}-plan-{hashlib.sha256(plan.encode()).hexdigest()[:DIGITS]}"

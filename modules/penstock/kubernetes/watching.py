@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from penstock.kubernetes.pods import LABEL, OBSERVATIONS, Machine, PodSpec, labels, pod
+from penstock.kubernetes import kinds
+from penstock.kubernetes.pods import OBSERVATIONS, Machine, PodSpec, labels, pod
 from penstock.platform import Program, Resources
 
 DEADLINE_SECONDS = 600
@@ -79,24 +80,13 @@ def monitor(endpoint: str, model: str, monitoring: Sequence[str], args: WatchArg
 def secret(endpoint: str, stack: str) -> dict[str, Any]:
     """What the webhook's URL is kept in, without the URL itself."""
     name = f"{endpoint}-skew"
-    metadata = {"name": name, "labels": labels(stack, name, "webhook")}
-    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque"}
+    return kinds.secret(name, labels(stack, name, "webhook"))
 
 
 def edge(endpoint: str, stack: str, port: Any) -> dict[str, Any]:
     """The monitor reaches the webhook's port, wherever that is: policies know no names."""
     name = f"{endpoint}-skew"
-    own = {f"{LABEL}/workload": name, "app.kubernetes.io/instance": stack}
-    return {
-        "apiVersion": "networking.k8s.io/v1",
-        "kind": "NetworkPolicy",
-        "metadata": {"name": name, "labels": labels(stack, name, "policy")},
-        "spec": {
-            "podSelector": {"matchLabels": own},
-            "policyTypes": ["Egress"],
-            "egress": [{"ports": [{"protocol": "TCP", "port": port}]}],
-        },
-    }
+    return kinds.way_out(name, stack, name, {"ports": [{"protocol": "TCP", "port": port}]})
 
 
 def port(url: str) -> int:
