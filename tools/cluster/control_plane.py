@@ -28,6 +28,8 @@ PORTS: tuple[str, ...] = (
 )
 RANGES = {"allocate-node-cidrs": "true", "cluster-cidr": "10.244.0.0/14", "node-cidr-mask-size": 24}
 WATCHING = {"allocate-node-cidrs": "false", "node-monitor-period": "1s", "node-monitor-grace-period": "10s"}
+NODES_SECONDS = 120.0
+"""For so long made-up nodes may take until all are ready."""
 LOST_SECONDS = 5
 """For so long a pod may be on a node that is not ready before it is made anew elsewhere."""
 KUBECONFIG_FLAGS = ("kubeconfig", "authentication-kubeconfig", "authorization-kubeconfig")
@@ -71,7 +73,10 @@ class ControlPlane:
             self._kwok(binaries.kwok)
             if nodes:
                 self.apply(nodes)
-                self.kubectl("wait", "--for=condition=Ready", "nodes", "--all", "--timeout=120s")
+                # `kubectl wait` would ask for each by itself, five a second.
+                asked = ("get", "nodes", '-o=jsonpath={.items[*].status.conditions[?(@.type=="Ready")].status}')
+                ready = ["True"] * len(nodes)
+                self.processes.wait("kwok", lambda: self.kubectl(*asked).split() == ready, NODES_SECONDS)
         except BaseException:
             self.processes.end()
             raise
