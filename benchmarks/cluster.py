@@ -8,7 +8,7 @@ hold resident then, and requests are those that the API server was asked by ever
 
 Then `up` of the whole stack, with the training changed to that many workers: its seconds, the API server's requests,
 and the objects of the cluster that are in the stack. Its chief ends as soon as it runs. At last slices of TPUs: two
-jobs of 8 hosts, where one slice has 8 and another 7.
+jobs of 8 hosts, where one slice has 8 and another 7, placed by JobSet alone and from a queue of Kueue's.
 """
 
 import argparse
@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from _report import report
-from cluster import nodes
+from cluster import kueue, nodes
 from cluster.control_plane import ControlPlane
 
 from penstock import Job, Program, Role
@@ -40,6 +40,7 @@ NAMESPACE = "scale"
 GPUS = 8
 HOSTS = 8
 """Of a slice of TPUs."""
+TPU = "google.com/tpu"
 POOL = "cloud.google.com/gke-nodepool"
 PATIENCE_SECONDS = 600.0
 SETTLED_SECONDS = 10.0
@@ -64,7 +65,7 @@ def main() -> None:
             for workers in sizes:
                 measure(api, plane, workers)
             deploy(api, plane, Path(folder), sizes)
-            fill_slices(api)
+            fill_slices(api, plane)
         finally:
             plane.stop()
 
@@ -162,26 +163,41 @@ def deploy(api: Api, plane: ControlPlane, folder: Path, sizes: list[int]) -> Non
         programs.stop()
 
 
-def fill_slices(api: Api) -> None:
-    """Two jobs that take a slice each, of which one lacks a host."""
-    machine = Machine(accelerator="google.com/tpu", accelerators=4)
-    args = JobSetArgs(
-        "bench",
-        {Program.TRAINER: f"registry.test/trainer@sha256:{'0' * 64}"},
-        "artifacts",
-        {"chief": machine},
-        exclusive_topology=POOL,
-    )
-    names: list[str] = []
-    for which in ("first", "second"):
-        manifest = job_set(which, Job(Program.TRAINER, {"chief": Role([], HOSTS)}), {"chief": [which]}, {}, args)
-        names.append(manifest["metadata"]["name"])
-        make(api, manifest)
-        pods = settled(api, names[-1])
-        pools = {pod["spec"]["nodeName"].rpartition("-")[0] for pod in pods}
-        report("cluster", f"pods_placed_of_{HOSTS}_{which}_slice", len(pods), "pods")
-        print(f"on nodes called {', '.join(sorted(pools)) or 'nothing'}", file=sys.stderr)
-    away(api, *names)
+def fill_slices(api: Api, plane: ControlPlane) -> None:
+    """Two jobs that take a slice each, of which one lacks a host: as JobSet alone places them, then as a queue does."""
+    for queue in ("", "slices"):
+        if queue:
+            kueue.install(plane)
+            make_queue(api, queue)
+        placed = {"queue": queue, "exclusive_topology": POOL}
+        machine = Machine(accelerator=TPU, accelerators=4)
+        images = {Program.TRAINER: f"registry.test/trainer@sha256:{'0' * 64}"}
+        args = JobSetArgs("bench", images, "artifacts", {"chief": machine}, **placed)
+        names: list[str] = []
+        for which in ("first", "second"):
+            manifest = job_set(which, Job(Program.TRAINER, {"chief": Role([], HOSTS)}), {"chief": [which]}, {}, args)
+            names.append(manifest["metadata"]["name"])
+            make(api, manifest)
+            how = "from_a_queue" if queue else "by_jobset_alone"
+            metric = f"pods_placed_of_{HOSTS}_{which}_slice_{how}"
+            report("cluster", metric, len(settled(api, names[-1])), "pods")
+        away(api, *names)
+
+
+def make_queue(api: Api, name: str) -> None:
+    """A queue that places by slice; its quota holds nothing back."""
+    quota = {"cpu": "1Ti", "memory": "1Ti", "ephemeral-storage": "1Pi", TPU: str(4 * 2 * HOSTS)}
+    resources = [{"name": resource, "nominalQuota": most} for resource, most in quota.items()]
+    groups = [{"coveredResources": list(quota), "flavors": [{"name": name, "resources": resources}]}]
+    described = {
+        "Topology": ({}, {"levels": [{"nodeLabel": POOL}, {"nodeLabel": "kubernetes.io/hostname"}]}),
+        "ResourceFlavor": ({}, {"topologyName": name, "nodeLabels": {"kubernetes.io/os": "linux"}}),
+        "ClusterQueue": ({}, {"namespaceSelector": {}, "resourceGroups": groups}),
+        "LocalQueue": ({"namespace": NAMESPACE}, {"clusterQueue": name}),
+    }
+    for kind, (place, spec) in described.items():
+        metadata = {"name": name, **place}
+        make(api, {"apiVersion": "kueue.x-k8s.io/v1beta1", "kind": kind, "metadata": metadata, "spec": spec})
 
 
 def settled(api: Api, name: str) -> list[Object]:

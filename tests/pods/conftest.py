@@ -114,12 +114,20 @@ def served(
     remove(project)
 
 
+# Policies know a new pod a moment after it runs; until then it is refused.
 ASKED = """
-import json, sys, urllib.request
+import json, sys, time, urllib.error, urllib.request
 url, rows = sys.argv[1:]
+deadline = time.monotonic() + 30
 def get(path, body=None):
-    with urllib.request.urlopen(url + path, body, timeout=10) as answer:
-        return json.load(answer), answer.headers["x-model-digest"]
+    while True:
+        try:
+            with urllib.request.urlopen(url + path, body, timeout=10) as answer:
+                return json.load(answer), answer.headers["x-model-digest"]
+        except urllib.error.URLError as exc:
+            if isinstance(exc, urllib.error.HTTPError) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)
 answered, model = get(":predict", rows.encode())
 said = {"predictions": answered["predictions"], "model": model, "digest": get("/attestation")[0]["digest"]}
 open("/dev/termination-log", "w").write(json.dumps(said))

@@ -5,7 +5,7 @@ import time
 
 from common import PROJECT, ToolError, say
 
-from cluster import build, contents, kubelets, nodes, packages
+from cluster import build, contents, kubelets, nodes, packages, router
 from cluster.control_plane import ControlPlane
 from penstock.command.project import Project
 
@@ -19,6 +19,7 @@ def main(arguments: list[str]) -> None:
         build.prepare()
         if not kubelets.missing():
             packages.prepare()
+            router.binary()
     elif arguments == ["images"]:
         for name, made in contents.prepare().items():
             print(f"{name}: {made.pulled_mb} MB to pull, of which {made.base_mb} MB are the base's")

@@ -1,9 +1,8 @@
 """KEDA's operator and metrics adapter, run outside the cluster's pods, on the nodes' network, as their own account."""
 
-import base64
 from typing import TYPE_CHECKING
 
-from cluster import controllers, jobset
+from cluster import aggregation, controllers, jobset
 
 if TYPE_CHECKING:
     from cluster.control_plane import ControlPlane
@@ -11,7 +10,7 @@ if TYPE_CHECKING:
 NAMESPACE = "keda"
 USER = f"system:serviceaccount:{NAMESPACE}:keda-operator"
 GROUPS = ("system:serviceaccounts", f"system:serviceaccounts:{NAMESPACE}")
-ADAPTER, METRICS = "keda-metrics-apiserver", "v1beta1.external.metrics.k8s.io"
+ADAPTER, METRICS = "keda-metrics-apiserver", "external.metrics.k8s.io/v1beta1"
 ADAPTER_PORT, VALUES_PORT = 6450, 9666
 ROLES = ("rbac/role", "rbac/role_binding", "metrics-server/role", "metrics-server/role_binding")
 
@@ -48,35 +47,7 @@ def install(plane: "ControlPlane") -> None:
     for name, flags in (("operator", operator), ("adapter", adapter)):
         given = [f"--{flag}={value}" for flag, value in flags.items()]
         plane.kubelets.start_beside(f"keda-{name}", [*told, str(binaries / name), *given], USER, GROUPS)
-    authority = base64.b64encode(plane.authority.path("ca.crt").read_bytes()).decode()
-    # Neither is a pod: the API server finds the adapter by a name that the nodes' gateway has for itself.
-    at = {"name": ADAPTER, "namespace": NAMESPACE, "port": ADAPTER_PORT}
-    group = {"group": "external.metrics.k8s.io", "version": "v1beta1"}
-    plane.apply(
-        [
-            {
-                "apiVersion": "v1",
-                "kind": "Service",
-                "metadata": {"name": ADAPTER, "namespace": NAMESPACE},
-                "spec": {"type": "ExternalName", "externalName": "localhost", "ports": [{"port": ADAPTER_PORT}]},
-            },
-            {
-                "apiVersion": "apiregistration.k8s.io/v1",
-                "kind": "APIService",
-                "metadata": {"name": METRICS},
-                "spec": {
-                    **group,
-                    "groupPriorityMinimum": 100,
-                    "versionPriority": 100,
-                    "caBundle": authority,
-                    "service": at,
-                },
-            },
-        ]
-    )
-    path = '{.status.conditions[?(@.type=="Available")].status}'
-    asked = ("get", "apiservice", METRICS, "--output", f"jsonpath={path}")
-    plane.processes.wait("keda-adapter", lambda: plane.kubectl(*asked) == "True")
+    aggregation.serve(plane, "keda-adapter", (NAMESPACE, ADAPTER), ADAPTER_PORT, [METRICS])
 
 
 WAYS = ("lister", "authentication", "authorization")

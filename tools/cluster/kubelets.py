@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import psutil
 from common import PROJECT, ToolError, run
 
-from cluster import build, contents, control_groups, image, network, packages
+from cluster import build, contents, control_groups, image, network, packages, router
 from cluster.node import DOMAIN, Node
 from cluster.processes import PATIENCE_SECONDS
 
@@ -58,6 +58,7 @@ class Kubelets:
         """Returns once all nodes are ready."""
         self._binaries = binaries
         self._root = packages.prepare()
+        router.stand_for_the_outside(self._plane)
         control_groups.sweep()
         self._folder.mkdir(mode=0o755)
         self._images: dict[str, str] = {}
@@ -110,12 +111,13 @@ class Kubelets:
         self._plug_in(index)
 
     def wait(self, index: int) -> None:
-        """Returns once a node is ready."""
+        """Returns once a node is ready, and NetworkPolicies are enforced on it."""
         name = f"node-{index}"
         path = '{.status.conditions[?(@.type=="Ready")].status}'
         asked = ("get", "node", name, "--ignore-not-found", "--output", f"jsonpath={path}")
         patience = IMPORT_SECONDS if self._furnished else PATIENCE_SECONDS
         self._plane.processes.wait(name, lambda: self._plane.kubectl(*asked) == "True", patience)
+        router.start(self._plane, index)
 
     def cut(self, index: int) -> None:
         """Cuts a node's power."""

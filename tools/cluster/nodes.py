@@ -5,7 +5,7 @@ from typing import Any
 
 def cpu(index: int) -> dict[str, Any]:
     """A plain machine."""
-    return _node(f"cpu-{index:04d}", {}, {}, None)
+    return _node(f"cpu-{index:04d}", {"cloud.google.com/gke-nodepool": "cpu"}, {}, None)
 
 
 def gpu(index: int, kind: str = "nvidia-l4", count: int = 8) -> dict[str, Any]:

@@ -23,6 +23,10 @@ INPUT_AT_FAULT = 2
 """The trainer's exit code for input that is wrong: no retry would help."""
 TAKEN_AWAY = "DisruptionTarget"
 """The condition of a pod that has not failed: it was evicted, or its node went away."""
+EXCLUSIVE = "alpha.jobset.sigs.k8s.io/exclusive-topology"
+"""Annotation of a JobSet of which each Job takes one value of a node label for itself, one pod after the other."""
+WHOLE = "kueue.x-k8s.io/podset-required-topology"
+"""Annotation of pods that a queue lets go only when all of them have room on free nodes of one value of a label."""
 GRACE_SECONDS = 25
 """From SIGTERM to SIGKILL, which the trainer is told of: as much as GKE gives a Spot machine's pods."""
 DIGITS = 8
@@ -49,7 +53,8 @@ class JobSetArgs:
     queue: str = ""
     """Name of a Kueue LocalQueue; empty: the job starts at once."""
     exclusive_topology: str = ""
-    """Node label of which each Job of the set takes one value for itself, such as a TPU slice's node pool."""
+    """Node label of which each Job of the set takes one value for itself, such as a TPU slice's node pool; with a queue
+    each role with accelerators, and whole or not at all."""
     environment: Sequence[Mapping[str, Any]] = ()
     """Of all its pods, besides what each role has."""
 
@@ -64,7 +69,7 @@ def job_set(
     longest = max(len(f"-{role}-0-{details.replicas - 1}") for role, details in roles.items())
     own = f"{name[: LONGEST_NAME - longest - DIGITS - 1].rstrip('-')}-{digest}"
     queue = {"kueue.x-k8s.io/queue-name": args.queue} if args.queue else {}
-    alone = {"alpha.jobset.sigs.k8s.io/exclusive-topology": args.exclusive_topology} if args.exclusive_topology else {}
+    alone = {EXCLUSIVE: args.exclusive_topology} if args.exclusive_topology and not args.queue else {}
     return {
         "apiVersion": "jobset.x-k8s.io/v1alpha2",
         "kind": "JobSet",
@@ -114,6 +119,8 @@ class _Set:
 
     def _replicated(self, role: str, details: Role) -> dict[str, Any]:
         alone = {"backoffLimitPerIndex": details.restarts, "maxFailedIndexes": 0}
+        sliced = self.args.queue and self.args.exclusive_topology and self._machine(role).accelerators
+        whole = {"annotations": {WHOLE: self.args.exclusive_topology}} if sliced else {}
         template = {
             **pod(self._pod(role, details)),
             "restartPolicy": "Never",
@@ -125,9 +132,12 @@ class _Set:
             "parallelism": details.replicas,
             **(alone if self._is_alone(role) else {"backoffLimit": 0}),
             "podFailurePolicy": {"rules": _failure_rules(self.job.program.value, self._is_alone(role))},
-            "template": {"metadata": {"labels": labels(self.args.stack, self.name, role)}, "spec": template},
+            "template": {"metadata": {"labels": labels(self.args.stack, self.name, role), **whole}, "spec": template},
         }
         return {"name": role, "replicas": 1, "template": {"spec": spec}}
+
+    def _machine(self, role: str) -> Machine:
+        return self.args.machines.get(role, Machine())
 
     def _pod(self, role: str, details: Role) -> PodSpec:
         replicas = {each: other.replicas for each, other in self.roles.items()}
@@ -137,7 +147,7 @@ class _Set:
             image=self.args.images[self.job.program],
             arguments=self.commands[role],
             resources=details.resources,
-            machine=self.args.machines.get(role, Machine()),
+            machine=self._machine(role),
             environment=[
                 *_environment(self.own, role, replicas, details, decides=role == self.job.success_role),
                 *self.args.environment,

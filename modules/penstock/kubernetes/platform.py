@@ -50,6 +50,7 @@ class KubernetesPlatform:
             storage_class=args.storage_class,
             data_claim=args.data_claim,
             queue=args.queue,
+            exclusive_topology=args.exclusive_topology,
             secrets=args.database_password is not None or bool(args.skew_schedule),
             watched=bool(args.skew_schedule),
         )

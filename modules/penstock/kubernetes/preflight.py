@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from penstock.kubernetes.api import Api, ClusterError, Unreachable
+from penstock.kubernetes.api import Api, ClusterError, Object, Unreachable
 from penstock.kubernetes.pods import Machine
 from penstock.kubernetes.serving import ScaleOn
 
 JOB_SET = ("jobset.x-k8s.io/v1alpha2", "JobSet")
-QUEUE = ("kueue.x-k8s.io/v1beta1", "LocalQueue")
+KUEUE = "kueue.x-k8s.io"
+QUEUE = (f"{KUEUE}/v1beta1", "LocalQueue")
 SCALED = ("keda.sh/v1alpha1", "ScaledObject")
 VERSIONS: Mapping[tuple[str, str], str] = {JOB_SET: "0.12.0", QUEUE: "0.14.0", SCALED: "2.16.1"}
 """What the tests run, and what is installed where nobody has installed another."""
@@ -32,7 +33,7 @@ WRITTEN: tuple[tuple[str, str], ...] = (
     ("jobset.x-k8s.io", "jobsets"),
 )
 ALSO: Mapping[tuple[str, str], tuple[str, str]] = {
-    QUEUE: ("kueue.x-k8s.io", "localqueues"),
+    QUEUE: (KUEUE, "localqueues"),
     SCALED: ("keda.sh", "scaledobjects"),
 }
 """What is written besides, where a kind is asked for."""
@@ -45,7 +46,7 @@ VERBS = ("create", "get", "list", "watch", "patch", "delete")
 READ = ("get", "list", "watch")
 WATCHED: tuple[tuple[str, str], ...] = (("", "pods"), ("", "events"), ("apps", "replicasets"))
 """Read to know how jobs and Deployments go, and why they do not."""
-HELD = ("kueue.x-k8s.io", "workloads")
+HELD = (KUEUE, "workloads")
 """Listed to know what a queue holds a job for."""
 WHOLE = ("create", "list", "watch")
 """Verbs that have no one object: a right that names its object does not hold for them."""
@@ -79,6 +80,8 @@ class Needs:
     data_claim: str = ""
     queue: str = ""
     """A Kueue ClusterQueue."""
+    exclusive_topology: str = ""
+    """A node label by which the queue must be able to place jobs."""
     secrets: bool = False
     """Whether it keeps something secret there."""
     watched: bool = False
@@ -261,11 +264,34 @@ def _own_objects(api: Api, needs: Needs) -> list[str]:
     inside = f"/namespaces/{needs.namespace}"
     if needs.data_claim and api.get(f"/api/v1{inside}/persistentvolumeclaims/{needs.data_claim}") is None:
         wrong.append(f"  namespace {needs.namespace} has no claim {needs.data_claim!r}, which `data_claim` names")
-    queues = "/apis/kueue.x-k8s.io/v1beta1/clusterqueues"
-    if needs.queue and _may(api, "list", "kueue.x-k8s.io", "clusterqueues", ""):
-        offered = sorted(str(each["metadata"]["name"]) for each in (api.get(queues) or {"items": []})["items"])
-        if needs.queue not in offered:
-            wrong.append(
-                f"  it has no ClusterQueue {needs.queue!r}, which `queue` names; it has: {', '.join(offered) or 'none'}"
-            )
+    if needs.queue and _may(api, "list", KUEUE, "clusterqueues", ""):
+        queues = {each["metadata"]["name"]: each["spec"] for each in _kueue(api, "clusterqueues")}
+        if needs.queue not in queues:
+            offered = ", ".join(sorted(queues)) or "none"
+            wrong.append(f"  it has no ClusterQueue {needs.queue!r}, which `queue` names; it has: {offered}")
+        elif needs.exclusive_topology:
+            wrong += _levels(api, needs, queues[needs.queue])
     return wrong
+
+
+def _levels(api: Api, needs: Needs, queue: Object) -> list[str]:
+    """A queue places by those labels that are levels of the topologies of its flavors."""
+    if not all(_may(api, "list", KUEUE, plural, "") for plural in ("resourceflavors", "topologies")):
+        return []
+    flavors = [flavor["name"] for group in queue.get("resourceGroups", []) for flavor in group["flavors"]]
+    named = {each["metadata"]["name"]: each["spec"].get("topologyName", "") for each in _kueue(api, "resourceflavors")}
+    topologies = {
+        each["metadata"]["name"]: [level["nodeLabel"] for level in each["spec"]["levels"]]
+        for each in _kueue(api, "topologies")
+    }
+    levels = sorted({level for flavor in flavors for level in topologies.get(named.get(flavor, ""), [])})
+    if needs.exclusive_topology in levels:
+        return []
+    return [
+        f"  no flavor of ClusterQueue {needs.queue!r} has a topology with the level {needs.exclusive_topology}, which "
+        f"`exclusive_topology` names; their levels: {', '.join(levels) or 'none'}"
+    ]
+
+
+def _kueue(api: Api, plural: str) -> list[Object]:
+    return list((api.get(f"/apis/{QUEUE[0]}/{plural}") or {"items": []})["items"])

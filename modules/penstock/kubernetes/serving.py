@@ -251,8 +251,14 @@ def _autoscaler(name: str, service: Service, args: ServingArgs) -> dict[str, Any
             "minReplicas": service.min_replicas,
             "maxReplicas": service.max_replicas,
             "metrics": [cpu if args.scale_on is ScaleOn.CPU else requests],
+            "behavior": _slowly(service),
         },
     }
+
+
+def _slowly(service: Service) -> dict[str, Any]:
+    """A replica goes only when none of the last `idle_seconds` had need of it."""
+    return {"scaleDown": {"stabilizationWindowSeconds": min(round(service.idle_seconds), LONGEST_WINDOW)}}
 
 
 def _scaled_object(name: str, service: Service, args: ServingArgs) -> dict[str, Any]:
@@ -269,8 +275,6 @@ def _scaled_object(name: str, service: Service, args: ServingArgs) -> dict[str, 
     if service.min_replicas == 0:
         wake = args.wake_query or activating.waiting(name, args.namespace)
         triggers.append(_trigger(f"clamp_max(sum({wake}), 1)", 1, args))
-    idle = round(service.idle_seconds)
-    slowly = {"scaleDown": {"stabilizationWindowSeconds": min(idle, LONGEST_WINDOW)}}
     return {
         "apiVersion": "keda.sh/v1alpha1",
         "kind": "ScaledObject",
@@ -280,9 +284,12 @@ def _scaled_object(name: str, service: Service, args: ServingArgs) -> dict[str, 
             "minReplicaCount": service.min_replicas,
             "maxReplicaCount": service.max_replicas,
             "pollingInterval": POLL_SECONDS,
-            "cooldownPeriod": idle,
+            "cooldownPeriod": round(service.idle_seconds),
             # When it goes while there are none, nobody else would bring them back.
-            "advanced": {"restoreToOriginalReplicaCount": True, "horizontalPodAutoscalerConfig": {"behavior": slowly}},
+            "advanced": {
+                "restoreToOriginalReplicaCount": True,
+                "horizontalPodAutoscalerConfig": {"behavior": _slowly(service)},
+            },
             "triggers": triggers,
         },
     }

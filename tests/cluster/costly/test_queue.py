@@ -1,15 +1,25 @@
 """Kueue's real controller holds a training that is over its quota; the programs are played, on made-up nodes."""
 
+import dataclasses
 import sys
 import time
 
 import pytest
-from cluster import kueue
+from cluster import kueue, nodes
 
-from tests.cluster.conftest import JOB_SETS, eventually
+from penstock import Job, Program, Role
+from penstock.kubernetes import Machine, verdict
+from penstock.kubernetes.api import ClusterError
+from penstock.kubernetes.job_set import JobSetArgs, job_set
+from penstock.kubernetes.preflight import Needs, check
+from tests.cluster.conftest import JOB_SETS, eventually, image, replicas
 
 GROUP = "/apis/kueue.x-k8s.io/v1beta1"
 JOBS = "/apis/batch/v1/namespaces/default/jobs"
+POOL = "cloud.google.com/gke-nodepool"
+TPU = "google.com/tpu"
+HOSTS = 8
+"""Of a slice."""
 QUOTA = {"cpu": "8", "memory": "1Ti", "ephemeral-storage": "1Ti"}
 """As many processors as the training below takes, and no more."""
 
@@ -20,21 +30,46 @@ def queue(plane, api):
     begin = time.monotonic()
     kueue.install(plane)
     print(f"Kueue answers after {time.monotonic() - begin:.0f} s", file=sys.stderr)
-    version = GROUP.removeprefix("/apis/")
     flavor = {"name": "pool", "resources": [{"name": name, "nominalQuota": most} for name, most in QUOTA.items()]}
     groups = [{"coveredResources": list(QUOTA), "flavors": [flavor]}]
-    described = {
-        "ResourceFlavor": ("pool", {}, {}),
-        "ClusterQueue": ("research", {}, {"namespaceSelector": {}, "resourceGroups": groups}),
-        "LocalQueue": ("others", {"namespace": "default"}, {"clusterQueue": "research"}),
-    }
     plane.apply(
         [
-            {"apiVersion": version, "kind": kind, "metadata": {"name": name, **place}, "spec": spec}
-            for kind, (name, place, spec) in described.items()
+            described("ResourceFlavor", "pool"),
+            described("ClusterQueue", "research", namespaceSelector={}, resourceGroups=groups),
+            described("LocalQueue", "others", "default", clusterQueue="research"),
         ]
     )
     return "research"
+
+
+def described(kind, name, namespace="", **spec):
+    """An object of Kueue's."""
+    place = {"namespace": namespace} if namespace else {}
+    version = GROUP.removeprefix("/apis/")
+    return {"apiVersion": version, "kind": kind, "metadata": {"name": name, **place}, "spec": spec}
+
+
+@pytest.fixture
+def slices(plane, api, queue, workspace):
+    """A LocalQueue and its ClusterQueue of two slices of TPUs, of which one lacks a host."""
+    hosts = [nodes.tpu(index, HOSTS) for index in range(2 * HOSTS - 1)]
+    # More than there is, so that it is not the quota that holds a job back.
+    quota = {**dict.fromkeys(QUOTA, "1Ti"), TPU: str(4 * 2 * HOSTS)}
+    resources = [{"name": name, "nominalQuota": most} for name, most in quota.items()]
+    groups = [{"coveredResources": list(quota), "flavors": [{"name": "nodes", "resources": resources}]}]
+    levels = [{"nodeLabel": POOL}, {"nodeLabel": "kubernetes.io/hostname"}]
+    plane.apply(
+        [
+            *hosts,
+            described("Topology", "slices", levels=levels),
+            described("ResourceFlavor", "nodes", topologyName="slices", nodeLabels={"kubernetes.io/os": "linux"}),
+            described("ClusterQueue", "slices", namespaceSelector={}, resourceGroups=groups),
+            described("LocalQueue", "slices", workspace, clusterQueue="slices"),
+        ]
+    )
+    yield "slices"
+    for each in hosts:
+        api.request("DELETE", f"/api/v1/nodes/{each['metadata']['name']}")
 
 
 def taken(api, cpus):
@@ -85,3 +120,51 @@ def test_a_queue_that_is_not_there_is_refused_with_those_that_are(deployed, queu
     deployed.configure(cluster={"queue": "reserch"})
     told = deployed.run("up", expected=1)
     assert "it has no ClusterQueue 'reserch', which `queue` names; it has: research" in told
+
+
+def test_slices_are_taken_whole_or_not_at_all(api, slices, workspace):
+    roles = {"chief": Role(["train"]), "worker": Role(["train"], HOSTS)}
+    machines = {"worker": Machine(accelerator=TPU, accelerators=4)}
+    placed = {"queue": slices, "exclusive_topology": POOL}
+    args = JobSetArgs("stack", {Program.TRAINER: image("trainer")}, "artifacts", machines, **placed)
+
+    def made(name):
+        manifest = job_set(name, Job(Program.TRAINER, roles), {role: [name] for role in roles}, {}, args)
+        api.request("POST", JOB_SETS.format(workspace), body=manifest)
+        return manifest["metadata"]["name"]
+
+    def workers(name):
+        pods = replicas(api, workspace, "worker", **{"jobset.sigs.k8s.io/jobset-name": name})
+        return [pod["spec"]["nodeName"] for pod in pods if pod["spec"].get("nodeName")]
+
+    first = made("first")
+    eventually(lambda: len(workers(first)) == HOSTS, "the first job has its slice")
+    pools = {api.get(f"/api/v1/nodes/{node}")["metadata"]["labels"][POOL] for node in workers(first)}
+    assert pools == {"tpu-0"}, "the one that has all of its hosts"
+
+    second = made("second")
+
+    def waits_for():
+        return verdict.waiting(api, workspace, api.get(f"{JOB_SETS.format(workspace)}/{second}"), [])
+
+    eventually(lambda: "held by its queue: " in waits_for(), "Kueue has judged it")
+    assert 'topology "slices" allows to fit only 7 out of 8 pod(s)' in waits_for()
+    assert verdict.pods(api, workspace, second) == []
+
+    deletion = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Foreground"}
+    api.request("DELETE", f"{JOB_SETS.format(workspace)}/{first}", body=deletion)
+    eventually(lambda: len(workers(second)) == HOSTS, "the second has the slice that is free")
+
+
+def test_a_queue_that_cannot_place_by_a_label_is_refused_with_those_that_it_can(api, slices, workspace):
+    def refused(queue, topology):
+        asked = Needs(stack="stack", namespace=workspace, storage_class="shared", queue=queue)
+        with pytest.raises(ClusterError) as told:
+            check(api, dataclasses.replace(asked, exclusive_topology=topology))
+        return str(told.value)
+
+    check(api, Needs("stack", workspace, storage_class="shared", queue=slices, exclusive_topology=POOL))
+    told = refused(slices, "rack")
+    assert "no flavor of ClusterQueue 'slices' has a topology with the level rack" in told
+    assert f"their levels: {POOL}, kubernetes.io/hostname" in told
+    assert "their levels: none" in refused("research", POOL)

@@ -1,13 +1,16 @@
-"""KEDA and the real HPA give an endpoint the replicas its clients need, by what a real Prometheus counts of it."""
+"""KEDA and the real HPA give an endpoint the replicas its clients need, by what is really counted of it."""
 
 import json
 import sys
 import time
 
 import pytest
-from cluster import keda, prometheus
+import yaml
+from cluster import keda, metrics, prometheus
+from common import PROJECT
 
 from tests.cluster.conftest import PODS, eventually
+
 
 SERVER = "/apis/apps/v1/namespaces/{}/deployments/flow-serve-server"
 CLIENT = """
@@ -100,9 +103,14 @@ class Client:
 
 
 @pytest.fixture(scope="module")
-def controllers(plane):
-    """Prometheus and KEDA."""
+def watched(plane):
+    """Prometheus."""
     prometheus.install(plane)
+
+
+@pytest.fixture(scope="module")
+def controllers(plane, watched):
+    """KEDA, beside it."""
     begin = time.monotonic()
     keda.install(plane)
     print(f"KEDA answers after {time.monotonic() - begin:.0f} s", file=sys.stderr)
@@ -117,9 +125,25 @@ def scale_on(request):
 @pytest.fixture
 def scaled(plane, api, served, controllers, scale_on):
     """The endpoint with a range from zero, and a client of it."""
-    client = Client(plane, api, served)
     asked = {"scale_on": scale_on, "prometheus": prometheus.URL, "requests_per_second": 10, "requests_in_flight": 10}
-    served.configure(min_replicas=0, max_replicas=3, idle_seconds=20, cluster=asked)
+    yield from ranging(plane, api, served, 0, asked)
+
+
+@pytest.fixture(params=["requests", "cpu"])
+def scaled_without_keda(request, plane, api, served, watched):
+    """The same from one, by the API that the HPA asks itself."""
+    if request.param == "cpu":
+        metrics.install_cpu(plane)
+    else:
+        page = (PROJECT / "docs/kubernetes.md").read_text(encoding="utf-8")
+        metrics.install_requests(plane, yaml.safe_load(page.split("by this rule:\n\n```yaml\n")[1].split("```")[0]))
+    yield from ranging(plane, api, served, 1, {"scale_on": request.param, "requests_per_second": 10})
+
+
+def ranging(plane, api, served, low, asked):
+    """The client of an endpoint that has `low` to 3 replicas, and one again afterwards."""
+    client = Client(plane, api, served)
+    served.configure(min_replicas=low, max_replicas=3, idle_seconds=20, cluster=asked)
     served.run("up")
     yield client
     served.configure()
@@ -130,34 +154,45 @@ def scaled(plane, api, served, controllers, scale_on):
     eventually(lambda: api.get(path) is None, "the client is gone")
 
 
+def becomes(api, served, count, what):
+    """Waits until so many replicas are there and ready, and no pod besides: one that ends answers to the last."""
+    begin = time.monotonic()
+
+    def reached():
+        status = api.get(SERVER.format(served.namespace))["status"]
+        pods = api.items(PODS.format(served.namespace), {"labelSelector": "penstock.dev/role=server"})
+        return status.get("replicas", 0) == status.get("readyReplicas", 0) == len(pods) == count
+
+    eventually(reached, what, 300)
+    print(f"{what}: {time.monotonic() - begin:.0f} s", file=sys.stderr)
+
+
 def test_replicas_follow_the_load_up_and_down_to_zero_and_back_and_no_request_fails(scaled, served, api, scale_on):
-    path = SERVER.format(served.namespace)
-
-    def becomes(count, what):
-        """Waits until so many replicas are there and ready, and no pod besides: one that ends answers to the last."""
-        begin = time.monotonic()
-
-        def reached():
-            status = api.get(path)["status"]
-            pods = api.items(PODS.format(served.namespace), {"labelSelector": "penstock.dev/role=server"})
-            return status.get("replicas", 0) == status.get("readyReplicas", 0) == len(pods) == count
-
-        eventually(reached, what, 300)
-        print(f"{what}: {time.monotonic() - begin:.0f} s", file=sys.stderr)
-
-    becomes(0, "nobody asks: to 0 replicas")
+    becomes(api, served, 0, "nobody asks: to 0 replicas")
     scaled.tell("hold")
-    becomes(1, "a request at zero: from 0 to 1 replica")
+    becomes(api, served, 1, "a request at zero: from 0 to 1 replica")
     held = eventually(lambda: scaled.counted()["held"], "the request that was held is answered")
     print(f"it was answered after {held[0]:.0f} s", file=sys.stderr)
     assert held[0] > 1, "it was asked at zero"
     scaled.tell({"keda": "40", "in-flight": "begin 40"}[scale_on])
-    becomes(3, "40 requests a second or in flight, 10 each: from 1 to 3 replicas")
+    becomes(api, served, 3, "40 requests a second or in flight, 10 each: from 1 to 3 replicas")
     scaled.tell(1)
-    becomes(1, "1 request a second: from 3 to 1 replica")
+    becomes(api, served, 1, "1 request a second: from 3 to 1 replica")
     scaled.tell(0)
-    becomes(0, "no requests: from 1 to 0 replicas")
+    becomes(api, served, 0, "no requests: from 1 to 0 replicas")
     counted = scaled.counted()
     print(f"{counted['answered']} requests answered", file=sys.stderr)
     assert counted["failed"] == []
     assert counted["answered"] > {"keda": 300, "in-flight": 40}[scale_on]
+
+
+def test_replicas_follow_what_the_hpa_asks_for_itself_and_no_request_fails(scaled_without_keda, served, api):
+    becomes(api, served, 1, "nobody asks: 1 replica")
+    scaled_without_keda.tell(120)
+    becomes(api, served, 3, "120 requests a second: from 1 to 3 replicas")
+    scaled_without_keda.tell(1)
+    becomes(api, served, 1, "1 request a second: from 3 to 1 replica")
+    counted = scaled_without_keda.counted()
+    print(f"{counted['answered']} requests answered", file=sys.stderr)
+    assert counted["failed"] == []
+    assert counted["answered"] > 300

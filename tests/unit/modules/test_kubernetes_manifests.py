@@ -118,10 +118,20 @@ def test_a_machine_with_accelerators_is_asked_for_and_its_taint_is_tolerated():
     assert "tolerations" not in pods["ps"]
 
 
-def test_a_queue_and_a_topology_of_ones_own_are_asked_for_by_their_names():
-    metadata = rendered(queue="research", exclusive_topology="cloud.google.com/gke-nodepool")["metadata"]
-    assert metadata["labels"]["kueue.x-k8s.io/queue-name"] == "research"
-    assert metadata["annotations"]["alpha.jobset.sigs.k8s.io/exclusive-topology"] == "cloud.google.com/gke-nodepool"
+def test_a_queue_is_asked_for_by_its_name():
+    assert rendered(queue="research")["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "research"
+
+
+def test_a_slice_is_asked_of_jobset_and_where_there_is_a_queue_of_the_queue():
+    pool, machines = "cloud.google.com/gke-nodepool", {"worker": Machine(accelerators=4)}
+    alone = rendered(exclusive_topology=pool)["metadata"]["annotations"]
+    assert alone == {"alpha.jobset.sigs.k8s.io/exclusive-topology": pool}
+    queued = rendered(queue="research", exclusive_topology=pool, machines=machines)
+    assert queued["metadata"]["annotations"] == {}
+    roles = {each["name"]: each["template"]["spec"]["template"] for each in queued["spec"]["replicatedJobs"]}
+    annotated = {role: pod["metadata"].get("annotations") for role, pod in roles.items()}
+    required = {"kueue.x-k8s.io/podset-required-topology": pool}
+    assert annotated == {"chief": None, "evaluator": None, "ps": None, "worker": required}
 
 
 @pytest.mark.parametrize(
