@@ -35,6 +35,7 @@ def install_cpu(plane: "ControlPlane") -> None:
         "kubelet-certificate-authority": key("ca.crt"),
         "kubelet-preferred-address-types": "InternalIP",
         "metric-resolution": "10s",
+        "kubelet-request-timeout": "5s",
         "kubeconfig": key(f"{CPU}.kubeconfig"),
     }
     _start(plane, CPU, "kube-system", kubelets)

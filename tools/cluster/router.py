@@ -46,8 +46,8 @@ def start(plane: "ControlPlane", index: int) -> None:
     name = f"router-{index}"
     if not plane.authority.path(f"{name}.crt").exists():
         plane.authority.sign(name, f"system:{name}", ("system:masters",))
-    own = {"kubeconfig": plane.authority.kubeconfig(name, f"https://{network.GATEWAY}:{network.SERVER_PORT}")}
-    own["hostname-override"] = f"node-{index}"
+    kubeconfig = plane.authority.kubeconfig(name, f"https://{network.GATEWAY}:{network.SERVER_PORT}")
+    own = {"kubeconfig": kubeconfig, "hostname-override": f"node-{index}"}
     nsenter, *inside = plane.kubelets.enter(index)
     entered = Path(str(shutil.which(nsenter)))
     command = [*inside, str(folder / "kube-router")]

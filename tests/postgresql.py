@@ -8,7 +8,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,11 +31,15 @@ class Server:
 
 
 @contextlib.contextmanager
-def running() -> Iterator[Server]:
-    """A fresh server on the loopback address, gone afterwards."""
+def running(host: str = "127.0.0.1", inside: Sequence[str] = ()) -> Iterator[Server]:
+    """A fresh server on the loopback address, or on another of a network namespace, gone afterwards.
+
+    `inside` is the beginning of a command, run by root, that runs there, which takes nsenter's options.
+    """
     programs = _programs()
     libraries = os.pathsep.join(str(path) for path in CACHE.glob("usr/lib/*-linux-gnu"))
     environment = {**os.environ, "LC_ALL": "C", **({"LD_LIBRARY_PATH": libraries} if libraries else {})}
+    entered: list[str] = []
     user = UNPRIVILEGED if os.getuid() == 0 else None
     folder, password = Path(tempfile.mkdtemp(prefix="penstock-postgresql-")), secrets.token_hex(12)
     try:
@@ -44,10 +48,14 @@ def running() -> Iterator[Server]:
             owner = pwd.getpwnam(user)
             for path in (folder, folder / "password"):
                 os.chown(path, owner.pw_uid, owner.pw_gid)
+            if inside:
+                entered = [*inside, f"--setuid={owner.pw_uid}", f"--setgid={owner.pw_gid}"]
 
         def run(program: str, *arguments: str) -> None:
-            command = [str(programs / program), *arguments]
-            done = subprocess.run(command, user=user, env=environment, cwd=folder, capture_output=True, text=True)
+            command = [*entered, str(programs / program), *arguments]
+            done = subprocess.run(
+                command, user=None if entered else user, env=environment, cwd=folder, capture_output=True, text=True
+            )
             assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
 
         run(
@@ -64,10 +72,13 @@ def running() -> Iterator[Server]:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        settings = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off"
+        if inside:
+            with (folder / "data" / "pg_hba.conf").open("a") as allowed:
+                allowed.write("host all all 10.0.0.0/8 scram-sha-256\n")
+        settings = f"-p {port} -c listen_addresses={host} -c unix_socket_directories= -c fsync=off"
         run("pg_ctl", "-D", "data", "-w", "-l", "log", "-o", settings, "start")
         try:
-            yield Server(f"postgresql://penstock@127.0.0.1:{port}/postgres", password)
+            yield Server(f"postgresql://penstock@{host}:{port}/postgres", password)
         finally:
             run("pg_ctl", "-D", "data", "-m", "immediate", "stop")
     finally:
