@@ -99,7 +99,7 @@ def training(plane, api, served):
 
 
 def test_a_worker_a_parameter_server_and_the_chief_are_killed_one_after_the_other(training):
-    with training(60) as running:
+    with training(600) as running:
         killed = running.kill("worker")
         running.goes_on("without a worker")
         eventually(
@@ -131,7 +131,7 @@ def test_a_worker_and_then_the_chief_are_evicted_and_neither_counts_as_a_failure
 
         eventually(taken, f"{name} may go", 120)
 
-    with training(64) as running:
+    with training(640) as running:
         worker = running.pods("worker")[0]
         evict(worker)
         eventually(
@@ -149,7 +149,7 @@ def test_a_worker_and_then_the_chief_are_evicted_and_neither_counts_as_a_failure
 
 
 def test_the_api_server_goes_away_and_comes_back_in_the_middle_of_up(training, plane):
-    with training(61) as running:
+    with training(610) as running:
         plane.stop_server()
         time.sleep(5)
         plane.start_server()
@@ -158,7 +158,7 @@ def test_the_api_server_goes_away_and_comes_back_in_the_middle_of_up(training, p
 
 
 def test_the_node_of_the_chief_is_drained_and_all_that_was_on_it_goes_on_elsewhere(training, plane):
-    with training(62) as running:
+    with training(620) as running:
         chief = running.pods("chief")[0]
         node = chief["spec"]["nodeName"]
         plane.kubectl("drain", node, "--force", "--delete-emptydir-data", "--timeout=240s")
@@ -170,7 +170,7 @@ def test_the_node_of_the_chief_is_drained_and_all_that_was_on_it_goes_on_elsewhe
 
 
 def test_a_node_loses_its_power_and_what_was_on_it_goes_on_elsewhere(training, plane):
-    with training(63) as running:
+    with training(630) as running:
         node = running.pods("ps", 0)[0]["spec"]["nodeName"]
         index = int(node.removeprefix("node-"))
         plane.kubelets.cut(index)
