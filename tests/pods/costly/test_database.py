@@ -5,14 +5,14 @@ import json
 from cluster import network
 
 from penstock.kubernetes import verdict
-from tests import postgresql
 from tests.cluster.conftest import JOB_SETS
+from tests.unit.trainer import _postgresql
 
 STORAGE = "postgresql://"
 
 
 def test_trials_of_several_pods_share_a_study_in_postgresql(plane, api, served):
-    with postgresql.running(network.GATEWAY, plane.kubelets.beside()) as server:
+    with _postgresql.running(network.GATEWAY, plane.kubelets.beside()) as server:
         served.configure(tuning_storage=server.url, trial_processes=2, trials=4)
         served.hide("cluster.database_password", server.password)
         served.run("up")

@@ -9,14 +9,14 @@ import pytest
 from penstock_trainer import google_sign_in
 from penstock_trainer.errors import InputError
 from penstock_trainer.study_storage import PostgreSQL
-from tests import postgresql
 
+from . import _postgresql
 from ._cheap_study import CheapStudy
 
 
 @pytest.fixture
 def server():
-    with postgresql.running() as found:
+    with _postgresql.running() as found:
         yield found
 
 

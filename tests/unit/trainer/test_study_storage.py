@@ -10,8 +10,8 @@ from psycopg import sql
 
 from penstock_trainer import study_storage
 from penstock_trainer.errors import InputError
-from tests import postgresql
 
+from . import _postgresql
 from ._cheap_study import CheapStudy
 from ._processes import read_until
 
@@ -20,7 +20,7 @@ CHEAP = Path(__file__).with_name("_cheap_study.py")
 
 @pytest.fixture(scope="module")
 def server():
-    with postgresql.running() as found:
+    with _postgresql.running() as found:
         yield found
 
 
