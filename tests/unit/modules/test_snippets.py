@@ -35,6 +35,7 @@ index      | make up                  | unit/modules/test_pages.py::test_every_m
 kubernetes | config:                  | unit/modules/test_kubernetes_documentation.py::test_the_stack_file
 kubernetes | pulumi config            | unit/modules/test_kubernetes_documentation.py::test_every_command_is_one
 kubernetes | make cluster             | unit/modules/test_kubernetes_documentation.py::test_every_command_is_one
+kubernetes | rules:                   | pods/costly/test_autoscaling.py::test_replicas_follow_what_the_hpa
 notebooks  | make notebook            | notebook/test_lab.py::test_the_lab_is_on_the_loopback_address
 operating  | penstock doctor          | infra/test_command.py::test_the_commands_of_the_page
 policy     | make plan                | google/test_gitops_tools.py::test_every_command_of_a_document
