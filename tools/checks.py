@@ -48,8 +48,8 @@ CLUSTERS: tuple[Check, ...] = (
 )
 WHERE_BUILT = {
     "kueue": ("cluster", ("tests/cluster/costly/test_queue.py",)),
-    # On requests in flight it takes as long again.
-    "keda": ("pods", ("tests/pods/costly/test_autoscaling.py", "-k", "not in-flight")),
+    # On requests in flight, and without KEDA, it takes as long again.
+    "keda": ("pods", ("tests/pods/costly/test_autoscaling.py", "-k", "not in-flight and not hpa")),
 }
 """By controller, which check it is part of where the user's cache has it, and as what."""
 PATIENCE_SECONDS = 32 * 60.0
