@@ -64,6 +64,7 @@ class Supervisor:
         self._totals = Totals()
         self._failures, self._pause_until = 0, 0.0
         self._reread, self._stopping, self._succeeded = True, False, False
+        folder.mkdir(parents=True, exist_ok=True)
         self._lock = (folder / "lock").open("w")
         self._deciding = False
         self._said: dict[str, str] = {}

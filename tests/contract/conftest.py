@@ -169,6 +169,7 @@ class Supervised:
     def __init__(self, folder: Path, models: Path, port: int, *arguments: str) -> None:
         """`arguments` are the supervisor's, beside those that every one has."""
         self.folder, self.port, self.arguments = folder, port, arguments
+        self.own = folder / "made" / "by itself"
         self.digests = {n: Manifest.read(models / name).digest for n, name in self.MODELS}
         self.versions = {
             number: {"path": str(models / name), "digest": self.digests[number]} for number, name in self.MODELS
@@ -191,7 +192,7 @@ class Supervised:
 
     def start(self) -> "Supervised":
         """Start a supervisor, the successor of the one that runs, and wait until it serves the plan."""
-        files = ["--plan", str(self.folder / "plan.json"), "--folder", str(self.folder)]
+        files = ["--plan", str(self.folder / "plan.json"), "--folder", str(self.own)]
         succeeds = ["--succeed", self.status()["handover"]] if self.processes else []
         command = [sys.executable, "-m", "penstock_serving.supervisor", *files, "--port", str(self.port)]
         with (self.folder / "log").open("ab") as log:
@@ -209,7 +210,7 @@ class Supervised:
     def status(self) -> dict[str, Any]:
         """What the supervisor says to whoever started it."""
         try:
-            return json.loads((self.folder / f"status.{self.processes[-1].pid}.json").read_text())
+            return json.loads((self.own / f"status.{self.processes[-1].pid}.json").read_text())
         except FileNotFoundError:
             return {}
 

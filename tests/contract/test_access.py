@@ -178,4 +178,5 @@ def test_a_supervisor_and_its_workers_keep_both_from_zero_and_through_a_changed_
     made.processes[-1].send_signal(signal.SIGTERM)
     assert made.processes[-1].wait(30) == 0
     assert "Traceback" not in made.log
-    assert TOKEN not in json.dumps([path.read_text() for path in made.folder.iterdir()])
+    written = [path.read_text() for where in (made.folder, made.own) for path in where.iterdir() if path.is_file()]
+    assert TOKEN not in json.dumps(written)

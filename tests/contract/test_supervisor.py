@@ -39,7 +39,7 @@ def test_from_zero_to_zero_the_first_request_is_held_and_answered(endpoint, load
     endpoint.until(lambda: not endpoint.workers())
     endpoint.processes[-1].terminate()
     assert endpoint.processes[-1].wait(10) == 0
-    assert sorted(path.name for path in endpoint.folder.iterdir()) == ["lock", "log", "plan.json", "rollout.json"]
+    assert sorted(path.name for path in endpoint.own.iterdir()) == ["lock", "rollout.json"]
 
 
 def test_a_version_is_loaded_split_shadowed_and_rolled_back_under_load_without_a_lost_request(endpoint, models, load):
