@@ -168,7 +168,9 @@ def fill_slices(api: Api, plane: ControlPlane) -> None:
     for queue in ("", "slices"):
         if queue:
             kueue.install(plane)
-            make_queue(api, queue)
+            # The quota holds nothing back.
+            quota = {"cpu": "1Ti", "memory": "1Ti", "ephemeral-storage": "1Pi", TPU: str(4 * 2 * HOSTS)}
+            plane.apply(kueue.placing(queue, NAMESPACE, POOL, quota))
         placed = {"queue": queue, "exclusive_topology": POOL}
         machine = Machine(accelerator=TPU, accelerators=4)
         images = {Program.TRAINER: f"registry.test/trainer@sha256:{'0' * 64}"}
@@ -182,22 +184,6 @@ def fill_slices(api: Api, plane: ControlPlane) -> None:
             metric = f"pods_placed_of_{HOSTS}_{which}_slice_{how}"
             report("cluster", metric, len(settled(api, names[-1])), "pods")
         away(api, *names)
-
-
-def make_queue(api: Api, name: str) -> None:
-    """A queue that places by slice; its quota holds nothing back."""
-    quota = {"cpu": "1Ti", "memory": "1Ti", "ephemeral-storage": "1Pi", TPU: str(4 * 2 * HOSTS)}
-    resources = [{"name": resource, "nominalQuota": most} for resource, most in quota.items()]
-    groups = [{"coveredResources": list(quota), "flavors": [{"name": name, "resources": resources}]}]
-    described = {
-        "Topology": ({}, {"levels": [{"nodeLabel": POOL}, {"nodeLabel": "kubernetes.io/hostname"}]}),
-        "ResourceFlavor": ({}, {"topologyName": name, "nodeLabels": {"kubernetes.io/os": "linux"}}),
-        "ClusterQueue": ({}, {"namespaceSelector": {}, "resourceGroups": groups}),
-        "LocalQueue": ({"namespace": NAMESPACE}, {"clusterQueue": name}),
-    }
-    for kind, (place, spec) in described.items():
-        metadata = {"name": name, **place}
-        make(api, {"apiVersion": "kueue.x-k8s.io/v1beta1", "kind": kind, "metadata": metadata, "spec": spec})
 
 
 def settled(api: Api, name: str) -> list[Object]:

@@ -146,7 +146,7 @@ class ControlPlane:
             {"etcd-servers": self._store, "etcd-cafile": at("ca.crt")},
             {f"etcd-{flag}": file for flag, file in own.items()},
             {"bind-address": HOST, "advertise-address": HOST, "secure-port": self.ports["server"]},
-            {"endpoint-reconciler-type": "none", "service-cluster-ip-range": "10.96.0.0/16"},
+            {"endpoint-reconciler-type": "none", "service-cluster-ip-range": network.SERVICES},
             {"tls-cert-file": own["certfile"], "tls-private-key-file": own["keyfile"]},
             {"client-ca-file": at("ca.crt"), "authorization-mode": "Node,RBAC", "allow-privileged": "true"},
             {"service-account-issuer": "https://kubernetes.default.svc.cluster.local"},

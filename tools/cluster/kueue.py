@@ -2,8 +2,9 @@
 
 import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from common import ToolError
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from cluster.control_plane import ControlPlane
 
 NAMESPACE = "kueue-system"
+VERSION = "kueue.x-k8s.io/v1beta1"
 USER = f"system:serviceaccount:{NAMESPACE}:controller-manager"
 GROUPS = ("system:serviceaccounts", f"system:serviceaccounts:{NAMESPACE}")
 FRAMEWORKS = ["batch/job", "jobset.x-k8s.io/jobset"]
@@ -48,6 +50,25 @@ def install(plane: "ControlPlane") -> None:
     plane.processes.start("kueue", Path(unshare), arguments=apart, environment=environment)
     plane.processes.wait("kueue", lambda: jobset.answers(f"http://{HOST}:{ports[1]}/readyz"))
     jobset.webhooks(plane, manifests / "webhook", "kueue", ports[0], KINDS)
+
+
+def described(kind: str, name: str, namespace: str = "", **spec: Any) -> dict[str, Any]:
+    """An object of Kueue's."""
+    place = {"namespace": namespace} if namespace else {}
+    return {"apiVersion": VERSION, "kind": kind, "metadata": {"name": name, **place}, "spec": spec}
+
+
+def placing(name: str, namespace: str, level: str, quota: Mapping[str, str]) -> list[dict[str, Any]]:
+    """A queue of a namespace's, with a ClusterQueue of the same name, that places by a label of all Linux nodes."""
+    resources = [{"name": resource, "nominalQuota": most} for resource, most in quota.items()]
+    groups = [{"coveredResources": list(quota), "flavors": [{"name": name, "resources": resources}]}]
+    levels = [{"nodeLabel": level}, {"nodeLabel": "kubernetes.io/hostname"}]
+    return [
+        described("Topology", name, levels=levels),
+        described("ResourceFlavor", name, topologyName=name, nodeLabels={"kubernetes.io/os": "linux"}),
+        described("ClusterQueue", name, namespaceSelector={}, resourceGroups=groups),
+        described("LocalQueue", name, namespace, clusterQueue=name),
+    ]
 
 
 def _roles(plane: "ControlPlane", manifests: Path) -> str:

@@ -86,9 +86,9 @@ def _built(name: str) -> Path:
     def make(folder: Path) -> None:
         say(f"building {name} for the test cluster, once for this user: up to 3 minutes")
         go_build.build(module, f"{dependency}/{package}", folder / name)
-        (folder / "config").mkdir()
+        source, target = go_build.source(module, dependency) / manifests, folder / "config"
+        target.mkdir()
         for role in ROLES[name]:
-            file = f"{role}.yaml"
-            shutil.copyfile(go_build.source(module, dependency) / manifests / file, folder / "config" / file)
+            shutil.copyfile(source / f"{role}.yaml", target / f"{role}.yaml")
 
     return go_build.cached(f"kubernetes-{name}", [module / "go.mod", module / "go.sum", str(ROLES[name])], make)

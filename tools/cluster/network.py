@@ -16,6 +16,8 @@ from pathlib import Path
 GATEWAY = "10.123.0.1"
 """The bridge: here nodes find the API server and pods find their names."""
 SERVER_PORT = 6443
+SERVICES = "10.96.0.0/16"
+"""The addresses of Services."""
 BRIDGE = "br0"
 CLONE_NEWNET = 0x40000000
 CHUNK = 1 << 16

@@ -26,7 +26,7 @@ FLAGS = {
     "run-router": "false",
     "run-service-proxy": "false",
     "health-port": "0",
-    "service-cluster-ip-range": "10.96.0.0/16",
+    "service-cluster-ip-range": network.SERVICES,
 }
 SYSTEM = "kube-system"
 OUTSIDE = "outside"

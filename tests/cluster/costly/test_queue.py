@@ -14,7 +14,6 @@ from penstock.kubernetes.job_set import JobSetArgs, job_set
 from penstock.kubernetes.preflight import Needs, check
 from tests.cluster.conftest import JOB_SETS, eventually, image, replicas
 
-GROUP = "/apis/kueue.x-k8s.io/v1beta1"
 JOBS = "/apis/batch/v1/namespaces/default/jobs"
 POOL = "cloud.google.com/gke-nodepool"
 TPU = "google.com/tpu"
@@ -34,19 +33,12 @@ def queue(plane, api):
     groups = [{"coveredResources": list(QUOTA), "flavors": [flavor]}]
     plane.apply(
         [
-            described("ResourceFlavor", "pool"),
-            described("ClusterQueue", "research", namespaceSelector={}, resourceGroups=groups),
-            described("LocalQueue", "others", "default", clusterQueue="research"),
+            kueue.described("ResourceFlavor", "pool"),
+            kueue.described("ClusterQueue", "research", namespaceSelector={}, resourceGroups=groups),
+            kueue.described("LocalQueue", "others", "default", clusterQueue="research"),
         ]
     )
     return "research"
-
-
-def described(kind, name, namespace="", **spec):
-    """An object of Kueue's."""
-    place = {"namespace": namespace} if namespace else {}
-    version = GROUP.removeprefix("/apis/")
-    return {"apiVersion": version, "kind": kind, "metadata": {"name": name, **place}, "spec": spec}
 
 
 @pytest.fixture
@@ -55,18 +47,7 @@ def slices(plane, api, queue, workspace):
     hosts = [nodes.tpu(index, HOSTS) for index in range(2 * HOSTS - 1)]
     # More than there is, so that it is not the quota that holds a job back.
     quota = {**dict.fromkeys(QUOTA, "1Ti"), TPU: str(4 * 2 * HOSTS)}
-    resources = [{"name": name, "nominalQuota": most} for name, most in quota.items()]
-    groups = [{"coveredResources": list(quota), "flavors": [{"name": "nodes", "resources": resources}]}]
-    levels = [{"nodeLabel": POOL}, {"nodeLabel": "kubernetes.io/hostname"}]
-    plane.apply(
-        [
-            *hosts,
-            described("Topology", "slices", levels=levels),
-            described("ResourceFlavor", "nodes", topologyName="slices", nodeLabels={"kubernetes.io/os": "linux"}),
-            described("ClusterQueue", "slices", namespaceSelector={}, resourceGroups=groups),
-            described("LocalQueue", "slices", workspace, clusterQueue="slices"),
-        ]
-    )
+    plane.apply([*hosts, *kueue.placing("slices", workspace, POOL, quota)])
     yield "slices"
     for each in hosts:
         api.request("DELETE", f"/api/v1/nodes/{each['metadata']['name']}")
