@@ -23,6 +23,10 @@ from penstock_trainer.membership import STRATEGIES, Member
 from penstock_trainer.notices import Notices
 
 BYTES_PER_SHARD = 256 << 10
+STEPS_UNSEEN = 16
+"""How many steps of the others a worker beside parameter servers does not see, about. Their steps add up from the same
+start, so that many make of one learning rate a multiple of it; each exchange is a few messages.
+"""
 SILENCE_SECONDS = 10.0
 FETCH_ATTEMPTS = 20
 MAPPED_AT_ONCE = 16
@@ -44,6 +48,7 @@ class Cluster(Protocol):
     strategy: tf.distribute.Strategy
     width: int  # how many blocks are worked on at the same time
     leads: bool  # whether this process evaluates, writes checkpoints and seals
+    steps_alone: int | None  # how many steps a block's variables are `borrowed` for; None: they need not be
 
     def variables(self) -> AbstractContextManager[Any]:
         """Networks are made in it."""
@@ -70,6 +75,7 @@ class Local:
     """Everything in this process, whatever the strategy does within it."""
 
     width = 1
+    steps_alone: int | None = None
 
     def __init__(self, strategy: tf.distribute.Strategy | None = None, member: Member | None = None) -> None:
         self.strategy = strategy or tf.distribute.get_strategy()
@@ -103,7 +109,7 @@ class ParameterServers:
     """The chief's view of a cluster of parameter servers and workers.
 
     Variables above `BYTES_PER_SHARD` go to the parameter servers in shards, which each step reads rows of and changes
-    there; of the others each worker has copies, which it takes from them and gives back with each block.
+    there; of the others each worker has copies, which it takes from them and gives back every few steps.
     """
 
     leads = True
@@ -111,6 +117,7 @@ class ParameterServers:
     def __init__(self, member: Member) -> None:
         self._member = member
         self.width = len(member.cluster["worker"])
+        self.steps_alone: int | None = max(1, STEPS_UNSEEN // max(1, self.width - 1))
         resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
         self.strategy = tf.distribute.ParameterServerStrategy(
             resolver,

@@ -1,8 +1,8 @@
 """Variables of which every worker has a copy, and the parameter servers the common state.
 
 A step that read every small variable from the servers, and had them apply every gradient, would send dozens of messages
-of a few kilobytes. So a worker takes all of them at once, works on a block with its copies, as one process would, and
-gives back at once what its steps changed:
+of a few kilobytes. So a worker takes all of them at once, takes some steps with its copies, as one process would, and
+gives back at once what they changed:
 
 - what is learned and what is counted: the difference is added, so that all workers' steps are in the sum;
 - the optimizer's slots and other averages: as the worker has them now. The last worker's are as good as any other's,

@@ -131,14 +131,29 @@ class Trainer:
         cells = self.network.shuffled(path, seed)
         rows = tf.cast(tf.shape(cells)[0], tf.float64)
         self._counts.assign_add([rows, 0.0, 0.0])
-        with self.cluster.borrowed(changed=True):
-            loss, bad = self.network.train(cells)
+        loss, bad = self._train_rows(cells)
         self._counts.assign_add([0.0, rows, tf.cast(loss, tf.float64)])
         where = tf.cast(place, tf.int64) * (1 << 32) + tf.cast(bad, tf.int64) + 1
         # Without a condition, which would be one on the servers too.
         where = tf.where(bad < 0, tf.zeros_like(where), where)
         self._bad.scatter_max(tf.IndexedSlices(where[tf.newaxis], tf.constant([0])))
         return rows
+
+    def _train_rows(self, cells: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """What `Network.train` does and returns, some steps at a time where the variables are borrowed."""
+        if self.cluster.steps_alone is None:
+            return self.network.train(cells)
+        rows_alone = self.cluster.steps_alone * self.network.batch_size
+        loss, bad = tf.constant(0.0), tf.constant(-1)
+        for start in tf.range(0, tf.shape(cells)[0], rows_alone):
+            tf.autograph.experimental.set_loop_options(parallel_iterations=1)
+            with self.cluster.borrowed(changed=True):
+                some, where = self.network.train(cells[start : start + rows_alone])
+            loss += some
+            if where >= 0:
+                bad = start + where
+                break
+        return loss, bad
 
     def answer_by(self, network: Network) -> None:
         """Predict by `network` from now on: the trained one, or one with its values that computes in float32."""
