@@ -143,14 +143,18 @@ def ask(api: Api, project: PodsProject, url: str, rows: list[Any]) -> dict[str, 
     eventually(lambda: api.get("/api/v1/namespaces/default/serviceaccounts/default"), "an account for the client")
     body = {"apiVersion": "v1", "kind": "Pod", "metadata": {"generateName": "ask-"}, "spec": spec}
     name = api.request("POST", PODS.format("default"), body=body)["metadata"]["name"]
-    path = f"{PODS.format('default')}/{name}"
+    return json.loads(ended(api, f"{PODS.format('default')}/{name}"))
 
-    def ended() -> Any:
+
+def ended(api: Api, path: str) -> str:
+    """What a pod of one container left in its termination message, once it has ended well."""
+
+    def terminated() -> Any:
         pod = api.get(path)
         assert pod is not None
         states = pod["status"].get("containerStatuses", [])
         return states[0]["state"].get("terminated") if states else None
 
-    found = eventually(ended, "the client's end", 120)
+    found = eventually(terminated, "the end of a pod", 150)
     assert found["exitCode"] == 0, found
-    return json.loads(found["message"])
+    return found["message"]

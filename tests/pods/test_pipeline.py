@@ -41,5 +41,4 @@ def test_the_command_tells_of_the_pods_shows_their_logs_and_verifies_what_they_s
     assert lines
     assert all(line.startswith(f"[pod/{chief['metadata']['name']}/trainer] ") for line in lines), lines
     said = served.operate("verify", *own)
-    (passed,) = re.findall(r"\b(\d+) passed", said)
-    assert int(passed) >= 8, said
+    assert "12 passed, 1 skipped" in said, said

@@ -3,10 +3,12 @@
 import json
 
 import pytest
+from cluster import network
 
 from penstock.kubernetes.pods import PodSpec, labels, pod
 from penstock.platform import Program, Resources
 from tests.cluster.conftest import PODS, eventually
+from tests.pods.conftest import ended
 
 LISTEN = """
 import socketserver, threading
@@ -75,17 +77,11 @@ def test_only_the_members_of_a_training_reach_each_other_and_only_the_server_is_
         "parameter server": (address(api, listening), 2222),
         "its other ports": (address(api, listening), 3333),
         "server": (server["status"]["podIP"], server["spec"]["containers"][0]["ports"][0]["containerPort"]),
-        "API server": ("10.123.0.1", 6443),
-        "names": ("10.123.0.1", 53),
+        "API server": (network.GATEWAY, network.SERVER_PORT),
+        "names": (network.GATEWAY, 53),
     }
     # In a namespace that no policy is for, all is open that is not the stack's.
     opened = [*reaches, *([] if workload else ["API server"])]
     expected = {name: name in opened for name in targets}
     asking = start(CONNECT, workload, json.dumps(targets), json.dumps(expected))
-
-    def ended():
-        states = api.get(asking)["status"].get("containerStatuses", [])
-        return states[0]["state"].get("terminated") if states else None
-
-    found = eventually(ended, "the end of who asks", 150)
-    assert json.loads(found["message"]) == expected
+    assert json.loads(ended(api, asking)) == expected

@@ -15,6 +15,9 @@ QUOTA = {
     "services.nodeports": "0",
 }
 
+NODE_LOCAL_NAMES = "169.254.20.10/32"
+"""Where NodeLocal DNSCache answers by its default; it is no pod that a selector would find."""
+
 
 @dataclass(frozen=True)
 class WorkspaceArgs:
@@ -94,7 +97,7 @@ def _queue(args: WorkspaceArgs) -> dict[str, Any]:
 def _names() -> dict[str, Any]:
     where = {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}
     ports = [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]
-    return {"to": [{"namespaceSelector": where}], "ports": ports}
+    return {"to": [{"namespaceSelector": where}, {"ipBlock": {"cidr": NODE_LOCAL_NAMES}}], "ports": ports}
 
 
 def _account(program: Program, args: WorkspaceArgs) -> dict[str, Any]:
