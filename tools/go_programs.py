@@ -1,5 +1,5 @@
 """Programs of others, built from Go modules once for this user and kept: Beam's Prism, an emulator of Cloud Storage, a
-linter of workflows, one of manifests.
+linter of workflows, one of manifests, and what holds manifests against the schemas of their kinds.
 
 tools/python tools/go_programs.py prism      prints where it is
 """
@@ -14,6 +14,7 @@ PROGRAMS = {
     "prism": (PROJECT / "tools" / "beam", "github.com/apache/beam/sdks/v2/go/cmd/prism"),
     "actionlint": (PROJECT / "tools" / "actionlint", "github.com/rhysd/actionlint/cmd/actionlint"),
     "kube-score": (PROJECT / "tools" / "kubescore", "github.com/zegl/kube-score/cmd/kube-score"),
+    "kubeconform": (PROJECT / "tools" / "kubeconform", "github.com/yannh/kubeconform/cmd/kubeconform"),
     "fake-gcs-server": (PROJECT / "tools" / "storage", "github.com/fsouza/fake-gcs-server"),
 }
 

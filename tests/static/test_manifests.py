@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 import custom_kinds
+import go_build
 import go_programs
 import pytest
 from cluster import build
@@ -17,6 +18,9 @@ from penstock.kubernetes import operator
 from tests import manifests
 
 PROJECT = Path(__file__).resolve().parents[2]
+LINTERS = PROJECT / ".tools/linters/bin"
+KUBECONFORM = PROJECT / "tools/kubeconform"
+MINOR = build.KUBERNETES.rpartition(".")[0]
 UNDEFINED = {
     "cloud.google.com/v1 ComputeClass": "GKE's own; its definition is published nowhere but in a cluster",
     "networking.gke.io/v1 HealthCheckPolicy": "GKE's own; its definition is published nowhere but in a cluster",
@@ -82,7 +86,7 @@ def kube_score(file):
 
 
 def checkov(file):
-    command = [PROJECT / ".tools/linters/bin/python", PROJECT / ".tools/linters/bin/checkov", "--file", str(file)]
+    command = [LINTERS / "python", LINTERS / "checkov", "--file", str(file)]
     command += ["--framework", "kubernetes", "--compact", "--quiet", "--skip-download", "--output", "json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     found = json.loads(done.stdout)
@@ -108,32 +112,71 @@ def test_the_linters_do_see_into_the_jobs(files):
     assert any(each.startswith("CKV_K8S_16 ") for each in checkov(files[1])), "privileged"
 
 
-def judged(folder, made):
-    """What the schemas of all kinds say; none takes a field that it does not name."""
-    file = folder / "manifests.json"
-    file.write_text(json.dumps(made))
-    command = [PROJECT / ".tools/linters/bin/python", Path(__file__).with_name("judging.py"), build.KUBERNETES, file]
-    done = subprocess.run([*command, *custom_kinds.files()], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+@pytest.fixture(scope="module")
+def schemas(tmp_path_factory):
+    """The schema of each kind, in which no field is taken that it does not name: Kubernetes' own as kubernetes-validate
+    ships them, the others made of their CustomResourceDefinitions by the script that comes with kubeconform.
+    """
+    folder = tmp_path_factory.mktemp("schemas")
+    converter = go_build.source(KUBECONFORM, "github.com/yannh/kubeconform") / "scripts/openapi2jsonschema.py"
+    naming = {"FILENAME_FORMAT": "{fullgroup}_{kind}_{version}", "DENY_ROOT_ADDITIONAL_PROPERTIES": "1"}
+    subprocess.run([LINTERS / "python", converter, *custom_kinds.files()], cwd=folder, env=naming, check=True)
+    (own,) = LINTERS.parent.glob(f"lib/*/site-packages/kubernetes_validate/kubernetes-json-schema/v{MINOR}.*-strict")
+    for file in own.iterdir():
+        schema = json.loads(file.read_text().replace('"/api/_definitions.json#', '"_definitions.json#'))
+        schema.pop("$id", None)  # by which references would be looked for in the internet
+        (folder / file.name).write_text(json.dumps(schema))
+    return folder
 
 
-def test_every_field_is_one_that_its_kind_has_custom_kinds_included(tmp_path):
-    assert judged(tmp_path, manifests.everything()) == {"findings": [], "undefined": sorted(UNDEFINED)}
+def kubeconform(schemas, made):
+    """What is invalid, and the kinds that nobody defines."""
+    command = [go_programs.program("kubeconform"), "-strict", "-output", "json"]
+    for name in ("{{.ResourceKind}}{{.KindSuffix}}", "{{.Group}}_{{.ResourceKind}}_{{.ResourceAPIVersion}}"):
+        command += ["-schema-location", f"{schemas}/{name}.json"]
+    listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": made})
+    done = subprocess.run(command, input=listed, capture_output=True, text=True, check=False)
+    findings, undefined = [], []
+    for each in json.loads(done.stdout)["resources"]:
+        if each["msg"] == f"could not find schema for {each['kind']}":
+            undefined.append(f"{each['version']} {each['kind']}")
+        else:
+            findings.append(f"{each['kind']} {each['name']}: {each['msg']}")
+    assert bool(done.returncode) == bool(findings or undefined), done.stderr
+    return findings, sorted(set(undefined))
+
+
+def test_every_field_is_one_that_its_kind_has_custom_kinds_included(schemas):
+    assert kubeconform(schemas, manifests.everything()) == ([], sorted(UNDEFINED))
+
+
+def test_kubernetes_validate_finds_nothing_either(tmp_path):
+    made = manifests.everything()
+    wrong = next(each for each in manifests.everything() if each["kind"] == "CronJob")
+    wrong["spec"]["jobTemplate"]["spec"]["backOffLimit"] = 0
+    for number, each in enumerate([*made, wrong]):
+        (tmp_path / f"{number}.json").write_text(json.dumps(each))
+    files = [str(tmp_path / f"{number}.json") for number in range(len(made) + 1)]
+    command = [LINTERS / "python", "-m", "kubernetes_validate", "--strict", "--kubernetes-version", MINOR, *files]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    passed = re.findall(r"^INFO (\S+) passed", done.stdout, re.MULTILINE)
+    unknown = re.findall(r"^WARN (\S+) Couldn't find schema", done.stdout, re.MULTILINE)
+    assert {*files} - {*passed} - {*unknown} == {files[-1]}, done.stdout
+    assert len(passed) > 20
 
 
 @pytest.mark.parametrize(
     ("kind", "change", "told"),
     [
-        ("JobSet", lambda spec: spec["failurePolicy"].update(maxRestart=3), "'maxRestart' was unexpected"),
-        ("JobSet", lambda spec: spec["successPolicy"].update(operator="Most"), "'Most' is not one of ['All', 'Any']"),
-        ("ScaledObject", lambda spec: spec.update(coolDownPeriod=3), "'coolDownPeriod' was unexpected"),
-        ("HTTPRoute", lambda spec: spec["rules"][0]["backendRefs"][0].update(port="http"), "'http' is not of type"),
-        ("CronJob", lambda spec: spec["jobTemplate"]["spec"].update(backOffLimit=0), "'backOffLimit' was unexpected"),
+        ("JobSet", lambda spec: spec["failurePolicy"].update(maxRestart=3), "'maxRestart' not allowed"),
+        ("JobSet", lambda spec: spec["successPolicy"].update(operator="Most"), "must be one of 'All', 'Any'"),
+        ("ScaledObject", lambda spec: spec.update(coolDownPeriod=3), "'coolDownPeriod' not allowed"),
+        ("HTTPRoute", lambda spec: spec["rules"][0]["backendRefs"][0].update(port="http"), "got string, want integer"),
+        ("CronJob", lambda spec: spec["jobTemplate"]["spec"].update(backOffLimit=0), "'backOffLimit' not allowed"),
     ],
 )
-def test_a_field_that_is_misspelt_or_has_a_wrong_value_is_found(tmp_path, kind, change, told):
+def test_a_field_that_is_misspelt_or_has_a_wrong_value_is_found(schemas, kind, change, told):
     wrong = next(each for each in manifests.everything() if each["kind"] == kind)
     change(wrong["spec"])
-    (finding, *_) = judged(tmp_path, [wrong])["findings"]
+    (finding, *_), _ = kubeconform(schemas, [wrong])
     assert told in finding
