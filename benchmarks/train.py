@@ -1,6 +1,6 @@
 """Examples a second in training: one process, parameter servers, and what people would write instead.
 
-    trainer/.venv/bin/python benchmarks/train.py [--repeats 5] [--epochs 4] [--only rates|arithmetic|scaling]
+    trainer/.venv/bin/python benchmarks/train.py [--repeats 5] [--epochs 4] [--only rates|arithmetic|scaling|learning]
 
 All flights, the bundled problem with its default hyperparameters: the same model, optimizer, batches of 512 and
 features, made in the graph. Each run is a chief of its own, with servers of its own where it needs any; runs alternate:
@@ -19,6 +19,9 @@ bundled network and with a wide one, of two layers of `WIDE` units, for which ma
 Scaling: 1, 2, 4 and 8 workers with 2 parameter servers, where **reading a block sleeps** for `SLEEP_SECONDS` in
 `tf.data`'s own `sleep`, which stands for steps so large that the workers' processors are the limit. It shows what the
 coordination costs, not how fast 8 workers compute.
+
+Learning: the log loss on all test rows after `--epochs`, of one process and of 2, 4 and 8 workers, which take the same
+number of steps but do not see all of each other's.
 """
 
 import argparse
@@ -43,7 +46,7 @@ SLEEP_SECONDS = 3.0
 BLOCKS_A_WORKER = 6
 GUIDE_STEPS = 400
 ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "2", "TF_USE_LEGACY_KERAS": "1"}
-PARTS = ("rates", "arithmetic", "scaling")
+PARTS = ("rates", "arithmetic", "scaling", "learning")
 RATES = ("single", "parameter_servers", "guide", "keras_fit")
 WIDE = 1024
 NETWORKS = ("bundled", "wide")
@@ -66,7 +69,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.chief:
         kind, dataset = options.chief
-        print(json.dumps({"examples_per_second": CHIEFS[kind](Path(dataset), options.epochs)}))
+        print(json.dumps({"figure": CHIEFS[kind](Path(dataset), options.epochs)}))
         return
     os.environ.update(ENVIRONMENT)
     with tempfile.TemporaryDirectory(prefix="penstock-") as name:
@@ -82,6 +85,8 @@ def main() -> None:
             arithmetic(folder, dataset, min(options.repeats, 3))
         if "scaling" in parts:
             scaling(folder, dataset, min(options.repeats, 3))
+        if "learning" in parts:
+            learning(folder, dataset, options.epochs)
 
 
 def rates(folder: Path, dataset: Path, repeats: int, epochs: int) -> None:
@@ -135,15 +140,26 @@ def scaling(folder: Path, dataset: Path, repeats: int) -> None:
         )  # fmt: skip
 
 
+def learning(folder: Path, dataset: Path, epochs: int) -> None:
+    """What several workers learn in as many steps as one process takes."""
+    alone = measured("learning", folder, dataset, epochs, 0, 0)
+    for workers in WORKERS[1:]:
+        found = measured("learning", folder, dataset, epochs, 2, workers)
+        report(
+            "train", f"log_loss_by_{workers}_workers", found, "log loss", peer="one process", peer_value=alone,
+            ratio=alone / found, repeats=1,
+        )  # fmt: skip
+
+
 def measured(kind: str, folder: Path, dataset: Path, epochs: int, servers: int, workers: int) -> float:
-    """Examples a second of one run with so many parameter servers and workers."""
+    """The figure of one run with so many parameter servers and workers: examples a second, or a log loss."""
     with ExitStack() as stack:
         environment = {}
         if servers:
             roles = {"chief": 1, "ps": servers, "worker": workers}
             environment = stack.enter_context(cluster(roles, folder, dataset))
         chief = [sys.executable, __file__, "--chief", kind, str(dataset), "--epochs", str(epochs)]
-        return json.loads(_output(chief, environment).splitlines()[-1])["examples_per_second"]
+        return json.loads(_output(chief, environment).splitlines()[-1])["figure"]
 
 
 @contextmanager
@@ -177,6 +193,14 @@ def trainer_loop(dataset: Path, epochs: int, **computed: Any) -> float:
     trainer = _trainer(dataset, **computed)
     _, *counted = trainer.epochs(epochs)
     return sum(epoch.examples for epoch in counted) / sum(epoch.seconds for epoch in counted)
+
+
+def learned(dataset: Path, epochs: int) -> float:
+    """The log loss on the test rows after so many epochs."""
+    trainer = _trainer(dataset)
+    for _ in trainer.epochs(epochs):
+        pass
+    return trainer.evaluate("test")["log_loss"]
 
 
 def sleeping(dataset: Path, _epochs: int) -> float:
@@ -297,7 +321,7 @@ def _rows(network: Any, dataset: Path) -> Any:
 
 CHIEFS = {
     "single": trainer_loop, "parameter_servers": trainer_loop, "guide": guide, "keras_fit": keras_fit,
-    "sleeping": sleeping,
+    "sleeping": sleeping, "learning": learned,
     **{
         f"{network}_{kind}": partial(trainer_loop, network=network, **computed)
         for network in NETWORKS for kind, computed in ARITHMETIC.items()
