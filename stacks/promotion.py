@@ -15,7 +15,7 @@ def serve(s: Settings, platform: Platform) -> None:
     platform.storage("flow-store", s.keep, opts)
     model = platform.promoted("flow-model", opts)
     name = model_name(s.problem)
-    served = Endpoint("flow-serve", EndpointArgs(platform=platform, model=model, model_name=name, port=s.port))
+    served = Endpoint("flow-serve", EndpointArgs(platform=platform, model=model, model_name=name, **s.endpoint()))
     pulumi.export("endpoint", served.model_url)
     pulumi.export("console", pulumi.Output.concat(served.url, "/"))
     pulumi.export("model_digest", model["digest"])

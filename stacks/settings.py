@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 from rollout_settings import Rollout
 
 from penstock.errors import PenstockError
-from penstock.gcp.environment import Environment, refuse_for_dataflow, refuse_strategy
+from penstock.gcp.environment import Environment, refuse_for_dataflow, refuse_idle, refuse_strategy
 
 NAMESPACE = "penstock:"
 OBJECTS = ("cluster", "gcp", "monitoring", "rollout", "traffic")
@@ -188,9 +188,10 @@ class Settings(BaseModel):
                 f"setting {name!r} is for other platforms; on Google Cloud it is `gcp.{name}`: "
                 f"`pulumi config rm {name}`, then `pulumi config set --path gcp.{name} {getattr(self, name)}`"
             )
-        if not environment.trains:
-            return
         try:
+            refuse_idle(environment.endpoint, self.idle_seconds)
+            if not environment.trains:
+                return
             refuse_strategy(environment.accelerator, self.strategy)
             if environment.beam == "dataflow":
                 refuse_for_dataflow(self.raw, self.problem)
@@ -229,8 +230,6 @@ class Settings(BaseModel):
                 f"setting {access[0]!r} is for the platform 'local', whose server reads this machine's files; "
                 "elsewhere the ingress in front of it takes care of TLS and of who may ask"
             )
-        if self.platform == "gcp" and self.verify_key:
-            raise SettingsError("setting 'verify_key' is not for the platform 'gcp', where no key reaches the server")
         if self.platform != "local" and self.grpc_port:
             raise SettingsError("setting 'grpc_port' is for the platform 'local' so far")
         if self.grpc_port == self.port:

@@ -16,10 +16,10 @@ def chosen(settings: Settings) -> Environment | None:
     return settings.gcp if settings.platform == "gcp" else None
 
 
-def asked(environment: Environment) -> list[str]:
-    """Why the project cannot take it, in words; what else is to be said of it is said."""
+def asked(environment: Environment, keyed: bool = False) -> list[str]:
+    """Why the project cannot take it, in words; what else is to be said of it is said. `keyed`: as the verdict's."""
     try:
-        wrong, remarks = verdict.verdict(environment)
+        wrong, remarks = verdict.verdict(environment, keyed)
     except PenstockError as exc:
         say(f"not asked whether {environment.project} can take it: {exc}")
         return []
@@ -28,9 +28,9 @@ def asked(environment: Environment) -> list[str]:
     return [f"{environment.project} cannot take it: {each}" for each in wrong]
 
 
-def before_up(environment: Environment, captured: Callable[..., str]) -> None:
+def before_up(environment: Environment, captured: Callable[..., str], keyed: bool = False) -> None:
     """Raises ToolError for what the project cannot give, and for a plan that replaces what must not be replaced."""
-    wrong = asked(environment)
+    wrong = asked(environment, keyed)
     if wrong:
         raise ToolError("\n".join(wrong))
     refused = pins.refused(plan(captured("preview", "--json")), environment.approve_replacement)

@@ -27,7 +27,7 @@ def judged(stack: str) -> tuple[Events, list[str]]:
     """A preview with the policy pack, and why it must not be carried out: the project itself is asked too."""
     settings = settings_check.check(stack)
     environment = google_stack.chosen(settings)
-    short = google_stack.asked(environment) if environment else []
+    short = google_stack.asked(environment, bool(settings.verify_key)) if environment else []
     if not (PACK / ".venv").exists():
         raise ToolError("the policy pack's environment is not there; `make plan` makes it")
     pulumi = Pulumi(stack)

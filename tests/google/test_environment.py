@@ -129,6 +129,7 @@ def test_a_wrong_setting_is_told_by_its_name(fields, told):
         ({"beam": "dataflow"}, {"problem": "mine.py"}, "the problem is the file mine.py"),
         ({}, {"min_replicas": 1, "max_replicas": 9}, "it is `gcp.max_replicas`"),
         ({}, {"min_replicas": 2, "max_replicas": 2}, "it is `gcp.min_replicas`"),
+        ({}, {"idle_seconds": 60}, "setting 'idle_seconds' is 60, and Cloud Run decides"),
     ],
 )  # fmt: skip
 def test_settings_that_do_not_fit_the_environment_are_refused(fields, top, told):

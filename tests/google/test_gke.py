@@ -9,6 +9,7 @@ import pytest
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PROBLEM = "# A problem's file: the program that deploys never runs it.\n"
+KEYS = {"sign_key": "what only the training reads", "verify_key": "what only the server reads"}
 
 
 def objects(stack, kind):
@@ -27,6 +28,9 @@ def failed(make_environment, policed):
     served = {"endpoint": "gke", "min_replicas": 2, "max_replicas": 7, "internet": False}
     dev = make_environment("dev", **served, notebook=False, study_database=True, endpoint_host="late.example.com")
     (dev.folder / "mine.py").write_text(PROBLEM)
+    for name, key in KEYS.items():
+        (dev.folder / f"{name}.pem").write_text(key)
+        dev.run("config", "set", name, f"{name}.pem", "--stack", "dev")
     dev.run("config", "set", "problem", "mine.py", "--stack", "dev")
     control_plane.auth_plugin(dev.folder / "plugins")
     with control_plane.serving(dev.cloud, dev.folder) as plane:
@@ -156,6 +160,18 @@ def test_tuning_shares_the_database_by_its_own_identity_and_no_password_is_anywh
     assert "roles/cloudsql.instanceUser" in roles
     (instance,) = objects(deployed, "DatabaseInstance").values()
     assert instance["settings"]["ipConfiguration"]["ipv4Enabled"] is False
+
+
+def test_each_key_is_in_a_secret_that_only_those_mount_who_need_it_and_nowhere_in_plain_text(deployed):
+    secrets = {each["metadata"]["name"]: each["stringData"] for each in objects(deployed, "Secret").values()}
+    assert len(secrets) == 2
+    mounting = {}
+    for kind in ("JobSet", "Deployment"):
+        for name, each in objects(deployed, kind).items():
+            mounting |= {secret: name for secret in secrets if f'"{secret}"' in json.dumps(each)}
+    assert sorted(mounting.values()) == ["flow-serve-server-deployment", "flow-train-model"]
+    state = json.dumps(deployed.state())
+    assert not [key for key in KEYS.values() if key in state]
 
 
 def test_a_problem_that_is_a_file_is_mounted_into_every_job_and_a_changed_one_makes_other_jobs(deployed):

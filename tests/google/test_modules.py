@@ -19,6 +19,7 @@ PROGRAM = """
     NET = {"network": "projects/acme-dev/global/networks/n", "subnetwork": "projects/acme-dev/regions/r/subnetworks/n"}
     ACCOUNT = "someone@acme-dev.iam.gserviceaccount.com"
     IMAGE = "us-docker.pkg.dev/acme-dev/penstock/serving@sha256:" + "a" * 64
+    VERIFYING = "verifying.pem"
     POOL = {"cluster": "dev", "location": "us-central1-a", "zones": ["us-central1-a"], "node_service_account": ACCOUNT,
             "labels": LABELS, "compute_class": "training"}
 
@@ -52,12 +53,14 @@ PROGRAM = """
     served = gcp.CloudRunEndpoint("serve", {
         "location": "us-central1", "image": IMAGE, "command": ["--model", "/artifacts/models/x"], "bucket": "b",
         "mount": "/artifacts", "service_account_email": ACCOUNT, "labels": LABELS, "callers": ["group:a@b.example"],
+        "verify_key": VERIFYING,
         "traffic": {"serve-00001": 90, "serve-00002": 10}})
     on_cluster = pulumi.ResourceOptions(provider=pulumi_kubernetes.Provider("cluster", kubeconfig="{}"))
     ladder = gcp.Ladder("training", {"pools": ["spot", "on-demand"]}, on_cluster)
     beside = gcp.GkeEndpoint("beside", {
         "region": "us-central1", "subnetwork": NET["subnetwork"], "image": IMAGE, "labels": LABELS,
-        "command": ["--model", "/artifacts/models/x"], "node_selector": ladder.node_selector}, on_cluster)
+        "command": ["--model", "/artifacts/models/x"], "node_selector": ladder.node_selector, "verify_key": VERIFYING},
+        on_cluster)
     gcp.Notebook("lab", {"zone": "us-central1-a", **NET, "service_account_email": ACCOUNT, "labels": LABELS})
     page = gcp.Dashboard("page", {"service": "serve", "notify": ["a@b.example"], "labels": LABELS})
     gcp.BudgetGuard("budget", {"project": "acme-dev", "billing_account": "000000-000000-000000", "usd_per_month": 100,
@@ -68,6 +71,7 @@ PROGRAM = """
     pulumi.export("url", served.url)
     pulumi.export("beside", beside.url)
 """
+VERIFYING = "-----BEGIN PUBLIC KEY-----"
 LABEL_FIELDS = ("labels", "resourceLabels", "userLabels")
 FILTERED = "gcp:billing/budget:Budget"
 """What it calls labels says what is counted."""
@@ -76,6 +80,7 @@ FILTERED = "gcp:billing/budget:Budget"
 @pytest.fixture(scope="module")
 def deployed(tmp_path_factory, schemas, make_stack, policed):
     trial = make_stack(tmp_path_factory.mktemp("modules"), PROGRAM)
+    (trial.folder / "program/verifying.pem").write_text(VERIFYING)
     trial.up(*policed)
     return trial
 
@@ -189,6 +194,25 @@ def test_an_endpoint_and_a_ladder_are_of_use_on_any_cluster(deployed):
     (served,) = (each["inputs"] for each in existing if each["type"].endswith(":Deployment"))
     assert served["spec"]["template"]["spec"]["nodeSelector"] == {"cloud.google.com/compute-class": "training"}
     assert deployed.outputs()["beside"].startswith("http://10.")
+
+
+def test_a_key_is_a_file_of_the_servers_alone_and_nowhere_in_plain_text(deployed):
+    existing = {each["inputs"].get("secretId", id_): each for id_, each in deployed.cloud.existing().items()}
+    grants = [each["inputs"] for each in existing.values() if each["type"].endswith(":SecretIamMember")]
+    (grant,) = grants
+    assert (grant["secretId"], grant["role"]) == ("serve-verify-key", "roles/secretmanager.secretAccessor")
+    (service,) = (each["inputs"] for each in existing.values() if each["type"].endswith("cloudrunv2/service:Service"))
+    assert grant["member"] == f"serviceAccount:{service['template']['serviceAccount']}"
+    (volume,) = (each for each in service["template"]["volumes"] if each["name"] == "keys")
+    assert volume["secret"] == {"secret": "serve-verify-key", "items": [{"path": "verifying.pem", "version": "1"}]}
+    (container,) = service["template"]["containers"]
+    assert {"name": "keys", "mountPath": "/keys"} in container["volumeMounts"]
+    assert container["args"][-2:] == ["--verify-key", "/keys/verifying.pem"]
+    (held,) = (each["inputs"] for each in existing.values() if each["type"] == "kubernetes:core/v1:Secret")
+    (served,) = (each["inputs"] for each in existing.values() if each["type"].endswith(":Deployment"))
+    volumes = served["spec"]["template"]["spec"]["volumes"]
+    assert {"secretName": held["metadata"]["name"], "defaultMode": 0o440} in [each.get("secret") for each in volumes]
+    assert VERIFYING not in json.dumps(deployed.state())
 
 
 def test_whoever_encrypts_by_ones_own_key_may_and_nobody_else(deployed):

@@ -121,7 +121,7 @@ class Recorded(pulumi.runtime.Mocks):
         return computed.storage_agent(args.args)
 
 
-def planned(chosen, problem="flights", raw=(), folder=None, **training):
+def planned(chosen, problem="flights", raw=(), folder=None, endpoint=None, **training):
     """What Penstock's program registers for an environment."""
     recorded = Recorded()
     # Pulumi's test runtime makes an event loop in every thread that has none, and never closes it.
@@ -145,8 +145,8 @@ def planned(chosen, problem="flights", raw=(), folder=None, **training):
             platform.storage("flow-store", (), opts)
             platform.promoted("flow-model", opts)
         else:
-            args = PipelineArgs(platform=platform, problem=problem, preprocessing={"raw": raw}, training=training)
-            Pipeline("flow", args)
+            stages = {"preprocessing": {"raw": raw}, "training": training, "endpoint": endpoint or {}}
+            Pipeline("flow", PipelineArgs(platform=platform, problem=problem, **stages))
 
     try:
         run()
@@ -218,7 +218,7 @@ def test_no_plan_has_a_wildcard_role_a_public_bucket_or_a_public_node(fields):
     [
         ({"raw": ["data/*.csv"]}, "files 'data/\\*.csv' are on this machine, .*gs://"),
         ({"raw": ["/data/*.csv"]}, "files '/data/\\*.csv' are on this machine"),
-        ({"sign_key": "keys/mine.pem"}, "files 'keys/mine.pem' are on this machine, .*`sign_key` is for"),
+        ({"sign_key": "keys/mine.pem"}, "the key 'keys/mine.pem' cannot be read: No such file"),
         ({"problem": "absent.py"}, "the problem 'absent.py' cannot be read: No such file"),
     ],
 )
@@ -289,6 +289,56 @@ def test_raw_files_in_a_bucket_are_named_as_they_are():
     assert chosen is not None
     made = json.dumps([each for token, _, each in planned(chosen, raw=["gs://acme/late/*.csv"]) if "JobSet" in token])
     assert "gs://acme/late/*.csv" in made
+
+
+@pytest.mark.filterwarnings("ignore:gcp:DeprecationWarning")
+@pytest.mark.parametrize("endpoint", ["cloud-run", "gke"])
+def test_keys_of_this_machine_reach_those_who_sign_and_verify_and_nobody_else(endpoint, tmp_path):
+    (tmp_path / "signing.pem").write_text("PRIVATE")
+    (tmp_path / "verifying.pem").write_text("PUBLIC")
+    chosen, told = read(config_of({"endpoint": endpoint, "min_replicas": 1}))
+    assert chosen is not None, told
+    keys = {"sign_key": "signing.pem", "endpoint": {"verify_key": "verifying.pem"}}
+    resources = planned(chosen, raw=chosen.raw, folder=tmp_path, **keys)
+    made = {name: inputs for _, name, inputs in resources}
+    holding = {name for name, inputs in made.items() if "PRIVATE" in json.dumps(inputs, default=str)}
+    assert holding == {"flow-train-model-keys"}
+    secret = made["flow-train-model-keys"]["metadata"]
+    assert secret["namespace"] == "penstock"
+    mounting = {name for name, inputs in made.items() if f'"{secret["name"]}"' in json.dumps(inputs, default=str)}
+    assert mounting == {"flow-train-model-keys", "flow-train-model"}
+    for job in made["flow-train-model"]["spec"]["replicatedJobs"]:
+        pod = job["template"]["spec"]["template"]["spec"]
+        arguments = pod["containers"][0]["args"]
+        assert arguments[arguments.index("--sign-key") :][:2] == ["--sign-key", "/keys/signing.pem"]
+        assert pod["serviceAccountName"] == "trainer"
+    if endpoint == "gke":
+        server = made["flow-serve-server-deployment"]["spec"]["template"]["spec"]
+        (volume,) = (each["secret"] for each in server["volumes"] if each["name"] == "keys")
+        assert volume["secretName"] == made["flow-serve-server-keys"]["metadata"]["name"]
+    else:
+        server = made["flow-serve-server-service"]["template"]
+        version = made["flow-serve-server-key-version"]
+        assert version["secretDataWo"]["value"] == "PUBLIC"
+        grant = made["flow-serve-server-key-server"]
+        assert grant["role"] == "roles/secretmanager.secretAccessor"
+        assert grant["member"] == "serviceAccount:penstock-dev-server@acme-dev.iam.gserviceaccount.com"
+    arguments = server["containers"][0]["args"]
+    assert arguments[arguments.index("--verify-key") :][:2] == ["--verify-key", "/keys/verifying.pem"]
+
+
+@pytest.mark.filterwarnings("ignore:gcp:DeprecationWarning")
+def test_a_replica_on_gke_goes_after_the_pause_that_is_set_and_cloud_run_takes_none():
+    def served(**fields):
+        chosen, told = read(config_of(fields))
+        assert chosen is not None, told
+        return planned(chosen, raw=chosen.raw, endpoint={"idle_seconds": 20})
+
+    made = {name: inputs for _, name, inputs in served(endpoint="gke", min_replicas=1)}
+    behavior = made["flow-serve-server-scaling"]["spec"]["behavior"]
+    assert behavior == {"scaleDown": {"stabilizationWindowSeconds": 20}}
+    with pytest.raises(PenstockError, match=r"'idle_seconds' is 20, and Cloud Run decides by itself"):
+        served()
 
 
 def test_the_judge_sees_what_is_open():

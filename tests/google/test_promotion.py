@@ -41,6 +41,18 @@ def test_a_model_is_found_by_its_digest_alone_and_arrives_whole(google):
     assert list(own)[-1] == "models/aa/manifest.json", "the seal comes last"
 
 
+def test_a_signature_goes_with_the_model_though_no_manifest_lists_it_and_a_later_one_follows(google):
+    digest, signature = canonical_digest(MANIFEST), "models/aa/signature.json"
+    google.buckets["staging"][signature] = b'{"key": "1"}'
+    promotion.fetch(Storage(), wanted(digest))
+    own = google.buckets["prod"]
+    assert own[signature] == b'{"key": "1"}'
+    assert list(own)[-1] == "models/aa/manifest.json", "the seal comes last"
+    google.buckets["staging"][signature] = b'{"key": "2"}'
+    promotion.fetch(Storage(), wanted(digest))
+    assert own[signature] == b'{"key": "2"}'
+
+
 def test_what_is_there_is_not_copied_again(google):
     promotion.fetch(Storage(), wanted(canonical_digest(MANIFEST)))
     google.calls.clear()
@@ -56,11 +68,14 @@ def test_a_digest_that_no_model_has_is_told_with_where_it_was_looked_for(google)
 def test_prod_serves_the_model_of_staging_by_its_digest_and_the_next_one_by_another(make_environment, google):
     digest = canonical_digest(MANIFEST)
     prod = make_environment("prod", model=digest, model_store="staging", protect=False)
+    (prod.folder / "verifying.pem").write_text("PUBLIC")
+    prod.run("config", "set", "verify_key", "verifying.pem", "--stack", "prod")
     prod.run("up", "--yes", "--skip-preview", "--stack", "prod", STORAGE_EMULATOR_HOST=google.url)
     (service,) = (r for r in prod.cloud.existing().values() if r["type"] == "gcp:cloudrunv2/service:Service")
     arguments = service["inputs"]["template"]["containers"][0]["args"]
     assert arguments[:2] == ["--model", "/artifacts/models/aa"]
     assert arguments[arguments.index("--expect-digest") + 1] == digest
+    assert arguments[arguments.index("--verify-key") + 1] == "/keys/verifying.pem"
     assert prod.outputs()["model_digest"] == digest
     cost = prod.outputs()["estimated_cost"]
     drift.write(prod.cloud)

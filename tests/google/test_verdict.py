@@ -101,6 +101,15 @@ def test_a_machine_that_the_zone_does_not_offer_and_an_interface_that_is_off_are
     ]
 
 
+def test_a_key_to_verify_models_by_takes_an_interface_on_cloud_run_and_none_on_gke(google):
+    env = environment()
+    offers(google, env, 0.0, SMALL)
+    assert verdict.problems(env) == []
+    ((told,), _) = verdict.verdict(env, keyed=True)
+    assert told.startswith("not enabled: secretmanager.googleapis.com")
+    assert verdict.verdict(environment(endpoint="gke", min_replicas=1), keyed=True)[0] == []
+
+
 def test_without_a_sign_in_the_way_to_one_is_told(monkeypatch):
     monkeypatch.delenv(verdict.EMULATOR, raising=False)
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/nowhere.json")

@@ -31,6 +31,8 @@ THINGS: dict[str, tuple[str, ...]] = {
     "pubsub.topics": (*LIFE, "attachSubscription", "getIamPolicy", "setIamPolicy"),
     "run.services": (*LIFE, "getIamPolicy", "setIamPolicy"),
     "servicenetworking.services": ("addPeering", "get"),
+    "secretmanager.secrets": (*LIFE, "getIamPolicy", "setIamPolicy"),
+    "secretmanager.versions": ("add", "destroy", "get", "list"),
     "serviceusage.services": ("enable", "get", "list", "use"),
     "storage.buckets": (*LIFE, "getIamPolicy", "setIamPolicy"),
     "storage.objects": ("create", "delete", "get", "list", "update"),

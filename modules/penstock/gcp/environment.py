@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from penstock.errors import PenstockError
 from penstock.gcp import accelerators
+from penstock.platform import Service
 
 Label = Annotated[str, Field(pattern=r"^[a-z]([a-z0-9_-]{0,61}[a-z0-9])?$")]
 Image = Annotated[str, Field(pattern=r"^[a-z0-9.-]+(/[A-Za-z0-9._-]+)+@sha256:[0-9a-f]{64}$")]
@@ -47,6 +48,15 @@ def refuse_for_dataflow(raw: Sequence[str], problem: str) -> None:
         raise PenstockError(
             "setting 'gcp.beam' is 'dataflow', whose workers have what is in the trainer's image, and the problem is "
             f"the file {problem}; make it a module of a package that the image holds, or beam 'in-process'"
+        )
+
+
+def refuse_idle(endpoint: str, idle_seconds: float) -> None:
+    """PenstockError for a pause after which Cloud Run is to let replicas go: it decides that by itself."""
+    if endpoint == "cloud-run" and idle_seconds != Service.idle_seconds:
+        raise PenstockError(
+            f"setting 'idle_seconds' is {idle_seconds:g}, and Cloud Run decides by itself when a replica goes; "
+            f"expected {Service.idle_seconds:g}, the default, or 'gcp.endpoint' 'gke'"
         )
 
 

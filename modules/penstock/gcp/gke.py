@@ -19,7 +19,7 @@ from penstock.gcp.network import Network
 from penstock.gcp.pool import AcceleratorPool, MachinePool, PoolArgs
 from penstock.gcp.study_database import StudyDatabase
 from penstock.gcp.workspace import Workspace, allow_database, guarded, on_ladder, placed, with_bucket
-from penstock.kubernetes import job_set, manifest, preflight
+from penstock.kubernetes import job_set, keys, manifest, preflight
 from penstock.kubernetes.job_files import JobFiles
 from penstock.kubernetes.job_result import JobResult
 from penstock.kubernetes.pods import STORE, Machine
@@ -32,9 +32,7 @@ TIMEOUT_SECONDS = 7 * 24 * 3600
 START_SECONDS = 1800
 """A pod may wait so long for a machine that is made for it."""
 REACHABLE = (BUCKETS, f"{STORE}/")
-ADVICE = (
-    "raw files go into a bucket and are named as gs://...; a `sign_key` is for a platform whose machines hold the key"
-)
+ADVICE = "raw files go into a bucket and are named as gs://..."
 
 
 def stage(job: platform.Job) -> pulumi.Input[str]:
@@ -115,7 +113,7 @@ class Gke:
 
     def permit(self, guard: BudgetGuard, opts: pulumi.ResourceOptions) -> None:
         """Lets the budget's guard suspend jobs and scale servers in the namespace, and nothing else."""
-        after = self._within(opts, pulumi.ResourceOptions(depends_on=self._workspace.ready))
+        after = self._in_workspace(opts)
         for part, content in guarded(guard.service_account_email, guard.service_account_id).items():
             manifest.resource(f"{self._name}-guard-{part}", placed(content), after)
 
@@ -126,13 +124,18 @@ class Gke:
             refuse_strategy(self._environment.accelerator, str(command[command.index("--strategy") + 1]))
         job = self._studied(job)
         problem = self._problem(name, job, opts)
+        parts = job_set.beside(name, job, self._args("", job))
+        held = keys.secret(name, self._name, self._files.folder, job.keys)
+        if held is not None:
+            parts["keys"] = held
+        after = self._in_workspace(opts)
         before: list[pulumi.Resource] = [*self._workspace.ready]
-        for part, content in job_set.beside(name, job, self._args("", job)).items():
-            before.append(manifest.resource(f"{name}-{part}", placed(content), self._within(opts)))
+        before += [manifest.resource(f"{name}-{part}", placed(content), after) for part, content in parts.items()]
         commands, claim = self._files.commands(job), self._workspace.claim
         known = pulumi.Output.all(commands=commands, digests=dict(job.digests), claim=claim, problem=problem)
+        own = held["metadata"]["name"] if held else ""
         made = known.apply(
-            lambda at: self._job_set(name, job, at["commands"], at["digests"], at["claim"], at["problem"])
+            lambda at: self._job_set(name, job, at["commands"], at["digests"], at["claim"], at["problem"], own)
         )
         first = pulumi.ResourceOptions(depends_on=before)
         resource = manifest.later(name, *preflight.JOB_SET, made, self._within(opts, first))
@@ -167,19 +170,19 @@ class Gke:
             "max_replicas": env.max_replicas,
             "port": service.port,
             "probe": service.probe,
+            "idle_seconds": service.idle_seconds,
+            "verify_key": service.verify_key and str(self._files.folder / service.verify_key),
             "host": env.endpoint_host,
             "certificate": env.endpoint_certificate,
             "labels": self._labels,
         }
-        after = self._within(opts, pulumi.ResourceOptions(depends_on=self._workspace.ready))
-        return GkeEndpoint(name, args, after).url
+        return GkeEndpoint(name, args, self._in_workspace(opts)).url
 
     def reach_database(self, studies: StudyDatabase, opts: pulumi.ResourceOptions) -> None:
         """From now on tuning jobs share the database, by the trainer's own identity: no password is anywhere."""
         self._studies = studies
         policy = placed(allow_database(studies.address))
-        after = self._within(opts, pulumi.ResourceOptions(depends_on=self._workspace.ready))
-        manifest.resource(f"{self._name}-database", policy, after)
+        manifest.resource(f"{self._name}-database", policy, self._in_workspace(opts))
 
     def _studied(self, job: platform.Job) -> platform.Job:
         if self._studies is None or stage(job) != "tune" or any("--storage" in r.command for r in job.roles.values()):
@@ -224,8 +227,8 @@ class Gke:
         content = self._files.config_map(self._name, name, job)
         if content is None:
             return ""
-        after = self._within(opts, pulumi.ResourceOptions(depends_on=self._workspace.ready))
-        metadata: pulumi.Output[dict[str, str]] = manifest.resource(f"{name}-problem", placed(content), after).metadata
+        made = manifest.resource(f"{name}-problem", placed(content), self._in_workspace(opts))
+        metadata: pulumi.Output[dict[str, str]] = made.metadata
         return metadata.apply(lambda found: found["name"])
 
     def _job_set(
@@ -236,17 +239,21 @@ class Gke:
         digests: Mapping[str, str],
         claim: str,
         problem: str,
+        held: str,
     ) -> dict[str, Any]:
-        content = json.dumps([name, dict(commands), dict(digests), problem], sort_keys=True)
+        content = json.dumps([name, dict(commands), dict(digests), problem + held], sort_keys=True)
         run = hashlib.sha256(content.encode()).hexdigest()[:12]
         own = {key: value for key, value in self._labels.items() if key != "run"}
-        return with_bucket(job_set.job_set(name, job, commands, digests, self._args(claim, job, problem)), run, own)
+        args = self._args(claim, job, problem, held)
+        return with_bucket(job_set.job_set(name, job, commands, digests, args), run, own)
 
-    def _args(self, claim: str, job: platform.Job, problem: str = "") -> job_set.JobSetArgs:
+    def _args(self, claim: str, job: platform.Job, problem: str = "", held: str = "") -> job_set.JobSetArgs:
         env = self._environment
         images = {platform.Program.TRAINER: env.trainer_image, platform.Program.SERVER: env.server_image}
         machines = self._machines(job)
-        return job_set.JobSetArgs(stack=self._name, images=images, claim=claim, machines=machines, problem=problem)
+        return job_set.JobSetArgs(
+            stack=self._name, images=images, claim=claim, machines=machines, problem=problem, keys=held
+        )
 
     def _machines(self, job: platform.Job) -> dict[str, Machine]:
         machines = {role: Machine(node_selector=on_ladder(TRAINING)) for role in job.roles}
@@ -260,6 +267,9 @@ class Gke:
         device = "google.com/tpu" if tpu else "nvidia.com/gpu"
         fast = Machine(accelerator=device, accelerators=shape.chips_per_node, node_selector=selector)
         return {role: fast if role in COMPUTING_ROLES else machine for role, machine in machines.items()}
+
+    def _in_workspace(self, opts: pulumi.ResourceOptions) -> Any:
+        return self._within(opts, pulumi.ResourceOptions(depends_on=self._workspace.ready))
 
     def _within(self, opts: pulumi.ResourceOptions, more: pulumi.ResourceOptions | None = None) -> Any:
         own = pulumi.ResourceOptions(provider=self._provider)

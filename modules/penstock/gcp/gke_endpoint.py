@@ -1,6 +1,7 @@
 """An endpoint on a cluster: a Deployment that mounts the bucket, behind an internal load balancer."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pulumi
@@ -9,7 +10,7 @@ from typing_extensions import NotRequired, TypedDict
 from penstock.gcp import compute, gateway
 from penstock.gcp.dashboard import collected
 from penstock.gcp.workspace import placed, served
-from penstock.kubernetes import manifest, serving
+from penstock.kubernetes import keys, manifest, serving
 from penstock.kubernetes.pods import Machine
 from penstock.platform import Program, Service
 
@@ -39,6 +40,10 @@ class GkeEndpointArgs(TypedDict):
     """The server's port. Default: 8501."""
     probe: NotRequired[str]
     """Path that answers 200 when the model is loaded. Default: /readyz."""
+    idle_seconds: NotRequired[float]
+    """A replica goes when none of the last so many had need of it; an hour at most. Default: 300."""
+    verify_key: NotRequired[str | None]
+    """Path of the Ed25519 public key (PEM) whose owner must have signed a model. Default: a seal that holds will do."""
     host: NotRequired[str | None]
     """Its name, in one's own zone. Default: none: it is known by its address."""
     certificate: NotRequired[str | None]
@@ -61,14 +66,21 @@ class GkeEndpoint(pulumi.ComponentResource):
         child, own, labels = pulumi.ResourceOptions(parent=self), args.get("service", name), args.get("labels", {})
         service = _service(args)
         machine = Machine(node_selector=args.get("node_selector", {}))
+        held = keys.secret(name, own, Path(), [service.verify_key] if service.verify_key else [])
         asked = serving.ServingArgs(
-            stack=own, image=args["image"], claim=args.get("claim", "artifacts"), machine=machine
+            stack=own,
+            image=args["image"],
+            claim=args.get("claim", "artifacts"),
+            machine=machine,
+            keys=held["metadata"]["name"] if held else "",
         )
         template = pulumi.Output.all(*service.command).apply(
             lambda command: served(serving.objects(name, service, command, asked)["deployment"]["spec"], labels)
         )
         parts: dict[str, Any] = serving.objects(name, service, [], asked)
         parts["deployment"]["spec"] = template
+        if held:
+            parts["keys"] = held
         made = {part: manifest.resource(f"{name}-{part}", placed(content), child) for part, content in parts.items()}
         address = compute.Address(
             f"{name}-address",
@@ -99,4 +111,6 @@ def _service(args: GkeEndpointArgs) -> Service:
         probe=args.get("probe", "/readyz"),
         min_replicas=args.get("min_replicas", 1),
         max_replicas=args.get("max_replicas", 4),
+        idle_seconds=args.get("idle_seconds", 300),
+        verify_key=args.get("verify_key"),
     )

@@ -15,7 +15,7 @@ from penstock.gcp.budget_guard import BudgetGuard, BudgetGuardArgs
 from penstock.gcp.cloud_run_endpoint import CloudRunEndpoint
 from penstock.gcp.dashboard import Dashboard
 from penstock.gcp.dataflow import DataflowPreprocessing, DataflowPreprocessingArgs
-from penstock.gcp.environment import BUCKETS, NAMESPACE, Budget, Environment, refuse_for_dataflow
+from penstock.gcp.environment import BUCKETS, NAMESPACE, Budget, Environment, refuse_for_dataflow, refuse_idle
 from penstock.gcp.gke import Gke, stage
 from penstock.gcp.identities import Identities
 from penstock.gcp.image_registry import ImageRegistry, let_read, repositories
@@ -131,10 +131,11 @@ class GcpPlatform:
 
     def service(self, name: str, service: platform.Service, opts: pulumi.ResourceOptions) -> pulumi.Output[str]:
         """The server, on Cloud Run or on the cluster, within the environment's range of replicas."""
-        service.refuse_local()
+        service.refuse_local("verify_key")
         env, foundation = self._environment, self._standing()
         if self._gke is not None and env.endpoint == "gke":
             return self._gke.service(name, service, opts)
+        refuse_idle(env.endpoint, service.idle_seconds)
         # Cloud Run looks at the image when the service is made.
         opts = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=self._pulls))
         return CloudRunEndpoint(
@@ -151,6 +152,7 @@ class GcpPlatform:
                 "min_replicas": env.min_replicas,
                 "max_replicas": env.max_replicas,
                 "probe": service.probe,
+                "verify_key": service.verify_key and str(self._folder / service.verify_key),
                 "labels": self._labels,
                 "protect": env.protect,
                 "approved": env.approve_replacement,

@@ -10,6 +10,9 @@ from penstock.gcp.storage_api import Storage
 from penstock.local import engine
 from penstock.local.fingerprint import canonical_digest
 
+SIGNATURE = "signature.json"
+"""Says beside a manifest whose the artifact is."""
+
 
 class PromotedModelProvider(ResourceProvider):
     """Copies a sealed model between buckets; pickled by reference, so it keeps no attributes of its own."""
@@ -55,6 +58,10 @@ def fetch(storage: Storage, props: dict[str, Any]) -> str:
     """Copies the model with the digest, its seal last; what is there already is not copied again."""
     digest, source, target = props["digest"], props["source"], props["target"]
     folder = find(storage, source, digest)
+    signature = f"{folder}/{SIGNATURE}"
+    # No manifest lists it, and it may have come after the model.
+    if storage.json(source, signature) not in (None, storage.json(target, signature)):
+        storage.copy(source, signature, target)
     if storage.json(target, f"{folder}/manifest.json") is not None:
         return folder
     manifest: dict[str, dict[str, str]] = storage.json(source, f"{folder}/manifest.json")

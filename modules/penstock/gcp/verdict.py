@@ -39,14 +39,15 @@ APIS = (
 )
 
 
-def needed_apis(environment: Environment) -> list[str]:
-    """The interfaces that the project must have enabled."""
+def needed_apis(environment: Environment, keyed: bool = False) -> list[str]:
+    """The interfaces that the project must have enabled; `keyed`: for an endpoint with a key to verify models by."""
     further = {
         "cloudkms": environment.encryption_key is not None,
         "dataflow": environment.beam == "dataflow",
         "sqladmin": environment.study_database,
         "servicenetworking": environment.study_database,
         "notebooks": environment.notebook,
+        "secretmanager": keyed and environment.endpoint == "cloud-run",
         "pubsub": environment.budget is not None,
         **dict.fromkeys(("billingbudgets", "cloudbuild", "cloudfunctions", "eventarc"), environment.budget is not None),
     }
@@ -107,19 +108,19 @@ def problems(environment: Environment) -> list[str]:
     return verdict(environment)[0]
 
 
-def verdict(environment: Environment) -> tuple[list[str], list[str]]:
+def verdict(environment: Environment, keyed: bool = False) -> tuple[list[str], list[str]]:
     """What the project lacks, and what it lacks for a case that may never come; PenstockError where Google cannot be
     asked.
     """
     short, remarks = _quotas(environment)
-    return [*_apis(environment), *short, *_machines(environment)], remarks
+    return [*_apis(environment, keyed), *short, *_machines(environment)], remarks
 
 
-def _apis(environment: Environment) -> Iterator[str]:
+def _apis(environment: Environment, keyed: bool) -> Iterator[str]:
     google = Google("https://serviceusage.googleapis.com", EMULATOR)
     path, query = f"/v1/projects/{environment.project}/services", {"filter": "state:ENABLED"}
     enabled = {service["name"].rpartition("/")[2] for service in google.items(path, query, "services")}
-    missing = [name for name in needed_apis(environment) if name not in enabled]
+    missing = [name for name in needed_apis(environment, keyed) if name not in enabled]
     if missing:
         yield f"not enabled: {', '.join(missing)}; `gcloud services enable {' '.join(missing)}`"
 

@@ -1,4 +1,4 @@
-"""A job's files of the deploying machine, as pods have them: the problem's file in a ConfigMap, others not at all."""
+"""A job's files of the deploying machine, as pods have them: the problem by a ConfigMap, keys by a Secret."""
 
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -21,8 +21,6 @@ class JobFiles:
     """Beginnings of what pods read as it is written."""
     advice: str
     """What a person is to do with a file that pods do not reach."""
-    keys: bool = False
-    """Whether keys come to the pods in a Secret."""
 
     def commands(self, job: Job) -> dict[str, list[pulumi.Input[str]]]:
         """The commands by role as they are where the pods run; PenstockError for a file that is not there."""
@@ -56,7 +54,7 @@ class JobFiles:
     def _in_pod(self, argument: pulumi.Input[str], job: Job) -> pulumi.Input[str]:
         if not isinstance(argument, str) or argument not in job.files:
             return argument
-        if self.keys and argument in job.keys:
+        if argument in job.keys:
             return keys.in_pod(argument)
         if argument.endswith(".py"):
             return f"{PROBLEM}/{PurePosixPath(argument).name}"

@@ -1,8 +1,10 @@
-"""Keys of the deploying machine that a job's or a service's pods read, from a Secret of their own: pure functions."""
+"""Keys of the deploying machine that a job's or a service's pods read, from a Secret of their own."""
 
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
+
+import pulumi
 
 from penstock.errors import PenstockError
 from penstock.kubernetes import kinds
@@ -29,7 +31,14 @@ def in_pod(file: str) -> str:
     return f"{KEYS}/{PurePosixPath(file).name}"
 
 
-def secret(name: str, stack: str, held: dict[str, str]) -> dict[str, Any]:
-    """What the keys are kept in, without the keys; its name ends in their digest, so that others are other pods."""
+def secret(name: str, stack: str, folder: Path, files: Sequence[str]) -> dict[str, Any] | None:
+    """The manifest that holds the keys, if there are any; its name ends in their digest, so that others are other pods.
+
+    Raises:
+        PenstockError: one cannot be read.
+    """
+    if not files:
+        return None
+    held = contents(folder, files)
     own = kinds.named_by_content(f"{name}-keys", repr(sorted(held.items())))
-    return kinds.secret(own, labels(stack, name, "keys"))
+    return {**kinds.secret(own, labels(stack, name, "keys")), "stringData": pulumi.Output.secret(held)}

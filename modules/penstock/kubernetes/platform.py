@@ -32,7 +32,6 @@ class KubernetesPlatform:
             problem_folder or Path(pulumi.get_root_directory() or "."),
             (f"{DATA}/", f"{STORE}/"),
             f"put them on a claim, name it with the setting `data_claim`, and write the pattern as {DATA}/...",
-            keys=True,
         )
         self._images = {
             platform.Program.TRAINER: args.trainer_image,
@@ -233,12 +232,11 @@ class KubernetesPlatform:
 
     def _keys(self, name: str, files: Sequence[str], first: list[pulumi.Resource], opts: pulumi.ResourceOptions) -> str:
         """The name of the Secret with keys of this machine, which joins what is to be there `first`; empty for none."""
-        if not files:
+        held = keys.secret(name, self._stack, self._files.folder, files)
+        if held is None:
             return ""
-        held = keys.contents(self._files.folder, files)
-        made = keys.secret(name, self._stack, held)
-        first.append(self._make(f"{name}-keys", {**made, "stringData": pulumi.Output.secret(held)}, opts))
-        return made["metadata"]["name"]
+        first.append(self._make(f"{name}-keys", held, opts))
+        return held["metadata"]["name"]
 
     def _job_args(
         self, claim: str, problem: str = "", held: str = "", environment: Sequence[Mapping[str, Any]] = ()

@@ -36,6 +36,7 @@ REPLACES: dict[str, tuple[str, ...]] = {
     "gcp:serviceaccount/iAMMember:IAMMember": ("member", "role", "serviceAccountId"),
     "gcp:projects/iAMMember:IAMMember": ("member", "role"),
     "gcp:storage/bucketIAMMember:BucketIAMMember": ("bucket", "member", "role"),
+    "gcp:secretmanager/secretVersion:SecretVersion": ("secret", "secretData", "secretDataWoVersion"),
     "kubernetes:batch/v1:Job": ("spec",),
     "kubernetes:jobset.x-k8s.io/v1alpha2:JobSet": ("spec",),
 }
@@ -108,6 +109,7 @@ def outputs(token: str, id_: str, inputs: Mapping[str, Any], known: Mapping[str,
             "uri": f"https://{name}-{mark[:8]}.a.run.app",
             "latestReadyRevision": f"{name}-00001",
         },
+        "gcp:secretmanager/secretVersion:SecretVersion": {"version": "1"},
         "gcp:sql/databaseInstance:DatabaseInstance": {
             "connectionName": f"{project}:{inputs.get('region')}:{name}",
             "privateIpAddress": "10.60.0.3",

@@ -56,6 +56,7 @@ REST: dict[str, tuple[str, str, str, dict[str, str]]] = {
     ),
     "gcp:monitoring/alertPolicy:AlertPolicy": ("monitoring", "v3", "AlertPolicy", {}),
     "gcp:pubsub/topic:Topic": ("pubsub", "v1", "Topic", {}),
+    "gcp:secretmanager/secret:Secret": ("secretmanager", "v1", "Secret", {"auto": "automatic"}),
     "gcp:serviceaccount/account:Account": ("iam", "v1", "ServiceAccount", {}),
     "gcp:sql/databaseInstance:DatabaseInstance": ("sqladmin", "v1", "DatabaseInstance", {}),
     "gcp:storage/bucket:Bucket": (
