@@ -16,8 +16,7 @@ import json
 import random
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from threading import Event, Thread
@@ -54,6 +53,8 @@ UNLABELLED = "unlabelled"
 POSITIVE, OF_CLASS, WITH_LABEL = "positive", statistics.OF_CLASS, "with_label"
 CLASSES = 32  # a label of more has no statistics by class
 CLASS_CATEGORIES = 1000  # of each class
+LAST = f"made/{INDEX}"
+"""The scratch folder's file by which what a job left there is known to be whole."""
 COUNTS = ("rows", *SPLITS, UNLABELLED, "dead_letter")
 
 
@@ -349,24 +350,11 @@ def run(
     made = f"{scratch}/made" if remote else str(directory)
     for split in SPLITS:
         (directory / "examples" / split).mkdir(parents=True)
-    known = dataflow_jobs.found(options) if remote else None
-    if known and (known.active or _is_whole(known, made)):
-        print(f"Dataflow job {known.result.job_id()} is {known.result.state}: it is gone on with", flush=True)
-        waited(known.result)
-    else:
-        if remote:
-            # What a job that failed has left is no part of this one's output.
-            files.delete_folder(scratch)
-        with watched(beam.Pipeline(options=PipelineOptions(options))) as pipeline:
-            _build(pipeline, problem, reference, paths, made, scratch, aloud=runners.is_in_process(options))
+    aloud = runners.is_in_process(options)
+    run_once(options, scratch, LAST, lambda each: _build(each, problem, reference, paths, made, scratch, aloud))
     if remote:
         files.fetch_folder(made, directory)
     return _counts(directory, problem)
-
-
-def _is_whole(job: dataflow_jobs.Found, made: str) -> bool:
-    """Whether a job that has ended left all that there is to be."""
-    return job.result.state == PipelineState.DONE and bool(files.find(f"{made}/{INDEX}", (INDEX,)))
 
 
 def _build(
@@ -444,10 +432,23 @@ def group_parts(found: Any, rows: int) -> Iterator[Any]:
                 number, group = number + 1, []
 
 
-@contextmanager
-def watched(pipeline: beam.Pipeline) -> Iterator[beam.Pipeline]:
-    """Runs the pipeline that was built inside to its end: `waited`."""
-    yield pipeline
+def run_once(options: list[str], scratch: str, last: str, build: Callable[[beam.Pipeline], None]) -> None:
+    """Runs the pipeline that `build` makes to its end: `waited`.
+
+    A job of the name in `options` that somebody launched before is waited for instead, and what it left in the folder
+    `scratch` is taken, if its file `last` is there.
+    """
+    remote = scratch.startswith(files.SCHEME)
+    known = dataflow_jobs.found(options) if remote else None
+    if known and (known.active or dataflow_jobs.is_whole(known, f"{scratch}/{last}")):
+        print(f"Dataflow job {known.result.job_id()} is {known.result.state}: it is gone on with", flush=True)
+        waited(known.result)
+        return
+    if remote:
+        # What a job that failed has left is no part of this one's output.
+        files.delete_folder(scratch)
+    pipeline = beam.Pipeline(options=PipelineOptions(options))
+    build(pipeline)
     waited(pipeline.run())
 
 

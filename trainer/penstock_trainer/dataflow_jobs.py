@@ -2,12 +2,15 @@
 is never launched a second time, nor done again because it ended while nobody looked.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
+from apache_beam.runners.runner import PipelineState
 
-from penstock_trainer import artifacts, files
+from penstock_trainer import artifacts, files, runners
+from penstock_trainer.stages import Stage
 
 DIGITS = 8
 
@@ -49,11 +52,43 @@ def found(options: Sequence[str]) -> Found | None:
     return Found(DataflowPipelineResult(youngest, runner, parsed), bool(active))
 
 
-def delete_scratch(scratch: str, last: str, options: Sequence[str]) -> None:
-    """Deletes what a job left in the folder `scratch`, unless it may still be at work there.
+@contextmanager
+def started(
+    stage: Stage, runner: str, processes: int, given: Sequence[str], last: str
+) -> Iterator[tuple[str, list[str]]]:
+    """Where a stage's workers leave what they make, and Beam's options.
 
-    `last` is the file by which its output is known to be whole: it goes first.
+    A job on Dataflow goes on when this process is told to end: what it left is deleted once the artifact is sealed, or
+    the job has failed, and not before. `last` is the file of that folder by which it is known to be whole.
     """
+    options = runners.beam_options(runner, processes, given, stage.scratch)
+    scratch = runners.scratch_name(runner, options, stage.key, stage.scratch)
+    if runner != "dataflow":
+        yield scratch, options
+        return
+    options = [f"--job_name={name(stage.key, scratch)}", *options]
+    try:
+        yield scratch, options
+    except Exception:
+        _tidy(scratch, last, options)
+        raise
+    _tidy(scratch, last, options)
+
+
+def is_whole(job: Found, last: str) -> bool:
+    """Whether a job that has ended left all that there is to be, its `last` file too."""
+    return job.result.state == PipelineState.DONE and bool(files.find(last, ("",)))
+
+
+def _tidy(scratch: str, last: str, options: Sequence[str]) -> None:
+    try:
+        _delete(scratch, last, options)
+    except Exception as exc:  # noqa: BLE001 - the stage's own outcome stands
+        print(f"{scratch} is not deleted: {exc}", flush=True)
+
+
+def _delete(scratch: str, last: str, options: Sequence[str]) -> None:
+    """Deletes what a job left, its last file first, unless it may still be at work there."""
     known = found(options)
     if known is None or not known.active:
         for path in files.find(f"{scratch}/{last}", ("",)):

@@ -19,11 +19,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import tensorflow as tf
 from apache_beam.metrics.metric import Metrics
-from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.transforms.util import Reshuffle
 
-from penstock_trainer import artifacts, files, parts, pictures, runners, sources
-from penstock_trainer.beam_pipeline import METRIC, Progress, ReadPiece, keep_dead_letters, watched
+from penstock_trainer import artifacts, dataflow_jobs, files, parts, pictures, runners, sources
+from penstock_trainer.beam_pipeline import METRIC, Progress, ReadPiece, keep_dead_letters, run_once
 from penstock_trainer.errors import InputError
 from penstock_trainer.preprocess import find_files, raw_manifest
 from penstock_trainer.problem import Category, Column, Image, Integer, Number, Text, Timestamp
@@ -31,6 +30,8 @@ from penstock_trainer.stages import Stage, code_digest, write_lineage
 
 TYPES: Mapping[str, type[Column]] = {each.type: each for each in (Number, Integer, Category, Text, Image, Timestamp)}
 PREDICTION = "prediction"
+SUM = "rows"
+"""The scratch folder's file with the number of rows predicted, written when all are."""
 
 
 class ReadRows(ReadPiece):
@@ -124,10 +125,12 @@ def run_stage(
         stage.report(manifest, reused=True)
         return
     processes = processes or runners.processes_for(sum(files.size(path) for path in paths))
-    with stage.fresh_scratch(), artifacts.building(root, stage.kind, stage.key) as directory:
-        options = runners.beam_options(runner, processes, given, stage.scratch)
-        with runners.scratch_folder(runner, options, stage.key, stage.scratch) as scratch:
-            counts = run(options, paths, model, Asked(taken, kept, columns, header), directory, scratch)
+    with (
+        stage.fresh_scratch(),
+        dataflow_jobs.started(stage, runner, processes, given, SUM) as (scratch, options),
+        artifacts.building(root, stage.kind, stage.key) as directory,
+    ):
+        counts = run(options, paths, model, Asked(taken, kept, columns, header), directory, scratch)
         print(", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in counts.items()), flush=True)
         write_lineage(directory, {"model": chain["model"], "input": raw}, model)
         manifest = stage.seal(directory, counts=counts)
@@ -153,27 +156,31 @@ def run(
 
     `scratch` is a folder that all workers reach and the caller removes. Where that is in the cloud, workers may be
     machines that reach neither `model` nor `directory`: the model is taken there, and what they write fetched from it.
+    A job of that name that somebody launched before is waited for, and what it left is taken.
     """
     remote = scratch.startswith(files.SCHEME)
     made, saved_model = (
         (f"{scratch}/made", f"{scratch}/saved_model") if remote else (str(directory), f"{model}/saved_model")
     )
-    if remote:
-        files.send_folder(model / "saved_model", saved_model)
     (directory / "predictions").mkdir()
     read = ReadRows(asked.columns, asked.header, scratch)
     predict = Predict(saved_model, asked.taken, asked.kept, f"{made}/predictions", runners.is_in_process(options))
-    with watched(beam.Pipeline(options=PipelineOptions(options))) as pipeline:
+
+    def build(pipeline: beam.Pipeline) -> None:
+        if remote:
+            files.send_folder(model / "saved_model", saved_model)
         pieces = pipeline | "Files" >> beam.Create(paths) | "Cut" >> beam.FlatMap(sources.pieces, read.header)
         batches = (
             pieces | "Spread" >> Reshuffle() | "Read" >> beam.ParDo(read).with_outputs("dead_letters", main="good")
         )
         answered = batches.good | "Predict" >> beam.ParDo(predict)
-        _ = answered | "Sum" >> beam.CombineGlobally(sum) | "Keep sum" >> beam.Map(_write, path=f"{scratch}/rows")
+        _ = answered | "Sum" >> beam.CombineGlobally(sum) | "Keep sum" >> beam.Map(_write, path=f"{scratch}/{SUM}")
         keep_dead_letters(batches.dead_letters, made)
+
+    run_once(options, scratch, SUM, build)
     if remote:
         files.fetch_folder(made, directory)
-    with files.open_file(f"{scratch}/rows") as file:
+    with files.open_file(f"{scratch}/{SUM}") as file:
         predicted = int(file.read())
     with (directory / "dead_letters.jsonl").open() as file:
         dead = sum(1 for _ in file)

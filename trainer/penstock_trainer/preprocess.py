@@ -7,13 +7,11 @@ About 9 seconds for the 336,776 flights on two cores, 5 of them to import Tensor
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from penstock_trainer import artifacts, beam_pipeline, dataflow_jobs, files, graph, report, runners, sources
 from penstock_trainer.errors import InputError
-from penstock_trainer.examples import INDEX
 from penstock_trainer.problem import Problem, load_problem
 from penstock_trainer.stages import Stage, code_digest, write_lineage
 from penstock_trainer.statistics import read_statistics
@@ -64,7 +62,7 @@ def run_stage(
     print(f"{len(paths)} files, {size / 1e6:,.1f} MB, {where}", flush=True)
     with (
         stage.fresh_scratch(),
-        _started(stage, runner, processes, given) as (scratch, options),
+        dataflow_jobs.started(stage, runner, processes, given, beam_pipeline.LAST) as (scratch, options),
         artifacts.building(root, stage.kind, stage.key) as directory,
     ):
         counts = beam_pipeline.run(problem, reference, paths, directory, scratch, options)
@@ -75,34 +73,6 @@ def run_stage(
         write_lineage(directory, {"raw": raw})
         manifest = stage.seal(directory, counts=counts)
     stage.report(manifest, reused=False)
-
-
-@contextmanager
-def _started(stage: Stage, runner: str, processes: int, given: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
-    """Where the workers leave what they make, and Beam's options.
-
-    A job on Dataflow goes on when this process is told to end: what it left is deleted once the artifact is sealed, or
-    the job has failed, and not before.
-    """
-    options = runners.beam_options(runner, processes, given, stage.scratch)
-    scratch = runners.scratch_name(runner, options, stage.key, stage.scratch)
-    if runner != "dataflow":
-        yield scratch, options
-        return
-    options = [f"--job_name={dataflow_jobs.name(stage.key, scratch)}", *options]
-    try:
-        yield scratch, options
-    except Exception:
-        _tidy(scratch, options)
-        raise
-    _tidy(scratch, options)
-
-
-def _tidy(scratch: str, options: Sequence[str]) -> None:
-    try:
-        dataflow_jobs.delete_scratch(scratch, f"made/{INDEX}", options)
-    except Exception as exc:  # noqa: BLE001 - the stage's own outcome stands
-        print(f"{scratch} is not deleted: {exc}", flush=True)
 
 
 def find_files(patterns: list[str]) -> list[str]:

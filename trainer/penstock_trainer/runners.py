@@ -5,8 +5,7 @@ would look for Prism's binary, try to download it, and fall back in silence.
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
@@ -33,23 +32,6 @@ def scratch_name(runner: str, options: Sequence[str], key: str, local: Path) -> 
         return str(local)
     found = PipelineOptions(list(options)).get_all_options(drop_default=True)
     return f"{found['temp_location'].rstrip('/')}/penstock-{key}"
-
-
-@contextmanager
-def scratch_folder(runner: str, options: Sequence[str], key: str, local: Path) -> Iterator[str]:
-    """That folder; one in the cloud is gone afterwards, unless this process is told to end while a job works there."""
-    folder = scratch_name(runner, options, key, local)
-    try:
-        yield folder
-    except Exception:
-        _delete(folder)
-        raise
-    _delete(folder)
-
-
-def _delete(folder: str) -> None:
-    if folder.startswith(files.SCHEME):
-        files.delete_folder(folder)
 
 
 def is_in_process(options: Sequence[str]) -> bool:

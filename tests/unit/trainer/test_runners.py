@@ -24,7 +24,7 @@ from apache_beam.runners.dataflow.dataflow_runner import DataflowRuntimeExceptio
 from google.auth.credentials import AnonymousCredentials
 from google.cloud.dataflow_v1beta3 import types
 
-from penstock_trainer import beam_pipeline, csv_blocks, runners
+from penstock_trainer import beam_pipeline, csv_blocks, predict, runners
 from penstock_trainer.__main__ import main
 from penstock_trainer.errors import InputError
 from penstock_trainer.problem import load_problem
@@ -200,11 +200,11 @@ def test_every_setting_reaches_dataflow_where_google_looks_for_it_and_its_counte
     given += ["--no_use_public_ips", "--no_auth", f"--dataflow_endpoint=http://localhost:{endpoint.server_port}"]
     options = runners.beam_options("dataflow", 1, given, tmp_path)
     flights = load_problem("flights")
-    with runners.scratch_folder("dataflow", options, "key", tmp_path) as scratch:
-        assert scratch == "gs://bucket/tmp/penstock-key"
-        # It goes as far as the wire: the endpoint takes the job, runs it, and says that it was cancelled.
-        with pytest.raises((DataflowRuntimeException, RuntimeError), match="CANCELLED"):
-            beam_pipeline.run(flights, "flights", ["gs://bucket/a.csv"], tmp_path / "d", scratch, options)
+    scratch = runners.scratch_name("dataflow", options, "key", tmp_path)
+    assert scratch == "gs://bucket/tmp/penstock-key"
+    # It goes as far as the wire: the endpoint takes the job, runs it, and says that it was cancelled.
+    with pytest.raises((DataflowRuntimeException, RuntimeError), match="CANCELLED"):
+        beam_pipeline.run(flights, "flights", ["gs://bucket/a.csv"], tmp_path / "d", scratch, options)
     assert "234,567 rows read" in capsys.readouterr().out.splitlines()
     ((called, job),) = endpoint.calls
     assert called.method == "dataflow.projects.locations.jobs.create"
@@ -254,14 +254,26 @@ def bucket(storage, raw, request):
 
 
 @pytest.fixture
-def launch(endpoint, bucket, tmp_path):
-    """Runs the stage as a launcher does; its exit code."""
+def on_dataflow(endpoint, bucket):
+    """Runs a stage as a launcher does; its exit code."""
     place = f"gs://{bucket.name}"
     settings = {**SETTINGS, "temp_location": f"{place}/tmp", "staging_location": f"{place}/staging"}
     given = [f"--{name}={value}" for name, value in settings.items()]
     given += ["--no_use_public_ips", "--no_auth", f"--dataflow_endpoint=http://localhost:{endpoint.server_port}"]
-    flags = ["--problem", "flights", "--artifacts", str(tmp_path), "--raw", f"{place}/raw/*.csv"]
-    return lambda: main(["preprocess", *flags, "--runner", "dataflow", "--", *given])
+    flags = ["--raw", f"{place}/raw/*.csv", "--runner", "dataflow", "--", *given]
+    return lambda *stage: main([*map(str, stage), *flags])
+
+
+@pytest.fixture
+def launch(on_dataflow, tmp_path):
+    """Preprocessing."""
+    return lambda: on_dataflow("preprocess", "--problem", "flights", "--artifacts", tmp_path)
+
+
+@pytest.fixture
+def launch_prediction(on_dataflow, model, tmp_path):
+    """Batch prediction."""
+    return lambda: on_dataflow("predict", "--model", model.path, "--output", tmp_path)
 
 
 def scratch_of(endpoint):
@@ -269,11 +281,11 @@ def scratch_of(endpoint):
     return f"tmp/penstock-{endpoint.looked[-1].split('-')[1]}"
 
 
-def worked(bucket, dataset, folder):
+def worked(bucket, artifact, folder):
     """What a job's workers leave: here those of the in-process runner."""
-    for path in Path(dataset.path).rglob("*"):
+    for path in Path(artifact.path).rglob("*"):
         if path.is_file() and path.name not in ("manifest.json", "report.html") and "lineage" not in path.parts:
-            bucket.write(f"{folder}/made/{path.relative_to(dataset.path)}", path.read_bytes())
+            bucket.write(f"{folder}/made/{path.relative_to(artifact.path)}", path.read_bytes())
 
 
 @QUIET
@@ -306,6 +318,40 @@ def test_a_job_that_ended_while_nobody_looked_is_not_done_again(endpoint, launch
     worked(bucket, dataset, scratch_of(endpoint))
     assert launch() == 0
     assert len(endpoint.calls) == 1
+
+
+@QUIET
+def test_predictions_are_waited_for_and_taken_in_the_same_way(
+    endpoint, launch_prediction, bucket, model, raw, tmp_path, capsys
+):
+    predicted = run("predict", "--model", model.path, "--raw", raw.path, "--output", tmp_path / "a", folder=tmp_path)
+    assert launch_prediction() == 1, "only to learn the name"
+    ((_, job),) = endpoint.calls
+    assert re.fullmatch(r"penstock-[0-9a-f]{16}-[0-9a-f]{8}", job["name"])
+    assert bucket.left() == [], "nor the model that its workers were given"
+    running = endpoint.job(job["name"], "JOB_STATE_RUNNING", "2026-11-29T00:00:00Z")
+
+    def ends():
+        worked(bucket, predicted, scratch_of(endpoint))
+        bucket.write(f"{scratch_of(endpoint)}/{predict.SUM}", str(predicted.counts["predicted"]).encode())
+        endpoint.jobs[running]["currentState"] = "JOB_STATE_DONE"
+
+    endpoint.asked = ends
+    assert launch_prediction() == 0
+    told = capsys.readouterr().out
+    assert f"Dataflow job {running} is " in told
+    assert f"predicted {predicted.counts['predicted']:,}" in told
+    assert len(endpoint.calls) == 1, "nothing was launched"
+    assert bucket.left() == [], "and once it was sealed nothing is left"
+
+
+@QUIET
+def test_predictions_that_ended_without_their_number_are_made_anew(endpoint, launch_prediction, bucket):
+    assert launch_prediction() == 1
+    endpoint.job(endpoint.looked[-1], "JOB_STATE_DONE", "2026-11-29T00:00:00Z")
+    bucket.write(f"{scratch_of(endpoint)}/made/predictions/stale.parquet", b"of another attempt")
+    assert launch_prediction() == 1
+    assert len(endpoint.calls) == 2
 
 
 @QUIET
