@@ -4,11 +4,13 @@ import os
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from penstock.kubernetes import ClusterArgs, Machine, ScaleOn
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
+Gateway = Annotated[str, Field(pattern=r"^$|^[a-z0-9][-a-z0-9]{0,62}/[a-z0-9][-.a-z0-9]{0,252}$")]
+Host = Annotated[str, Field(pattern=r"^$|^([a-z0-9][-a-z0-9]{0,62}\.)*[a-z0-9][-a-z0-9]{0,62}$")]
 Image = Annotated[str, Field(pattern=r"^[^\s@]+@sha256:[0-9a-f]{64}$")]
 ROLES = ("chief", "ps", "worker", "evaluator", "trial", "server")
 
@@ -48,6 +50,9 @@ class ClusterSettings(BaseModel):
     database_password: str | None = None
     """`pulumi config set --secret --path cluster.database_password PASSWORD`, of the database in `tuning_storage`."""
     caller_namespaces: tuple[Name, ...] = ()
+    gateway: Gateway = ""
+    """`namespace/name`. Empty: no way in from outside, and the servers split the traffic themselves."""
+    gateway_host: Host = ""
     scale_on: ScaleOn = ScaleOn.CPU
     requests_per_second: Annotated[int, Field(ge=1)] = 100
     requests_in_flight: Annotated[int, Field(ge=1)] = 16
@@ -64,6 +69,12 @@ class ClusterSettings(BaseModel):
         if unknown:
             raise ValueError(f"there is no role {', '.join(unknown)}; roles are {', '.join(ROLES)}")
         return machines
+
+    @model_validator(mode="after")
+    def _host_of_a_gateway(self) -> "ClusterSettings":
+        if self.gateway_host and not self.gateway:
+            raise ValueError("gateway_host is given without gateway, whose listeners take it")
+        return self
 
     def args(self, stack: str, base: Path) -> ClusterArgs:
         """The platform's arguments; relative paths start at `base`."""

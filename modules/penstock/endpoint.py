@@ -8,7 +8,7 @@ from typing_extensions import NotRequired, TypedDict
 
 from penstock.arguments import PlatformArgs, made, native
 from penstock.monitoring import Monitoring, MonitoringArgs
-from penstock.platform import ArtifactArgs, Platform, Program, Service
+from penstock.platform import ArtifactArgs, Platform, Program, Service, answering
 
 
 class EndpointArgs(TypedDict):
@@ -61,10 +61,9 @@ class Endpoint(pulumi.ComponentResource):
         platform = made(args["platform"], args["model_name"])
         model, child = args["model"], pulumi.ResourceOptions(parent=self)
         monitoring = Monitoring(f"{name}-monitoring", args.get("monitoring", {}), child)
-        command = ["--model", model["path"], "--name", args["model_name"], "--expect-digest", model["digest"]]
         service = Service(
             Program.SERVER,
-            [*command, *monitoring.arguments],
+            [*answering(model, args["model_name"]), *monitoring.arguments],
             port=args.get("port", 8501),
             monitoring=monitoring.arguments,
             environment=monitoring.environment,

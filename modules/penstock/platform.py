@@ -83,6 +83,11 @@ class ArtifactArgs(TypedDict):
     """Its digest."""
 
 
+def answering(model: ArtifactArgs, model_name: str) -> list[pulumi.Input[str]]:
+    """The arguments by which a server answers with one sealed model, and no other."""
+    return ["--model", model["path"], "--name", model_name, "--expect-digest", model["digest"]]
+
+
 @dataclass(frozen=True)
 class Service:
     """A server behind one port, with a range of replicas."""

@@ -5,7 +5,9 @@ from typing import Any
 
 import pulumi
 
-GATEWAY, POLICY = "gateway.networking.k8s.io/v1", "networking.gke.io/v1"
+from penstock.kubernetes import gateways
+
+GATEWAY, POLICY = gateways.ROUTE[0], "networking.gke.io/v1"
 CLASS = "gke-l7-rilb"
 """GKE's class of regional internal application load balancers."""
 PROXIES = "10.41.0.0/23"
@@ -32,7 +34,6 @@ def objects(
         tls = {"mode": "Terminate", "options": {"networking.gke.io/pre-shared-certs": certificate}}
         listener = {"name": "https", "protocol": "HTTPS", "port": 443, "tls": tls}
     listener["allowedRoutes"] = {"namespaces": {"from": "Same"}}
-    hosts = {"hostnames": [host]} if host else {}
     check = {"type": "HTTP", "httpHealthCheck": {"port": port, "requestPath": probe}}
     parts: dict[str, tuple[str, str, dict[str, Any]]] = {
         "gateway": (
@@ -44,15 +45,7 @@ def objects(
                 "listeners": [listener],
             },
         ),
-        "route": (
-            GATEWAY,
-            "HTTPRoute",
-            {
-                "parentRefs": [{"name": name}],
-                **hosts,
-                "rules": [{"backendRefs": [{"name": name, "port": port}]}],
-            },
-        ),
+        "route": (*gateways.ROUTE, gateways.spec({"name": name}, host, port, {name: 1})),
         "health": (
             POLICY,
             "HealthCheckPolicy",

@@ -43,6 +43,11 @@ class ClusterArgs:
     """Of the PostgreSQL that tuning is given as its storage; kept in a Secret."""
     caller_namespaces: Sequence[str] = ()
     """Namespaces whose pods may ask the endpoint: clients, the gateway, Prometheus. None: every one."""
+    gateway: str = ""
+    """A Gateway of the cluster, as `namespace/name`, that leads to the endpoint by an HTTPRoute with the weights of its
+    versions; empty: the servers split the traffic themselves."""
+    gateway_host: str = ""
+    """The name that clients ask there. Empty: whatever name its listeners take."""
     scale_on: ScaleOn = ScaleOn.CPU
     requests_per_second: int = 100
     requests_in_flight: int = 16

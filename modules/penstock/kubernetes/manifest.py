@@ -3,6 +3,7 @@
 import importlib
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
 
@@ -12,6 +13,40 @@ MODULES = {"v1": "core.v1", "networking.k8s.io/v1": "networking.v1", "rbac.autho
 """Of the SDK, where they are not named as the API is."""
 METADATA = ("name", "namespace", "labels", "annotations")
 BUILT_IN = ("apps/v1", "autoscaling/v2", "batch/v1", "policy/v1", *MODULES)
+
+
+@dataclass(frozen=True)
+class Place:
+    """The namespace of a stack, and the provider by which things are made in it."""
+
+    namespace: pulumi.Output[str]
+    provider: pulumi.ProviderResource
+
+    def make(
+        self,
+        name: str,
+        content: Mapping[str, Any],
+        opts: pulumi.ResourceOptions,
+        more: pulumi.ResourceOptions | None = None,
+    ) -> Any:
+        """The resource of a manifest, in the namespace."""
+        return resource(name, self.placed(content), self.options(opts, more))
+
+    def placed(self, content: Mapping[str, Any]) -> dict[str, Any]:
+        """The manifest with its namespace."""
+        return {**content, "metadata": {**content["metadata"], "namespace": self.namespace}}
+
+    def options(self, opts: pulumi.ResourceOptions, more: pulumi.ResourceOptions | None = None) -> Any:
+        """The options with the provider, and what `more` there is."""
+        own = pulumi.ResourceOptions(provider=self.provider)
+        return pulumi.ResourceOptions.merge(pulumi.ResourceOptions.merge(opts, own), more or pulumi.ResourceOptions())
+
+
+def metadata_of(made: Any, field: str) -> pulumi.Output[str]:
+    """A field of the metadata that the cluster gave an object."""
+    found: pulumi.Output[dict[str, str]] = made.metadata
+    # A preview need not know what the cluster itself gives it.
+    return found.apply(lambda known: known.get(field, ""))
 
 
 def resource(name: str, manifest: Mapping[str, Any], opts: pulumi.ResourceOptions) -> Any:

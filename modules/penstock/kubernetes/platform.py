@@ -1,14 +1,24 @@
 """The cluster target: jobs as JobSets, services as Deployments, in a namespace of the stack's own."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pulumi
 
 from penstock import platform
-from penstock.kubernetes import database, job_set, keys, manifest, preflight, serving, versions, watching, workspace
+from penstock.kubernetes import (
+    database,
+    endpoints,
+    gateways,
+    job_set,
+    keys,
+    manifest,
+    preflight,
+    serving,
+    watching,
+    workspace,
+)
 from penstock.kubernetes.api import Api
 from penstock.kubernetes.cluster_args import ClusterArgs
 from penstock.kubernetes.job_files import JobFiles
@@ -40,6 +50,7 @@ class KubernetesPlatform:
         kinds: list[tuple[str, str]] = [preflight.JOB_SET]
         kinds += [preflight.QUEUE] if args.queue else []
         kinds += [preflight.SCALED] if args.scale_on.by_keda else []
+        kinds += [preflight.ROUTE] if args.gateway else []
         needs = preflight.Needs(
             stack=stack,
             namespace=args.namespace,
@@ -49,6 +60,7 @@ class KubernetesPlatform:
             storage_class=args.storage_class,
             data_claim=args.data_claim,
             queue=args.queue,
+            gateway=args.gateway,
             exclusive_topology=args.exclusive_topology,
             secrets=args.database_password is not None or bool(args.skew_schedule),
             watched=bool(args.skew_schedule),
@@ -60,7 +72,7 @@ class KubernetesPlatform:
         # gone on with.
         self._adopting = self._made_provider("cluster-adopting", upsert=True)
         self._claim = pulumi.Output.from_input("artifacts")
-        self._namespace: pulumi.Output[str] = pulumi.Output.from_input(args.namespace)
+        self._place = manifest.Place(pulumi.Output.from_input(args.namespace), self._provider)
 
     def storage(self, name: str, keep: Sequence[str], opts: pulumi.ResourceOptions) -> pulumi.Output[str]:
         """The namespace with what it has from the start, and the claim; something to keep keeps both of them whole."""
@@ -74,12 +86,12 @@ class KubernetesPlatform:
             self._args.queue,
         )
         kept = pulumi.ResourceOptions(retain_on_delete=bool(keep), provider=self._adopting)
-        made = manifest.resource(f"{name}-namespace", workspace.namespace(args), self._options(opts, kept))
-        self._namespace = _metadata(made, "name")
+        made = manifest.resource(f"{name}-namespace", workspace.namespace(args), self._place.options(opts, kept))
+        self._place = manifest.Place(manifest.metadata_of(made, "name"), self._provider)
         for part, content in workspace.objects(args).items():
-            self._make(f"{name}-{part}", content, opts)
-        claim = manifest.resource(f"{name}-claim", self._placed(workspace.claim(args)), self._options(opts, kept))
-        self._claim = _metadata(claim, "name")
+            self._place.make(f"{name}-{part}", content, opts)
+        claim = self._place.make(f"{name}-claim", workspace.claim(args), opts, kept)
+        self._claim = manifest.metadata_of(claim, "name")
         return self._claim.apply(lambda _: STORE)
 
     def job(self, name: str, job: platform.Job, opts: pulumi.ResourceOptions) -> platform.Artifact:
@@ -89,10 +101,12 @@ class KubernetesPlatform:
             by_role = {role: details.replicas for role, details in job.roles.items()}
             preflight.check_topology(self._api, self._args.exclusive_topology, self._args.machines, by_role)
         parts = job_set.beside(name, job, self._job_args(""))
-        first: list[pulumi.Resource] = [self._make(f"{name}-{part}", content, opts) for part, content in parts.items()]
+        first: list[pulumi.Resource] = [
+            self._place.make(f"{name}-{part}", content, opts) for part, content in parts.items()
+        ]
         at_database: Sequence[Mapping[str, Any]] = ()
         if storage := database.url(job):
-            first.append(self._make(f"{name}-database", database.edge(name, self._stack, storage), opts))
+            first.append(self._place.make(f"{name}-database", database.edge(name, self._stack, storage), opts))
             if self._args.database_password is not None:
                 first.append(self._password(name, self._args.database_password, opts))
                 at_database = database.environment(f"{name}-database")
@@ -105,16 +119,16 @@ class KubernetesPlatform:
             )
         )
         # Its pods must not run before the policy that lets them reach each other.
-        merged = self._options(opts, pulumi.ResourceOptions(depends_on=first, provider=self._adopting))
+        merged = self._place.options(opts, pulumi.ResourceOptions(depends_on=first, provider=self._adopting))
         resource = manifest.later(name, *preflight.JOB_SET, made.apply(self._placed_later), merged)
         result = JobResult(
             f"{name}-result",
             {
                 "kubeconfig": self._args.kubeconfig,
                 "context": self._args.context or "",
-                "namespace": _metadata(resource, "namespace"),
-                "job_set": _metadata(resource, "name"),
-                "uid": _metadata(resource, "uid"),
+                "namespace": manifest.metadata_of(resource, "namespace"),
+                "job_set": manifest.metadata_of(resource, "name"),
+                "uid": manifest.metadata_of(resource, "uid"),
                 "success_role": job.success_role,
                 "timeout_seconds": 60 * self._args.timeout_minutes,
                 "start_seconds": 60 * self._args.start_minutes,
@@ -124,17 +138,18 @@ class KubernetesPlatform:
         return platform.Artifact(result.path, result.digest, result.counts, result.metrics)
 
     def service(self, name: str, service: platform.Service, opts: pulumi.ResourceOptions) -> pulumi.Output[str]:
-        """A Deployment behind a Service; the URL is one of the cluster's own names."""
+        """A Deployment behind a Service, and the URL of one of the cluster's own names; with a Gateway a Deployment for
+        each version, and the Gateway's URL."""
         service.refuse_local("traffic", "verify_key")
         first: list[pulumi.Resource] = []
-        args = serving.ServingArgs(
+        servers = serving.ServingArgs(
             stack=self._stack,
             image=self._images[service.program],
             claim="artifacts",
             namespace=self._args.namespace,
             machine=self._args.machines.get("server", Machine()),
             keys=self._keys(name, [service.verify_key] if service.verify_key else [], first, opts),
-            caller_namespaces=self._args.caller_namespaces,
+            caller_namespaces=gateways.callers(self._args.gateway, self._args.caller_namespaces),
             scale_on=self._args.scale_on,
             requests_per_second=self._args.requests_per_second,
             requests_in_flight=self._args.requests_in_flight,
@@ -143,74 +158,8 @@ class KubernetesPlatform:
             observations=watching.folder(name) if self._args.skew_schedule else "",
             timeout_seconds=round(min(60 * self._args.timeout_minutes, 2 * serving.START_SECONDS)),
         )
-        parts = serving.objects(name, service, [], args)
-        if parts.get("scaling", {}).get("kind") == "HorizontalPodAutoscaler":
-            preflight.check_scaling(self._api, self._args.scale_on)
-        template = pulumi.Output.all(command=list(service.command), plan=self._plan(name, service, opts)).apply(
-            lambda at: serving.objects(name, service, at["command"], replace(args, plan=at["plan"]))["deployment"][
-                "spec"
-            ]
-        )
-        parts["deployment"]["spec"] = template
-        policy = self._make(f"{name}-policy", parts.pop("policy"), opts)
-        deployment = manifest.resource(
-            name,
-            self._placed(parts.pop("deployment")),
-            self._options(opts, pulumi.ResourceOptions(depends_on=[policy, *first])),
-        )
-        # The Service waits for a pod that answers, so it comes after what makes the pods.
-        after = pulumi.ResourceOptions(depends_on=[deployment])
-        for part, content in parts.items():
-            manifest.resource(f"{name}-{part}", self._placed(content), self._options(opts, after))
-        if self._args.skew_schedule:
-            self._watch(name, service, opts)
-        return self._namespace.apply(lambda space: f"http://{name}.{space}.svc.cluster.local:{service.port}")
-
-    def _plan(self, name: str, service: platform.Service, opts: pulumi.ResourceOptions) -> pulumi.Input[str]:
-        """The name of the ConfigMap by which its servers split the traffic; empty where all goes to one model.
-
-        What comes is remembered in any case: the weights of a later `up` may speak of it.
-        """
-        if service.model is None:
-            return ""
-        asked = {**service.model, "model_name": service.model_name, "traffic": service.traffic}
-        known = versions.Versions(f"{name}-versions", asked, opts)
-        if not service.traffic:
-            return ""
-        return _metadata(self._make(f"{name}-plan", versions.mounted(name, self._stack, known.plan), opts), "name")
-
-    def _watch(self, name: str, service: platform.Service, opts: pulumi.ResourceOptions) -> None:
-        """The monitor of an endpoint, with the webhook that its service names."""
-        if service.model is None:
-            return
-        if self._args.access_mode == "ReadWriteOnce":
-            pulumi.log.warn(
-                "the claim is ReadWriteOnce: the monitor and all replicas write to it, so they must be on one node"
-            )
-        args = watching.WatchArgs(
-            stack=self._stack,
-            image=self._images[platform.Program.SERVER],
-            claim="artifacts",
-            schedule=self._args.skew_schedule,
-            model_name=service.model_name,
-            secret=bool(service.environment),
-            machine=Machine(node_selector=self._args.machines.get("server", Machine()).node_selector),
-        )
-        first: list[pulumi.Resource] = []
-        if service.environment:
-            told = {key: pulumi.Output.secret(value) for key, value in service.environment.items()}
-            kept = {**watching.secret(name, self._stack), "stringData": told}
-            ports = [pulumi.Output.unsecret(url.apply(watching.port)) for url in told.values()]
-            first = [
-                self._make(f"{name}-skew-webhook", kept, opts),
-                self._make(f"{name}-skew-policy", watching.edge(name, self._stack, ports[0]), opts),
-            ]
-        content = watching.monitor(name, "", service.monitoring, args)
-        content["spec"] = pulumi.Output.from_input(service.model["path"]).apply(
-            lambda model: watching.monitor(name, model, service.monitoring, args)["spec"]
-        )
-        options = self._options(opts, pulumi.ResourceOptions(depends_on=first))
-        manifest.resource(f"{name}-skew", self._placed(content), options)
+        made = endpoints.Endpoints(self._args, servers, self._api, self._place, first)
+        return made.endpoint(name, service, opts)
 
     def estimated_cost(self) -> Mapping[str, Any]:
         """The cluster is there already; what it costs is not known here."""
@@ -228,14 +177,14 @@ class KubernetesPlatform:
             **database.secret(name, self._stack),
             "stringData": {database.PASSWORD: pulumi.Output.secret(password)},
         }
-        return self._make(f"{name}-password", content, opts)
+        return self._place.make(f"{name}-password", content, opts)
 
     def _keys(self, name: str, files: Sequence[str], first: list[pulumi.Resource], opts: pulumi.ResourceOptions) -> str:
         """The name of the Secret with keys of this machine, which joins what is to be there `first`; empty for none."""
         held = keys.secret(name, self._stack, self._files.folder, files)
         if held is None:
             return ""
-        first.append(self._make(f"{name}-keys", held, opts))
+        first.append(self._place.make(f"{name}-keys", held, opts))
         return held["metadata"]["name"]
 
     def _job_args(
@@ -254,27 +203,10 @@ class KubernetesPlatform:
             environment=environment,
         )
 
-    def _make(self, name: str, content: dict[str, Any], opts: pulumi.ResourceOptions) -> Any:
-        return manifest.resource(name, self._placed(content), self._options(opts))
-
-    def _placed(self, content: dict[str, Any]) -> dict[str, Any]:
-        return {**content, "metadata": {**content["metadata"], "namespace": self._namespace}}
-
     def _placed_later(self, content: dict[str, Any]) -> dict[str, Any]:
         return {**content, "metadata": {**content["metadata"], "namespace": self._args.namespace}}
-
-    def _options(self, opts: pulumi.ResourceOptions, more: pulumi.ResourceOptions | None = None) -> Any:
-        own = pulumi.ResourceOptions(provider=self._provider)
-        return pulumi.ResourceOptions.merge(pulumi.ResourceOptions.merge(opts, own), more or pulumi.ResourceOptions())
 
     def _problem(self, name: str, job: platform.Job, opts: pulumi.ResourceOptions) -> pulumi.Input[str]:
         """The name of the ConfigMap with the problem's file; empty: it is none."""
         content = self._files.config_map(self._stack, name, job)
-        return _metadata(self._make(f"{name}-problem", content, opts), "name") if content else ""
-
-
-def _metadata(made: Any, field: str) -> pulumi.Output[str]:
-    """A field of the metadata that the cluster gave an object."""
-    metadata: pulumi.Output[dict[str, str]] = made.metadata
-    # A preview need not know what the cluster itself gives it.
-    return metadata.apply(lambda known: known.get(field, ""))
+        return manifest.metadata_of(self._place.make(f"{name}-problem", content, opts), "name") if content else ""

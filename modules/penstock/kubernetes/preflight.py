@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from penstock.kubernetes import gateways
 from penstock.kubernetes.api import Api, ClusterError, Object, Unreachable
 from penstock.kubernetes.pods import Machine
 from penstock.kubernetes.serving import ScaleOn
@@ -11,13 +12,15 @@ JOB_SET = ("jobset.x-k8s.io/v1alpha2", "JobSet")
 KUEUE = "kueue.x-k8s.io"
 QUEUE = (f"{KUEUE}/v1beta1", "LocalQueue")
 SCALED = ("keda.sh/v1alpha1", "ScaledObject")
-VERSIONS: Mapping[tuple[str, str], str] = {JOB_SET: "0.12.0", QUEUE: "0.14.0", SCALED: "2.16.1"}
+ROUTE = gateways.ROUTE
+VERSIONS: Mapping[tuple[str, str], str] = {JOB_SET: "0.12.0", QUEUE: "0.14.0", SCALED: "2.16.1", ROUTE: "1.2.1"}
 """What the tests run, and what is installed where nobody has installed another."""
 RELEASES = "https://github.com/{0}/releases/download/v{1}"
 INSTALL: Mapping[tuple[str, str], str] = {
     JOB_SET: f"{RELEASES.format('kubernetes-sigs/jobset', VERSIONS[JOB_SET])}/manifests.yaml",
     QUEUE: f"{RELEASES.format('kubernetes-sigs/kueue', VERSIONS[QUEUE])}/manifests.yaml",
     SCALED: f"{RELEASES.format('kedacore/keda', VERSIONS[SCALED])}/keda-{VERSIONS[SCALED]}.yaml",
+    ROUTE: f"{RELEASES.format('kubernetes-sigs/gateway-api', VERSIONS[ROUTE])}/standard-install.yaml",
 }
 """Kinds that a cluster does not bring along, and what `kubectl apply --server-side -f` installs them."""
 WRITTEN: tuple[tuple[str, str], ...] = (
@@ -35,6 +38,7 @@ WRITTEN: tuple[tuple[str, str], ...] = (
 ALSO: Mapping[tuple[str, str], tuple[str, str]] = {
     QUEUE: (KUEUE, "localqueues"),
     SCALED: ("keda.sh", "scaledobjects"),
+    ROUTE: (gateways.GROUP, "httproutes"),
 }
 """What is written besides, where a kind is asked for."""
 SECRETS = ("", "secrets")
@@ -80,6 +84,8 @@ class Needs:
     data_claim: str = ""
     queue: str = ""
     """A Kueue ClusterQueue."""
+    gateway: str = ""
+    """A Gateway, as `namespace/name`."""
     exclusive_topology: str = ""
     """A node label by which the queue must be able to place jobs."""
     secrets: bool = False
@@ -108,7 +114,9 @@ def asked(needs: Needs) -> list[tuple[str, str, str, str, str]]:
     written += [JUDGES] if needs.watched else []
     found += [(group, plural, verb, space, "") for group, plural in written for verb in VERBS]
     found += [(group, plural, verb, space, "") for group, plural in WATCHED for verb in READ]
-    return [*found, *([(*HELD, "list", space, "")] if needs.queue else [])]
+    found += [(*HELD, "list", space, "")] if needs.queue else []
+    at, _, name = needs.gateway.partition("/")
+    return [*found, *([(gateways.GROUP, "gateways", "get", at, name)] if name else [])]
 
 
 def missing(api: Api, needs: Needs) -> list[str]:
@@ -119,8 +127,9 @@ def missing(api: Api, needs: Needs) -> list[str]:
     found: dict[str, list[str]] = {}
     for group, plural, verb, namespace, name in asked(needs):
         if not _may(api, verb, group, plural, namespace, name):
-            found.setdefault(f"{plural}.{group}" if group else plural, []).append(verb)
-    return [f"  you may not {', '.join(verbs)} {what} in namespace {needs.namespace}" for what, verbs in found.items()]
+            what = f"{plural}.{group}" if group else plural
+            found.setdefault(f"{what} in namespace {namespace or needs.namespace}", []).append(verb)
+    return [f"  you may not {', '.join(verbs)} {what}" for what, verbs in found.items()]
 
 
 def check_scaling(api: Api, scale_on: ScaleOn) -> None:

@@ -40,6 +40,8 @@ class VersionsProvider(ResourceProvider):
 class Versions(Resource, module="penstock", name="Versions"):
     """The sealed models that one endpoint has known."""
 
+    known: pulumi.Output[list[dict[str, Any]]]
+    """All that have come, the last to come last."""
     plan: pulumi.Output[str]
     """What a server's supervisor reads (docs/contracts.md); empty where all goes to the latest."""
 
@@ -48,10 +50,18 @@ class Versions(Resource, module="penstock", name="Versions"):
 
 
 def _arrived(before: list[dict[str, Any]], props: dict[str, Any]) -> dict[str, Any]:
-    # Numbers of a resource's properties arrive as floats.
-    numbered = [{**each, "number": int(each["number"])} for each in before]
-    known = versions.arrived(cast(list[versions.Version], numbered), props["path"], props["digest"])
+    known = versions.arrived(_numbered(before), props["path"], props["digest"])
     return {**props, "known": known, "plan": _plan(known, props)}
+
+
+def served(traffic: Mapping[str, float], known: list[dict[str, Any]]) -> dict[str, versions.Version]:
+    """The versions that `traffic` names, from what the state knows."""
+    return versions.served(traffic, _numbered(known))
+
+
+def _numbered(known: list[dict[str, Any]]) -> list[versions.Version]:
+    # Numbers of a resource's properties arrive as floats.
+    return cast(list[versions.Version], [{**each, "number": int(each["number"])} for each in known])
 
 
 def _plan(known: list[versions.Version], props: dict[str, Any]) -> str:

@@ -51,6 +51,12 @@ def resolved(traffic: Mapping[str, float], known: list[Version]) -> dict[str, fl
     return weights
 
 
+def served(traffic: Mapping[str, float], known: list[Version]) -> dict[str, Version]:
+    """The versions themselves, by the names that `traffic` has for them; ServiceFailed as for `resolved`."""
+    numbers = {str(version["number"]): version for version in known}
+    return {name: numbers[number] for name, number in zip(traffic, resolved(traffic, known), strict=True)}
+
+
 def _named(name: str, known: list[Version]) -> Version:
     if name == "latest":
         return known[-1]
