@@ -6,7 +6,7 @@ from typing import Any
 from penstock import Job, Program, Role, Service
 from penstock.gcp import gateway, ladder
 from penstock.gcp import workspace as google
-from penstock.kubernetes import Machine, ScaleOn, database, watching
+from penstock.kubernetes import Machine, ScaleOn, database, gateways, watching
 from penstock.kubernetes import workspace as workspaces
 from penstock.kubernetes.job_set import JobSetArgs, disruption_budget, edges, job_set
 from penstock.kubernetes.serving import ServingArgs, objects, selector
@@ -49,6 +49,12 @@ def scaled(scale_on: ScaleOn = ScaleOn.IN_FLIGHT) -> list[Manifest]:
     return serving(0, 9, plan="serve-plan-1", observations=watching.folder("serve"), **asked)
 
 
+def routed() -> Manifest:
+    """What leads from a Gateway to two versions."""
+    weights = {"serve": 10, "serve-previous": 90}
+    return gateways.route("serve", "dev", "infra/public", "model.example", 8501, weights)
+
+
 def monitor() -> list[Manifest]:
     """What judges what that endpoint observed."""
     args = watching.WatchArgs("dev", IMAGES[Program.SERVER], "artifacts", "*/10 * * * *", "flights", secret=True)
@@ -79,7 +85,7 @@ def on_google() -> list[Manifest]:
 def everything() -> list[Manifest]:
     """All of them, in the namespace."""
     namespace = workspaces.namespace(workspaces.WorkspaceArgs("dev", NAMESPACE))
-    found = [*job(), *serving(2, 9), *scaled(), *monitor(), *workspace(), *on_google()]
+    found = [*job(), *serving(2, 9), *scaled(), routed(), *monitor(), *workspace(), *on_google()]
     placed = [{**each, "metadata": {**each["metadata"], "namespace": NAMESPACE}} for each in found]
     # Copies: what is rendered may share its parts.
     return json.loads(json.dumps([namespace, *placed]))

@@ -12,7 +12,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import custom_kinds
 import pytest
+import yaml
 from cluster import nodes
 from cluster.control_plane import ControlPlane
 
@@ -23,6 +25,7 @@ from tests.conftest import Project, remove
 HERE = Path(__file__).resolve().parent
 ROLE, INDEX = "jobset.sigs.k8s.io/replicatedjob-name", "batch.kubernetes.io/job-completion-index"
 PODS = "/api/v1/namespaces/{}/pods"
+DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 CLI = """
 import sys, stack
 own = stack.Pulumi(sys.argv[1])
@@ -52,6 +55,25 @@ def api(plane: ControlPlane) -> Api:
     storage |= {"provisioner": "kubernetes.io/no-provisioner", "volumeBindingMode": "Immediate"}
     found.request("POST", "/apis/storage.k8s.io/v1/storageclasses", body=storage)
     return found
+
+
+@pytest.fixture(scope="module")
+def knowing(plane: ControlPlane, api: Api) -> Iterator[Api]:
+    """The API server when it knows KEDA's, Kueue's and the Gateway API's kinds, which it forgets again."""
+    found = [yaml.safe_load(file.read_text(encoding="utf-8")) for file in custom_kinds.files()]
+    made = [each for each in found if api.get(f"{DEFINITIONS}/{each['metadata']['name']}") is None]
+    for each in made:
+        api.request("POST", DEFINITIONS, body=each)
+    fresh = Api(str(plane.kubeconfig))
+    for each in made:
+        version = next(version["name"] for version in each["spec"]["versions"] if version["served"])
+        kind = (f"{each['spec']['group']}/{version}", each["spec"]["names"]["kind"])
+        eventually(lambda kind=kind: fresh.kind(*kind), f"the kind {kind[1]}")
+    yield fresh
+    for each in made:
+        path = f"{DEFINITIONS}/{each['metadata']['name']}"
+        api.request("DELETE", path)
+        eventually(lambda path=path: api.get(path) is None, "it is forgotten")
 
 
 @pytest.fixture

@@ -163,6 +163,9 @@ def test_a_preview_refuses_what_the_cluster_cannot_take_and_makes_nothing(deploy
         "does not know the kind ScaledObject (keda.sh/v1alpha1); install it with `kubectl apply --server-side": {
             "cluster": {"scale_on": "keda", "prometheus": "http://prometheus"}
         },
+        "does not know the kind HTTPRoute (gateway.networking.k8s.io/v1); install it with `kubectl apply": {
+            "cluster": {"gateway": "infra/public"}
+        },
         "role worker asks for a node with 16 x nvidia.com/gpu, and it has none": {
             "cluster": {"machines": {"worker": {"accelerators": 16}}}
         },

@@ -69,10 +69,10 @@ def url(api: Api, gateway: str, host: str, namespace: str, own: Mapping[str, str
     HTTPRoute of that namespace, or has no address yet.
     """
     space, _, name = gateway.partition("/")
-    refused = f"the cluster of context {api.context!r} ({api.server}) cannot route to the endpoint: "
+    at_cluster = f"the cluster of context {api.context!r} ({api.server})"
     found = api.get(f"/apis/{ROUTE[0]}/namespaces/{space}/gateways/{name}")
     if found is None:
-        raise ClusterError(f"{refused}it has no Gateway {name!r} in namespace {space!r}, which `gateway` names")
+        raise ClusterError(f"{at_cluster} has no Gateway {name!r} in namespace {space!r}, which `gateway` names")
     live = api.get(f"/api/v1/namespaces/{namespace}") or {"metadata": {}}
     known = {**live["metadata"].get("labels", {}), **own, "kubernetes.io/metadata.name": namespace}
     listeners: list[Object] = found["spec"]["listeners"]
@@ -80,14 +80,14 @@ def url(api: Api, gateway: str, host: str, namespace: str, own: Mapping[str, str
     taking = [each for each in listeners if not reasons[each["name"]]]
     if not taking:
         told = "".join(f"\n  listener {each} {why}" for each, why in reasons.items())
-        raise ClusterError(f"{refused}no listener of Gateway {gateway} takes an HTTPRoute of {namespace}:{told}")
+        raise ClusterError(f"{at_cluster} has no listener at Gateway {gateway} for a route of {namespace}:{told}")
     chosen = next((each for each in taking if each["protocol"] == "HTTPS"), taking[0])
     addresses = found.get("status", {}).get("addresses") or [{"value": ""}]
     at = host or chosen.get("hostname") or addresses[0]["value"]
     if not at:
         raise ClusterError(
-            f"{refused}Gateway {gateway} has no address yet; see why its controller gives it none, or name the host "
-            "that clients ask with the setting `gateway_host`"
+            f"{at_cluster} has no address for Gateway {gateway} yet; see why its controller gives it none, or name the "
+            "host that clients ask with the setting `gateway_host`"
         )
     scheme, usual = ("https", 443) if chosen["protocol"] == "HTTPS" else ("http", 80)
     at = f"[{at}]" if ":" in at else at

@@ -10,17 +10,20 @@ from penstock.kubernetes import preflight
 
 PROJECT = Path(__file__).resolve().parents[3]
 MODULES = {
-    preflight.JOB_SET: ("jobset", "sigs.k8s.io/jobset"),
-    preflight.QUEUE: ("kueue", "sigs.k8s.io/kueue"),
-    preflight.SCALED: ("keda", "github.com/kedacore/keda/v2"),
+    preflight.JOB_SET: ("kubernetes/jobset", "sigs.k8s.io/jobset"),
+    preflight.QUEUE: ("kubernetes/kueue", "sigs.k8s.io/kueue"),
+    preflight.SCALED: ("kubernetes/keda", "github.com/kedacore/keda/v2"),
+    preflight.ROUTE: ("gatewayapi", "sigs.k8s.io/gateway-api"),
 }
 
 
 @pytest.mark.parametrize("kind", MODULES)
 def test_a_controllers_version_is_the_one_in_the_module_that_pins_what_the_tests_run(kind):
     folder, module = MODULES[kind]
-    pinned = (PROJECT / "tools/kubernetes" / folder / "go.mod").read_text()
-    assert re.findall(rf"^\s*{re.escape(module)} v(\S+)", pinned, re.MULTILINE) == [preflight.VERSIONS[kind]]
+    pinned = (PROJECT / "tools" / folder / "go.mod").read_text()
+    assert re.findall(rf"^(?:require)?\s*{re.escape(module)} v(\S+)", pinned, re.MULTILINE) == [
+        preflight.VERSIONS[kind]
+    ]
     assert f"/v{preflight.VERSIONS[kind]}/" in preflight.INSTALL[kind]
 
 

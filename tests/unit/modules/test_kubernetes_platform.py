@@ -12,6 +12,7 @@ from penstock.kubernetes import ClusterArgs, KubernetesPlatform, Machine, keys
 from penstock.kubernetes import platform as module
 
 IMAGE = f"registry.example.com/image@sha256:{'a' * 64}"
+KNOWN = [{"number": float(each), "path": f"/artifacts/{each}", "digest": f"sha256:{each}"} for each in (1, 2)]
 WEBHOOK, PASSWORD = "https://hooks.example:8443/T0ken", "hunter2"
 
 
@@ -24,7 +25,7 @@ class Mocks(pulumi.runtime.Mocks):
     def new_resource(self, args):
         self.made[args.name] = args.inputs
         known = {"path": f"/artifacts/{args.name}", "digest": f"sha256:{args.name}", "counts": {}, "metrics": {}}
-        plan = {"plan": '{"traffic": {}}'} if args.name.endswith("-versions") else {}
+        plan = {"plan": '{"traffic": {}}', "known": KNOWN} if args.name.endswith("-versions") else {}
         return args.name, {**args.inputs, **(known if args.name.endswith("-result") else plan)}
 
     def call(self, args):
@@ -36,6 +37,7 @@ def deployed(monkeypatch, tmp_path):
     """The inputs of all that a pipeline on a cluster makes, by name."""
     monkeypatch.setattr(module, "Api", lambda *_: None)
     monkeypatch.setattr(module.preflight, "check", lambda *_: None)
+    monkeypatch.setattr(module.gateways, "url", lambda _api, _gateway, host, *_: f"http://{host}")
 
     # Pulumi's test runtime makes an event loop in every thread that has none, and never closes it.
     loops: list[asyncio.AbstractEventLoop] = []
@@ -110,6 +112,49 @@ def test_weights_a_monitor_and_a_password_reach_the_objects_that_need_them(deplo
     assert made["flow-serve-server-skew-policy"]["spec"]["egress"][0]["ports"][0]["port"] == 8443
     assert WEBHOOK not in str(server)
     assert PASSWORD not in str(study)
+
+
+def test_behind_a_gateway_each_version_is_a_workload_of_its_own_and_the_route_has_the_weights(deployed):
+    made = deployed(
+        {"gateway": "infra/public", "gateway_host": "model.example", "caller_namespaces": ["apps"]},
+        traffic={"latest": 10.0, "1": 90.0},
+        monitoring={"minimum_rows": 50},
+        min_replicas=2,
+        max_replicas=2,
+    )
+    assert made["flow-serve-server-route"]["spec"] == {
+        "parentRefs": [{"namespace": "infra", "name": "public"}],
+        "hostnames": ["model.example"],
+        "rules": [
+            {
+                "backendRefs": [
+                    {"name": "flow-serve-server", "port": 8501, "weight": 10},
+                    {"name": "flow-serve-server-1", "port": 8501, "weight": 90},
+                ]
+            }
+        ],
+    }
+    latest, first = (
+        made[name]["spec"]["template"]["spec"]["containers"][0]["args"]
+        for name in ("flow-serve-server", "flow-serve-server-1")
+    )
+    assert latest[:2] == ["--model", "/artifacts/flow-train-model-result"]
+    assert first == ["--model", "/artifacts/1", *latest[2:5], "sha256:1", *latest[6:]]
+    assert first[6:8] == ["--minimum-rows", "50"]
+    for part, field in (("policy", "podSelector"), ("budget", "selector"), ("service", "selector")):
+        chosen = made[f"flow-serve-server-1-{part}"]["spec"][field]
+        assert chosen.get("matchLabels", chosen)["penstock.dev/workload"] == "flow-serve-server-1"
+    (rule,) = made["flow-serve-server-1-policy"]["spec"]["ingress"]
+    assert rule["from"][0]["namespaceSelector"]["matchExpressions"][0]["values"] == ["apps", "infra"]
+    assert "traffic" not in made["flow-serve-server-versions"], "other weights are no other versions"
+    assert not [name for name in made if name.endswith("-plan")]
+
+
+def test_behind_a_gateway_without_weights_there_is_the_latest_version_alone(deployed):
+    made = deployed({"gateway": "infra/public"})
+    (rule,) = made["flow-serve-server-route"]["spec"]["rules"]
+    assert rule["backendRefs"] == [{"name": "flow-serve-server", "port": 8501}]
+    assert "hostnames" not in made["flow-serve-server-route"]["spec"]
 
 
 def test_keys_of_this_machine_reach_the_pods_that_need_them_by_secrets(deployed, tmp_path):

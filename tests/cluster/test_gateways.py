@@ -1,0 +1,109 @@
+"""Versions of an endpoint behind a Gateway: a real API server with the Gateway API's kinds, no controller of them."""
+
+import re
+
+import pytest
+
+from penstock.kubernetes import gateways
+from penstock.kubernetes.api import MERGE, ClusterError
+from tests.cluster.conftest import eventually
+
+HOST = "model.example"
+GATEWAYS = f"/apis/{gateways.ROUTE[0]}/namespaces/{{}}/gateways"
+SERVER = "flow-serve-server"
+
+
+@pytest.fixture
+def gateway(knowing, namespace):
+    """Makes a Gateway with such a listener; its `namespace/name`."""
+
+    def make(name="public", whence="All", **listener):
+        spaces = {"from": whence, **({"selector": listener.pop("selector")} if "selector" in listener else {})}
+        listeners = [
+            {"name": "web", "protocol": "HTTP", "port": 80, "allowedRoutes": {"namespaces": spaces}, **listener}
+        ]
+        body = {"apiVersion": gateways.ROUTE[0], "kind": "Gateway", "metadata": {"name": name}}
+        body["spec"] = {"gatewayClassName": "played", "listeners": listeners}
+        knowing.request("POST", GATEWAYS.format(namespace), body=body)
+        return f"{namespace}/{name}"
+
+    return make
+
+
+def test_a_gateway_that_takes_no_route_of_the_stack_is_refused_with_the_reason(knowing, namespace, gateway):
+    def told(at, host=HOST, own=None):
+        with pytest.raises(ClusterError) as refused:
+            gateways.url(knowing, at, host, "penstock-test", own or {})
+        return str(refused.value)
+
+    assert f"has no Gateway 'none' in namespace '{namespace}', which `gateway` names" in told(f"{namespace}/none")
+    assert "listener web takes routes of its own namespace only" in told(gateway("own", "Same"))
+    assert "listener web is for other.example" in told(gateway("other", hostname="other.example"))
+    assert "listener web is for *.example: name the host" in told(gateway("many", hostname="*.example"), "")
+    assert "listener web speaks TCP" in told(gateway("bytes", protocol="TCP"))
+    chosen = gateway("chosen", "Selector", selector={"matchLabels": {"app.kubernetes.io/name": "penstock"}})
+    assert "listener web takes routes of namespaces with other labels only" in told(chosen)
+    own = {"app.kubernetes.io/name": "penstock"}
+    assert gateways.url(knowing, chosen, HOST, "penstock-test", own) == f"http://{HOST}"
+
+    plain = gateway("plain", port=8080)
+    assert f"has no address for Gateway {plain} yet" in told(plain, "")
+    status = {"status": {"addresses": [{"type": "IPAddress", "value": "10.0.0.7"}]}}
+    path = f"{GATEWAYS.format(namespace)}/plain/status"
+    knowing.request("PATCH", path, body=status, content_type=MERGE)
+    assert gateways.url(knowing, plain, "", "penstock-test", {}) == "http://10.0.0.7:8080"
+
+
+def test_a_route_shares_requests_out_among_versions_and_other_weights_change_nothing_but_the_route(
+    deployed, programs, knowing, gateway
+):
+    at = {"cluster": {"gateway": gateway(), "gateway_host": HOST}}
+    inside = f"/apis/{{}}/namespaces/{deployed.namespace}"
+    route = f"{inside.format(gateways.ROUTE[0])}/httproutes/{SERVER}"
+    deployments = f"{inside.format('apps/v1')}/deployments"
+
+    def up(**settings):
+        deployed.configure(**at, **settings)
+        return deployed.run("up")
+
+    def backends():
+        (rule,) = knowing.get(route)["spec"]["rules"]
+        return {each["name"]: each.get("weight") for each in rule["backendRefs"]}
+
+    def served():
+        digests = {}
+        for each in knowing.items(deployments):
+            arguments = each["spec"]["template"]["spec"]["containers"][0]["args"]
+            digests[each["metadata"]["name"]] = arguments[arguments.index("--expect-digest") + 1]
+        return digests
+
+    def pods():
+        return {each["metadata"]["uid"] for each in knowing.items(f"/api/v1/namespaces/{deployed.namespace}/pods")}
+
+    up()
+    assert deployed.outputs()["endpoint"] == f"http://{HOST}/v1/models/flights"
+    assert knowing.get(route)["spec"]["hostnames"] == [HOST]
+    assert (backends(), served()) == ({SERVER: 1}, {SERVER: "sha256:train"})
+
+    programs.model = "sha256:newer"
+    up(epochs=2, traffic={"latest": 10, "previous": 90}, max_replicas=1)
+    assert backends() == {SERVER: 10, f"{SERVER}-previous": 90}
+    assert served() == {SERVER: "sha256:newer", f"{SERVER}-previous": "sha256:train"}
+    for name in backends():
+        chosen = knowing.get(f"/api/v1/namespaces/{deployed.namespace}/services/{name}")["spec"]["selector"]
+        assert chosen["penstock.dev/workload"] == name
+
+    eventually(lambda: pods() == pods(), "no pod is on its way")
+    before = pods()
+    said = up(epochs=2, traffic={"latest": 60, "previous": 40})
+    assert backends() == {SERVER: 60, f"{SERVER}-previous": 40}
+    assert pods() == before
+    assert f"{SERVER}-route updated" in said
+    assert re.search(r"Resources:\s+~ 1 updated\s+\d+ unchanged\n", said), said
+
+    deployed.configure(**at, epochs=2, traffic={"latest": 1, "2": 1})
+    assert "setting 'traffic' names version 2 twice" in deployed.preview(expected=255)
+
+    said = up(epochs=2, traffic={"latest": 100})
+    assert (backends(), served()) == ({SERVER: 1}, {SERVER: "sha256:newer"})
+    assert said.index(f"{SERVER}-route updated") < said.index(f"{SERVER}-previous delet"), said
