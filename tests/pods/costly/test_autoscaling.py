@@ -78,12 +78,12 @@ it is told, and ends them at the next order."""
 class Client:
     """The pod that does so, in a namespace that is not the endpoint's."""
 
-    def __init__(self, plane, api, project):
+    def __init__(self, plane, api, project, program=CLIENT):
         self._plane, self._path = plane, f"{PODS.format('default')}/client"
         samples = json.loads((project.model() / "samples.json").read_text())
         arguments = [project.outputs()["endpoint"], json.dumps({"instances": samples["instances"][:1]})]
         container = {"name": "client", "image": project.images["trainer"]}
-        container["command"] = ["python", "-c", CLIENT, *arguments]
+        container["command"] = ["python", "-c", program, *arguments]
         spec = {"terminationGracePeriodSeconds": 0, "automountServiceAccountToken": False, "containers": [container]}
         metadata = {"name": "client"}
         eventually(lambda: api.get("/api/v1/namespaces/default/serviceaccounts/default"), "an account for the client")

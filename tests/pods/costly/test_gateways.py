@@ -1,0 +1,76 @@
+"""Two versions behind a real Gateway: Traefik shares out what a pod asks, by the weights of the stack's HTTPRoute."""
+
+import sys
+
+import pytest
+from cluster import network, traefik
+
+from tests.cluster.conftest import PODS, eventually
+from tests.pods.costly.test_autoscaling import Client
+
+SERVER = "flow-serve-server"
+AT = {"gateway": f"{traefik.NAMESPACE}/{traefik.NAME}"}
+ASKING = """
+import collections, json, pathlib, sys, time, urllib.request
+url, row = sys.argv[1:]
+told, said = pathlib.Path("/tmp/told"), pathlib.Path("/tmp/said")
+told.write_text("")
+order, counted, failed = "", collections.Counter(), []
+while True:
+    if told.read_text() != order:
+        order = told.read_text()
+        counted.clear()
+    try:
+        with urllib.request.urlopen(url + ":predict", row.encode(), timeout=20) as answer:
+            counted[answer.headers["x-model-digest"]] += 1
+    except Exception as exc:
+        failed.append(repr(exc))
+    said.write_text(json.dumps({"order": order.strip(), "counted": counted, "failed": failed}))
+    time.sleep(0.02)
+"""
+"""Asks without a pause, and counts which version answers since it was told something else."""
+
+
+@pytest.fixture
+def client(plane, api, served):
+    """A pod that asks an endpoint behind a Gateway; afterwards there is none again."""
+    traefik.install(plane)
+    served.configure(cluster=AT)
+    served.run("up")
+    assert served.outputs()["endpoint"].startswith(f"http://{network.GATEWAY}:{traefik.PORT}/")
+    yield Client(plane, api, served, ASKING)
+    served.configure()
+    served.run("up")
+    path = f"{PODS.format('default')}/client"
+    api.request("DELETE", path)
+    eventually(lambda: api.get(path) is None, "the client is gone")
+
+
+def test_each_version_gets_its_share_other_weights_replace_no_pod_and_no_request_fails(client, served, api):
+    def share(weights, what):
+        """The latest version's part of some hundred requests after an `up` with these weights."""
+        served.configure(epochs=2, traffic=weights, cluster=AT)
+        served.run("up")
+        client.tell(what)
+
+        def enough():
+            said = client.counted()
+            return said["order"] == what and sum(said["counted"].values()) > 300 and said
+
+        said = eventually(enough, "300 requests")
+        assert said["failed"] == []
+        found = said["counted"].get(served.outputs()["model_digest"], 0) / sum(said["counted"].values())
+        print(f"{what}: {found:.3f} of {sum(said['counted'].values())} requests", file=sys.stderr)
+        return found
+
+    def pods():
+        found = api.items(PODS.format(served.namespace), {"labelSelector": "penstock.dev/role=server"})
+        return {pod["metadata"]["name"] for pod in found if "deletionTimestamp" not in pod["metadata"]}
+
+    assert share({"latest": 10, "previous": 90}, "a tenth") == pytest.approx(0.1, abs=0.03)
+    before = pods()
+    assert len(before) == 2
+    assert share({"latest": 60, "previous": 40}, "more") == pytest.approx(0.6, abs=0.03)
+    assert pods() == before
+    assert share({"latest": 100}, "all") == pytest.approx(1, abs=0.01)
+    assert {name.startswith(f"{SERVER}-previous") for name in pods()} == {False}
