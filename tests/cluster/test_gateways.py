@@ -4,6 +4,8 @@ import re
 
 import pytest
 
+from penstock.command import status
+from penstock.command.state import State
 from penstock.kubernetes import gateways
 from penstock.kubernetes.api import MERGE, ClusterError
 from tests.cluster.conftest import eventually
@@ -99,6 +101,10 @@ def test_a_route_shares_requests_out_among_versions_and_other_weights_change_not
     assert backends() == {SERVER: 60, f"{SERVER}-previous": 40}
     assert pods() == before
     assert f"{SERVER}-route updated" in said
+    told = status.endpoint(State(deployed.stack, {"resources": list(deployed.deployment().values())}))
+    assert told is not None
+    assert told.replicas == "2 of 2 ready"
+    assert {each.number: each.share for each in told.versions} == {SERVER: "60%", f"{SERVER}-previous": "40%"}
     assert re.search(r"Resources:\s+~ 1 updated\s+\d+ unchanged\n", said), said
 
     deployed.configure(**at, epochs=2, traffic={"latest": 1, "2": 1})

@@ -76,6 +76,13 @@ class State:
         return next((each.outputs for each in self.resources if each.type == DEPLOYMENT), None)
 
     @property
+    def shares(self) -> Mapping[str, int]:
+        """Weights of the Deployments behind a Gateway, by name; empty where no route leads to them."""
+        route = next((each.outputs for each in self.resources if each.type.endswith(":HTTPRoute")), None)
+        rules: list[dict[str, Any]] = route["spec"]["rules"] if route else []
+        return {each["name"]: int(each.get("weight", 1)) for rule in rules for each in rule["backendRefs"]}
+
+    @property
     def cluster(self) -> tuple[str, str | None]:
         """Kubeconfig (a path, or its text) and context of the stack's cluster."""
         for each in self.resources:

@@ -175,16 +175,22 @@ def _rollout(traffic: Mapping[str, Any]) -> str:
 
 def _cluster_endpoint(state: State, deployment: Mapping[str, Any]) -> Endpoint:
     api = Api(*state.cluster)
-    name, space = deployment["metadata"]["name"], deployment["metadata"]["namespace"]
-    live = api.get(f"/apis/apps/v1/namespaces/{space}/deployments/{name}")
-    if live is None:
-        return Endpoint(str(state.outputs.get("endpoint")), f"Deployment {name} is gone from {space}", "none")
-    pods = api.items(f"/api/v1/namespaces/{space}/pods", {"labelSelector": f"{WORKLOAD}={name}"})
+    url, space = str(state.outputs.get("endpoint")), deployment["metadata"]["namespace"]
+    shares = state.shares or {deployment["metadata"]["name"]: 1}
+    ready = wanted = 0
+    served: list[Version] = []
+    for at, (name, weight) in enumerate(shares.items(), start=1):
+        live = api.get(f"/apis/apps/v1/namespaces/{space}/deployments/{name}")
+        if live is None:
+            return Endpoint(url, f"Deployment {name} is gone from {space}", "none")
+        ready += live.get("status", {}).get("readyReplicas", 0)
+        wanted += live["spec"]["replicas"]
+        digest = argument(live["spec"]["template"]["spec"]["containers"][0]["args"], "--expect-digest")
+        share = f"{weight / sum(shares.values()):.0%}"
+        served += [Version(name if len(shares) > 1 else str(at), _short(digest), share)] if digest else []
+    pods = api.items(f"/api/v1/namespaces/{space}/pods", {"labelSelector": f"{WORKLOAD} in ({','.join(shares)})"})
     said = ", ".join(f"{pod['metadata']['name']} {pod['status'].get('phase')}" for pod in pods) or "no pod"
-    ready = live.get("status", {}).get("readyReplicas", 0)
-    digest = argument(live["spec"]["template"]["spec"]["containers"][0]["args"], "--expect-digest")
-    served = [Version("1", _short(digest), "100%")] if digest else []
-    return Endpoint(str(state.outputs.get("endpoint")), said, f"{ready} of {live['spec']['replicas']} ready", served)
+    return Endpoint(url, said, f"{ready} of {wanted} ready", served)
 
 
 def _short(digest: str) -> str:
