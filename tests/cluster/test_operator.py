@@ -39,8 +39,8 @@ def test_stack_program_workspace_and_rights_are_taken(plane, api, namespace):
 
 def _needs(namespace: str) -> preflight.Needs:
     """Of a stack with all that there is."""
-    kinds = (preflight.JOB_SET, preflight.QUEUE, preflight.SCALED)
-    return preflight.Needs("dev", namespace, kinds, queue="research")
+    kinds = (preflight.JOB_SET, preflight.QUEUE, preflight.SCALED, preflight.ROUTE)
+    return preflight.Needs("dev", namespace, kinds, queue="research", gateway="infra/public")
 
 
 def _as_account(plane, api: Api, namespace: str) -> Api:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from penstock.errors import PenstockError
+from penstock.kubernetes import gateways
 from penstock.kubernetes import workspace as workspaces
 from penstock.kubernetes.pods import labels
 from penstock.kubernetes.preflight import ALSO, HELD, JUDGES, READ, VERBS, WATCHED, WHOLE, WRITTEN
@@ -161,6 +162,7 @@ def _rights(args: Operated) -> dict[str, dict[str, Any]]:
         _rule("storage.k8s.io", "storageclasses", ["list"]),
         _rule("kueue.x-k8s.io", "clusterqueues", ["list"]),
         _rule("", "nodes", ["list"]),
+        _rule(gateways.GROUP, "gateways", ["get"]),
     ]
     rules = [_rule(group, plural, VERBS) for group, plural in (*WRITTEN, *ALSO.values(), JUDGES)]
     rules += [_rule(group, plural, READ) for group, plural in WATCHED]

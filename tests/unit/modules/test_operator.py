@@ -108,7 +108,7 @@ def test_its_account_may_do_what_the_stack_does_in_its_one_namespace_and_nothing
     assert not any("secrets" in rule["resources"] for rule in rules)
     assert made["role"]["metadata"]["namespace"] == made["binding"]["metadata"]["namespace"] == "penstock-dev"
     unnamed = [rule for rule in made["namespace-role"]["rules"] if "resourceNames" not in rule]
-    assert all(rule["verbs"] in (["create", "list", "watch"], ["list"]) for rule in unnamed)
+    assert all(rule["verbs"] in (["create", "list", "watch"], ["list"], ["get"]) for rule in unnamed)
     assert set(operator.objects(args())) == {"account", "delegator", "stack"}, "elsewhere it has no rights here"
 
 
@@ -126,11 +126,11 @@ def may(made, group, plural, verb, namespace, name):
     )
 
 
-@pytest.mark.parametrize("queue", ["", "research"])
-@pytest.mark.parametrize("further", [(), (preflight.SCALED,), (preflight.QUEUE,), (preflight.SCALED, preflight.QUEUE)])
-def test_its_account_may_do_all_that_a_preview_asks_for_whatever_the_stack_is_set_to(further, queue):
+@pytest.mark.parametrize(("queue", "gateway"), [("", ""), ("research", ""), ("", "infra/public")])
+@pytest.mark.parametrize("further", [(), (preflight.SCALED,), (preflight.QUEUE,), (preflight.SCALED, preflight.ROUTE)])
+def test_its_account_may_do_all_that_a_preview_asks_for_whatever_the_stack_is_set_to(further, queue, gateway):
     made = operator.objects(args(deploys_to="penstock-dev"))
-    needs = preflight.Needs("dev", "penstock-dev", (preflight.JOB_SET, *further), queue=queue)
+    needs = preflight.Needs("dev", "penstock-dev", (preflight.JOB_SET, *further), queue=queue, gateway=gateway)
     asked = preflight.asked(needs)
     assert len(asked) > 50
     assert [each for each in asked if not may(made, *each)] == []
