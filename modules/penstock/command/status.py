@@ -9,8 +9,10 @@ from typing import Any
 
 import psutil
 
+from penstock.command.answering import answering
 from penstock.command.asking import ask
 from penstock.command.state import LOCAL_JOB, Resource, State, argument, log_folder, supervisor
+from penstock.errors import PenstockError
 from penstock.kubernetes import verdict
 from penstock.kubernetes.api import Api
 from penstock.local.identity import ProcessIdentity
@@ -157,7 +159,7 @@ def _known(service: Mapping[str, Any]) -> list[Version]:
 def _answering(traffic: Mapping[str, Any]) -> list[Version]:
     return [
         Version(number, _short(each["digest"]), "shadow" if each["shadow"] else f"{each['share']:.0%}")
-        for number, each in sorted(traffic["versions"].items(), key=lambda item: int(item[0]))
+        for number, each in sorted(traffic["versions"].items(), key=lambda item: (len(item[0]), item[0]))
     ]
 
 
@@ -178,19 +180,25 @@ def _cluster_endpoint(state: State, deployment: Mapping[str, Any]) -> Endpoint:
     url, space = str(state.outputs.get("endpoint")), deployment["metadata"]["namespace"]
     shares = state.shares or {deployment["metadata"]["name"]: 1}
     ready = wanted = 0
-    served: list[Version] = []
-    for at, (name, weight) in enumerate(shares.items(), start=1):
+    traffic: dict[str, dict[str, Any]] = {}
+    for name, share in shares.items():
         live = api.get(f"/apis/apps/v1/namespaces/{space}/deployments/{name}")
         if live is None:
             return Endpoint(url, f"Deployment {name} is gone from {space}", "none")
         ready += live.get("status", {}).get("readyReplicas", 0)
         wanted += live["spec"]["replicas"]
-        digest = argument(live["spec"]["template"]["spec"]["containers"][0]["args"], "--expect-digest")
-        share = f"{weight / sum(shares.values()):.0%}"
-        served += [Version(name if len(shares) > 1 else str(at), _short(digest), share)] if digest else []
+        try:
+            told = answering(live, lambda plan: api.get(f"/api/v1/namespaces/{space}/configmaps/{plan}"))
+        except PenstockError as exc:
+            return Endpoint(url, str(exc), f"{ready} of {wanted} ready")
+        whole = sum(shares.values()) * sum(each.weight for each in told.models.values())
+        for number, each in told.models.items():
+            named = name if len(shares) > 1 else number
+            share_of_all = share * each.weight / whole
+            traffic[named] = {"digest": each.digest, "share": share_of_all, "shadow": not each.weight}
     pods = api.items(f"/api/v1/namespaces/{space}/pods", {"labelSelector": f"{WORKLOAD} in ({','.join(shares)})"})
     said = ", ".join(f"{pod['metadata']['name']} {pod['status'].get('phase')}" for pod in pods) or "no pod"
-    return Endpoint(url, said, f"{ready} of {wanted} ready", served)
+    return Endpoint(url, said, f"{ready} of {wanted} ready", _answering({"versions": traffic}))
 
 
 def _short(digest: str) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from penstock.command import asking
+from penstock.command.answering import CONFIG_MAP, answering
 from penstock.command.state import LOCAL_JOB, State, argument, supervisor
 from penstock.command.status import WORKLOAD
 from penstock.errors import PenstockError
@@ -34,6 +35,8 @@ class Target:
     highest: int
     models: Mapping[str, str]
     """The folders of the models that may answer, by their digests."""
+    split: bool
+    """Whether the stack's `traffic` says which of them do."""
     token_file: str | None = None
     certificate: str | None = None
     pid: int | None = None
@@ -101,6 +104,7 @@ class Target:
             lowest=int(service["min_replicas"]),
             highest=int(service["max_replicas"]),
             models=_answering(service),
+            split=bool(service.get("traffic")),
             token_file=argument(program, "--token-file"),
             certificate=argument(program, "--certificate"),
             pid=supervisor(service).pid,
@@ -109,19 +113,20 @@ class Target:
 
     @classmethod
     def _cluster(cls, state: State, deployment: Mapping[str, Any]) -> "Target":
-        metadata, container = deployment["metadata"], deployment["spec"]["template"]["spec"]["containers"][0]
-        arguments: list[str] = container["args"]
-        model, digest, port = (argument(arguments, name) for name in ("--model", "--expect-digest", "--port"))
+        metadata, maps = deployment["metadata"], [each for each in state.resources if each.type == CONFIG_MAP]
+        plans = {each.outputs["metadata"]["name"]: each.outputs for each in maps}
+        told = answering(deployment, plans.get)
         lowest, highest, scaled = _range(state, deployment)
         return cls(
             state,
-            name=str(argument(arguments, "--name")),
-            url=f"http://127.0.0.1:{port}",
+            name=told.name,
+            url=f"http://127.0.0.1:{told.port}",
             python=POD_PYTHON,
-            port=int(port or 0),
+            port=told.port,
             lowest=lowest,
             highest=highest,
-            models={str(digest): str(model)},
+            models={each.digest: each.path for each in told.models.values() if each.weight},
+            split=told.split,
             namespace=metadata["namespace"],
             workload=metadata["name"],
             scaled=scaled,

@@ -27,7 +27,7 @@ def folder(target, attested):
 
 def test_it_serves_a_model_that_the_stack_says(target, attested):
     assert attested["digest"] in target.models
-    if len(target.models) == 1 and not (target.state.service or {}).get("traffic"):
+    if len(target.models) == 1 and not target.split:
         assert attested["digest"] == target.state.outputs["model_digest"]
 
 

@@ -23,10 +23,10 @@ POD = {
     "spec": {"containers": [{"name": "server"}]},
     "status": {"conditions": [{"type": "Ready", "status": "True"}]},
 }
-ARGUMENTS = ["--name", "toy", "--model", "/artifacts/models/a", "--expect-digest", "sha256:a", "--port", "8500"]
+ARGUMENTS = ["--name", "toy", "--model", "/artifacts/models/a", "--expect-digest", "sha256:a"]
 DEPLOYMENT = {
     "metadata": {"name": "server", "namespace": "penstock"},
-    "spec": {"template": {"spec": {"containers": [{"args": ARGUMENTS}]}}},
+    "spec": {"template": {"spec": {"containers": [{"args": ARGUMENTS, "ports": [{"containerPort": 8500}]}]}}},
 }
 
 
