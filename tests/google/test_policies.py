@@ -1,6 +1,7 @@
 """The policy pack on the real engine: what it stops, and that a replacement takes a named approval."""
 
 import json
+import re
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,6 +20,56 @@ STORE = """
         "labels": {"environment": "dev", "owner": "me", "model": "flights", "run": "shared"}})
 """
 BUCKET = "gcp:storage/bucket:Bucket store-bucket"
+BAD = """
+    import pulumi_gcp as gcp
+    import pulumi_kubernetes as kubernetes
+
+    image = "registry.example.com/trainer@sha256:" + "a" * 64
+    bounds = {"cpu": "1", "memory": "1Gi"}
+
+    def pod(name, *, image=image, account="trainer", env=(), **security):
+        kubernetes.core.v1.Pod(name, spec={
+            "automount_service_account_token": False,
+            "service_account_name": account,
+            "security_context": {
+                "run_as_non_root": True, "run_as_user": 65532, "seccomp_profile": {"type": "RuntimeDefault"}},
+            "containers": [{
+                "name": "main",
+                "image": image,
+                "env": list(env),
+                "resources": {"requests": bounds, "limits": bounds},
+                "security_context": {
+                    "allow_privilege_escalation": False, "read_only_root_filesystem": True,
+                    "capabilities": {"drop": ["ALL"]}, **security}}]})
+
+    pod("good")
+    pod("tagged", image="trainer:latest")
+    pod("anybody", account="default")
+    pod("told", env=[{"name": "PGPASSWORD", "value": "hunter2"}])
+    pod("root", privileged=True)
+    kubernetes.core.v1.Service("open", spec={"type": "NodePort"})
+    kubernetes.rbac.v1.Role("mighty", rules=[{"api_groups": [""], "resources": ["pods"], "verbs": ["*"]}])
+    gcp.storage.Bucket(
+        "nobodys", location="us-central1", public_access_prevention="enforced", uniform_bucket_level_access=True)
+"""
+REFUSED = {
+    "images-by-digest": ("kubernetes:core/v1:Pod: tagged", "runs the image 'trainer:latest'"),
+    "no-public-exposure": ("kubernetes:core/v1:Service: open", "opens a port of every node"),
+    "least-privilege": ("kubernetes:rbac.authorization.k8s.io/v1:Role: mighty", "a wildcard among its verbs"),
+    "no-default-account": ("kubernetes:core/v1:Pod: anybody", "runs as the namespace's default account"),
+    "labels": ("gcp:storage/bucket:Bucket: nobodys", "lacks the labels environment, run, owner, model"),
+    "encryption": ("kubernetes:core/v1:Pod: told", "has the secret PGPASSWORD in plain text"),
+    "restricted-pods": ("kubernetes:core/v1:Pod: root", "is privileged"),
+}
+"""The one resource of `BAD` that each rule is to refuse."""
+
+
+def test_the_engine_refuses_the_one_resource_that_each_rule_is_there_for_and_no_other(stack, policed):
+    told = stack(BAD).run("preview", "--stack", "dev", *policed, expected=1)
+    found = re.findall(r"\[mandatory\]  (\S+)  \((.+?)\)", told)
+    assert sorted(found) == sorted((rule, where) for rule, (where, _) in REFUSED.items()), told
+    for _, finding in REFUSED.values():
+        assert finding in told
 
 
 def test_a_prod_that_loses_data_or_costs_too_much_is_refused_by_the_names_of_the_rules(make_environment, policed):
