@@ -45,6 +45,11 @@ class Project:
         """Artifacts, logs and jobs of the stack."""
         return self.root / ".penstock" / self.stack
 
+    @property
+    def state_file(self) -> Path:
+        """Where Pulumi keeps the stack's state."""
+        return self.root / f".penstock/state/.pulumi/stacks/penstock/{self.stack}.json"
+
     def configure(self, **settings: Any) -> None:
         """Writes the stack's configuration: a small slice of the flights, and what the test changes of it."""
         values = {"problem": self.problem.name, "port": self.port, "keep": ["raw"], **SMALL, **settings}
@@ -99,7 +104,7 @@ class Project:
 
     def deployment(self) -> dict[str, Any]:
         """The stack's resources by name, as the state has them."""
-        state = json.loads((self.root / f".penstock/state/.pulumi/stacks/penstock/{self.stack}.json").read_text())
+        state = json.loads(self.state_file.read_text())
         return {r["urn"].rpartition("::")[2]: r for r in state["checkpoint"]["latest"].get("resources", [])}
 
     def outputs(self) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Tokens and TLS by three lines of the stack's config, on the real engine."""
 
+import re
 import ssl
 import urllib.error
 import urllib.request
@@ -32,6 +33,7 @@ def test_a_token_file_and_a_certificate_are_lines_of_config_and_a_changed_file_i
     served.run("up")
     assert served.outputs()["endpoint"].startswith(f"https://127.0.0.1:{served.port}/")
     assert (status(FIRST), status(SECOND)) == (200, 401)
+    assert re.search(r"\b13 passed\b", said := served.operate("verify")), said
     assert served.deployment()["flow-serve-server"]["outputs"]["pid"] == _pid_after_another_up(served)
     tokens.write_text(SECOND)
     served.run("up")

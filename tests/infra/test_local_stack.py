@@ -1,5 +1,6 @@
 """What runs on this machine after `make up`, seen from outside by the checks that `penstock verify` ships."""
 
+import json
 import os
 import re
 import shutil
@@ -48,6 +49,29 @@ def test_verify_finds_a_port_that_is_open_to_others(served):
         said = served.operate("verify", expected=1)
     assert "test_the_port_is_open_on_the_loopback_address_only[local] FAILED" in said
     assert re.search(r"\b1 failed, 11 passed", said), said
+
+
+def test_verify_finds_another_model_and_fewer_workers_than_the_state_says(served):
+    server, digest = served.deployment()["flow-serve-server"]["outputs"], "sha256:" + "0" * 64
+    text = served.state_file.read_text()
+    state = json.loads(text)
+    outputs = {
+        each["urn"].rpartition("::")[2]: each["outputs"]
+        for each in state["checkpoint"]["latest"]["resources"]
+        if "outputs" in each
+    }
+    outputs[f"penstock-{served.stack}"]["model_digest"] = digest
+    outputs["flow-serve-server"] |= {"min_replicas": 2, "max_replicas": 2}
+    served.state_file.write_text(json.dumps(state))
+    try:
+        said = served.operate("verify", expected=1)
+    finally:
+        served.state_file.write_text(text)
+    assert "test_there_are_as_many_workers_as_the_range_says[local] FAILED" in said
+    assert "test_it_serves_a_model_that_the_stack_says[local] FAILED" in said
+    assert digest in said
+    assert server["digest"] in said
+    assert re.search(r"\b2 failed, 9 passed, 2 skipped", said), said
 
 
 def test_only_the_endpoint_s_processes_are_left(served):
