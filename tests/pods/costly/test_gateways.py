@@ -25,7 +25,9 @@ while True:
             counted[answer.headers["x-model-digest"]] += 1
     except Exception as exc:
         failed.append(repr(exc))
-    said.write_text(json.dumps({"order": order.strip(), "counted": counted, "failed": failed}))
+    # Whole or not at all: it is read at any time.
+    said.with_suffix(".new").write_text(json.dumps({"order": order.strip(), "counted": counted, "failed": failed}))
+    said.with_suffix(".new").rename(said)
     time.sleep(0.02)
 """
 """Asks without a pause, and counts which version answers since it was told something else."""
