@@ -68,5 +68,5 @@ def _has_address(plane: "ControlPlane") -> bool:
 
 
 def _make(folder: "Path") -> None:
-    say("building Traefik for the test cluster, once for this user: up to 10 minutes")
+    say("building Traefik for the test cluster, once for this user: 10 CPU-minutes")
     go_build.build(MODULE, "github.com/traefik/traefik/v3/cmd/traefik", folder / "traefik")
