@@ -31,15 +31,30 @@ def test_every_example_is_in_the_table_and_says_what_it_is_in_40_lines_of_progra
         assert 10 <= len(program.strip().splitlines()) <= 40
 
 
-def test_the_python_program_makes_a_model_and_an_endpoint(tmp_path, environments, repository):
+@pytest.fixture
+def previewed(tmp_path, environments, repository):
+    """What a program would make, by name; the problem lies beside it under a name."""
+
+    def preview(program, problem):
+        shutil.copytree(CHECKOUT / "examples/existing_model", tmp_path / "project")
+        (tmp_path / "project/__main__.py").write_text(program)
+        shutil.copy(repository / PACKAGE / "late.py", tmp_path / "project" / problem)
+        shutil.copytree(repository / "data", tmp_path / "project/data")
+        steps = json.loads(Program(tmp_path / "project", environments).run("preview", "--json"))["steps"]
+        return {step["urn"].rpartition("::")[2] for step in steps if step["op"] == "create"}
+
+    return preview
+
+
+def test_the_python_program_makes_a_model_and_an_endpoint(previewed):
     (program,) = blocks("python")
-    shutil.copytree(CHECKOUT / "examples/existing_model", tmp_path / "project")
-    (tmp_path / "project/__main__.py").write_text(program)
-    shutil.copy(repository / PACKAGE / "late.py", tmp_path / "project/late.py")
-    foreign = Program(tmp_path / "project", environments)
-    steps = json.loads(foreign.run("preview", "--json"))["steps"]
-    made = {step["urn"].rpartition("::")[2]: step["op"] for step in steps}
-    assert made["late-model"] == made["late-server"] == "create"
+    assert {"late-model", "late-server"} <= previewed(program, "late.py")
+
+
+def test_the_program_of_the_readme_of_modules_makes_a_pipeline_from_raw_files_to_an_endpoint(previewed):
+    (program,) = re.findall(r"^```python\n(.*?)^```", (CHECKOUT / "modules/README.md").read_text(), flags=re.M | re.S)
+    made = {f"flow-{each}" for each in ("preprocess-dataset", "tune-study", "train-model", "serve-server")}
+    assert made <= previewed(program, "problem.py")
 
 
 def test_the_yaml_program_is_one_that_the_schema_allows():
