@@ -6,7 +6,10 @@ import shutil
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -162,3 +165,62 @@ def make_environment(schemas: Path, tmp_path_factory: pytest.TempPathFactory) ->
         return made
 
     return make
+
+
+@pytest.fixture
+def kubeconfig(tmp_path: Path) -> Iterator[Path]:
+    """Of as much of an API server as a preview asks: it knows JobSets and a claim, and its caller may do all."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.rfile.read(int(self.headers.get("content-length") or 0))
+            kinds = [{"name": "jobsets", "kind": "JobSet", "namespaced": True, "verbs": []}]
+            default = {"storageclass.kubernetes.io/is-default-class": "true"}
+            classes = [{"metadata": {"name": "shared", "annotations": default}}]
+            answers = {
+                "/apis/jobset.x-k8s.io/v1alpha2": {"resources": kinds},
+                "/api/v1/namespaces/penstock-cluster/persistentvolumeclaims/raw": {"metadata": {"name": "raw"}},
+                "/apis/storage.k8s.io/v1/storageclasses": {"items": classes},
+                "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews": {"status": {"allowed": True}},
+            }
+            found = answers.get(self.path.partition("?")[0])
+            data = json.dumps(found or {"message": f"{self.path} not found"}).encode()
+            self.send_response(200 if found else 404)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        do_POST = do_GET  # noqa: N815 (the name is the base class's)
+
+        def log_message(self, *arguments: Any) -> None:
+            """The test looks at what came of it."""
+
+    with _serving(Handler) as url:
+        yield _kubeconfig(tmp_path / "kubeconfig.json", url)
+
+
+@contextmanager
+def _serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def _kubeconfig(file: Path, url: str) -> Path:
+    content = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "trial",
+        "clusters": [{"name": "trial", "cluster": {"server": url}}],
+        "users": [{"name": "trial", "user": {}}],
+        "contexts": [{"name": "trial", "context": {"cluster": "trial", "user": "trial"}}],
+    }
+    file.write_text(json.dumps(content))
+    return file

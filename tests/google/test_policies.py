@@ -2,11 +2,6 @@
 
 import json
 import re
-import threading
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-
-import pytest
 
 from penstock.gcp import pins
 
@@ -105,63 +100,9 @@ def test_a_protected_bucket_is_replaced_with_a_named_approval_only(stack, police
     assert approved[BUCKET] in pins.REPLACING
 
 
-@pytest.fixture
-def api_server():
-    """As much of an API server as a preview asks: that it knows JobSets, and that its caller may do everything."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.rfile.read(int(self.headers.get("content-length") or 0))
-            kinds = [{"name": "jobsets", "kind": "JobSet", "namespaced": True, "verbs": []}]
-            classes = [{"metadata": {"name": "shared"}}]
-            answers = {
-                "/apis/jobset.x-k8s.io/v1alpha2": {"resources": kinds},
-                "/apis/storage.k8s.io/v1/storageclasses": {"items": classes},
-                "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews": {"status": {"allowed": True}},
-            }
-            found = answers.get(self.path.partition("?")[0])
-            data = json.dumps(found or {"message": f"{self.path} not found"}).encode()
-            self.send_response(200 if found else 404)
-            self.send_header("content-type", "application/json")
-            self.send_header("content-length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        do_POST = do_GET  # noqa: N815 (the name is the base class's)
-
-        def log_message(self, *arguments):
-            """The test looks at what came of it."""
-
-    with _serving(Handler) as url:
-        yield url
-
-
-@contextmanager
-def _serving(handler):
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
-def test_the_stack_on_an_existing_cluster_breaks_no_rule(make_environment, api_server, tmp_path, policed):
-    kubeconfig = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": "trial",
-        "clusters": [{"name": "trial", "cluster": {"server": api_server}}],
-        "users": [{"name": "trial", "user": {}}],
-        "contexts": [{"name": "trial", "context": {"cluster": "trial", "user": "trial"}}],
-    }
-    file = tmp_path / "kubeconfig.json"
-    file.write_text(json.dumps(kubeconfig))
+def test_the_stack_on_an_existing_cluster_breaks_no_rule(make_environment, kubeconfig, policed):
     images = {f"{name}_image": f"registry.example.com/{name}@sha256:{'a' * 64}" for name in ("trainer", "serving")}
-    cluster = make_environment("cluster", kubeconfig=str(file), storage_class="shared", **images)
+    cluster = make_environment("cluster", kubeconfig=str(kubeconfig), storage_class="shared", **images)
     plan = cluster.steps(*policed)
     made = {each.partition(" ")[0] for each in plan}
     assert {"kubernetes:core/v1:Namespace", "kubernetes:networking.k8s.io/v1:NetworkPolicy"} <= made
