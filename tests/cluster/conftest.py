@@ -15,7 +15,7 @@ from typing import Any
 import custom_kinds
 import pytest
 import yaml
-from cluster import nodes
+from cluster import nodes, provider
 from cluster.control_plane import ControlPlane
 
 from penstock.kubernetes import workspace as workspaces
@@ -108,17 +108,17 @@ def workspace(api: Api, request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def plugins(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for PATH with the plugin: the stand-in, or the real one where PENSTOCK_KUBERNETES_PLUGIN names it."""
+    """A folder for PATH with the plugin: the stand-in, or the real one where PENSTOCK_KUBERNETES_PLUGIN asks for it."""
     return with_plugin(tmp_path_factory.mktemp("plugins"))
 
 
 def with_plugin(folder: Path) -> Path:
-    """The folder, with the plugin in it."""
-    real = os.environ.get("PENSTOCK_KUBERNETES_PLUGIN")
+    """The folder, with the plugin in it; PENSTOCK_KUBERNETES_PLUGIN is `built`, or where it is."""
+    plugin, real = folder / provider.NAME, os.environ.get("PENSTOCK_KUBERNETES_PLUGIN")
     if real:
-        (folder / "pulumi-resource-kubernetes").symlink_to(shutil.which(real) or Path(real).resolve(strict=True))
+        found = provider.binary() if real == "built" else shutil.which(real) or Path(real).resolve(strict=True)
+        plugin.symlink_to(found)
         return folder
-    plugin = folder / "pulumi-resource-kubernetes"
     plugin.write_text(f'#!/bin/sh\nPYTHONPATH="{HERE}" exec "{sys.executable}" -m kubernetes_plugin "$@"\n')
     plugin.chmod(plugin.stat().st_mode | stat.S_IXUSR)
     return folder

@@ -124,7 +124,7 @@ def test_a_job_is_waited_for_and_one_that_fails_fails_the_run_with_its_reason(pr
         player.join()
         if code:
             assert "BackoffLimitExceeded" in output
-            assert "Error: no such file" in output
+            assert "[Error] no such file" in output
         program.run("destroy", "--yes", "--skip-preview", "--stack", "test")
         assert api.items(PODS.format(namespace)) == []
 
@@ -142,8 +142,8 @@ k8s.apps.v1.Deployment(
 )
 """
     output = program.up(expected=1)
-    assert "0 of 1 replicas available" in output
-    assert "ImagePullBackOff: Back-off pulling image" in output
+    assert "Minimum number of live Pods was not attained" in output
+    assert "[ImagePullBackOff] Back-off pulling image" in output
     # It is in the state all the same, so the next run puts it right.
     program.body = program.body.replace("/missing@", "/there@")
     assert "1 updated" in program.up()
@@ -171,4 +171,4 @@ CustomResource(
 
 def test_a_kind_that_the_cluster_does_not_know_is_told(program):
     program.body = 'CustomResource("x", api_version="keda.sh/v1alpha1", kind="ScaledObject", spec={"a": 1})\n'
-    assert "no matches for kind 'ScaledObject' in version 'keda.sh/v1alpha1'" in program.up(expected=1)
+    assert 'no matches for kind "ScaledObject" in version "keda.sh/v1alpha1"' in program.up(expected=1)

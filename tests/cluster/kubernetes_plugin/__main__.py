@@ -184,7 +184,7 @@ class KubernetesProvider(provider_pb2_grpc.ResourceProviderServicer):
     def _path(self, inputs: Object, context: Any) -> str:
         kind, metadata = self._kind(inputs, context), inputs["metadata"]
         if kind is None:
-            message = f"no matches for kind {inputs['kind']!r} in version {inputs['apiVersion']!r}"
+            message = f'no matches for kind "{inputs["kind"]}" in version "{inputs["apiVersion"]}"'
             context.abort(grpc.StatusCode.NOT_FOUND, message)
             raise AssertionError(message)
         return f"{kind.collection(metadata.get('namespace'))}/{metadata['name']}"

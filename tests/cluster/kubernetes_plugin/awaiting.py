@@ -66,7 +66,7 @@ def _by_kind(api: Api, live: Object) -> str | None:
 
 def _job(api: Api, live: Object) -> str | None:
     if failed := _condition(live, "Failed"):
-        raise Failed(f"job {live['metadata']['name']} failed: {failed.get('reason')}: {failed.get('message')}")
+        raise Failed(f"[{failed.get('reason')}] {failed.get('message')}")
     if _condition(live, "Complete"):
         return None
     return f"job {live['metadata']['name']} is not complete"
@@ -81,7 +81,7 @@ def _deployment(api: Api, live: Object) -> str | None:
             raise Failed(f"deployment {name}: {each['message']}")
     updated, available = status.get("updatedReplicas", 0), status.get("availableReplicas", 0)
     if updated < wanted or available < wanted or status.get("replicas", 0) > updated:
-        return f"deployment {name} has {available} of {wanted} replicas available, {updated} of them updated"
+        return "Minimum number of live Pods was not attained"
     return None
 
 
@@ -158,6 +158,6 @@ def _warnings(api: Api, live: Object) -> list[str]:
                 state = container.get("state", {})
                 bad = state.get("waiting") or state.get("terminated") or {}
                 if bad.get("reason") not in (None, "Completed", "ContainerCreating"):
-                    last = f"{bad['reason']}: {bad.get('message', '')}".strip(": ")
-                    said.append(f"pod {pod['metadata']['name']}: {last}")
+                    where = f"[Pod {namespace}/{pod['metadata']['name']}]"
+                    said.append(f"{where}: [{bad['reason']}] {bad.get('message', '')}")
     return list(dict.fromkeys(said))[:10]
