@@ -143,7 +143,7 @@ k8s.apps.v1.Deployment(
 """
     output = program.up(expected=1)
     assert "Minimum number of live Pods was not attained" in output
-    assert "[ImagePullBackOff] Back-off pulling image" in output
+    assert "[ImagePullBackOff] Back-off pulling image" in output, output
     # It is in the state all the same, so the next run puts it right.
     program.body = program.body.replace("/missing@", "/there@")
     assert "1 updated" in program.up()

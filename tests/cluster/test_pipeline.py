@@ -40,7 +40,7 @@ def test_up_runs_each_stage_as_a_job_set_and_serves_the_model_it_left(deployed, 
 
     again = deployed.run("up")
     assert "unchanged" in again
-    assert not any(word in again for word in ("created", "updated", "replaced"))
+    assert not any(word in again for word in ("created", "updated", "replaced")), again
 
     programs.model = "sha256:newer"
     deployed.configure(epochs=2, tuning_storage=database, traffic={"latest": 10, "previous": 90})

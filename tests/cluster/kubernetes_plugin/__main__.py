@@ -1,4 +1,4 @@
-"""Stands in for the plugin `pulumi-resource-kubernetes`, which the package registries do not carry.
+"""Stands in for the plugin `pulumi-resource-kubernetes`.
 
 It speaks Pulumi's provider protocol and does to a real API server what the plugin does: server-side apply, a dry run in
 a preview, names, waiting, deletion with what depends on it. It is for single objects: patch, list, YAML and Helm
