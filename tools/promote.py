@@ -71,7 +71,7 @@ def promote(source: str, target: str, model: str | None) -> str:
 
 def _text(file: Path) -> str:
     if not file.exists():
-        raise ToolError(f"there is no {file}")
+        raise ToolError(f"there is no file of a stack at {file}")
     return file.read_text(encoding="utf-8")
 
 

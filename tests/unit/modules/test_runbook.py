@@ -32,6 +32,7 @@ WORDS = 12
 def messages() -> Iterator[tuple[str, list[str]]]:
     """Where an error of ours is raised that stops a deployment, and the fixed pieces of its message."""
     files = [*(CHECKOUT / "modules/penstock").rglob("*.py"), *(CHECKOUT / "stacks").glob("*.py")]
+    files += [*(CHECKOUT / "tools").glob("*.py"), *(CHECKOUT / "tools/cluster").glob("*.py")]
     files += [CHECKOUT / f"trainer/penstock_trainer/{name}.py" for name in TOLD_BY_STAGES]
     files += [CHECKOUT / f"serving/penstock_serving/{name}.py" for name in TOLD_BY_THE_SERVER]
     for file in sorted(files):
@@ -47,7 +48,7 @@ def ours() -> set[str]:
     import penstock.command.interrupted
     import penstock.kubernetes.api  # noqa: F401 (for its errors)
 
-    found, looked = [PenstockError], {"SettingsError", "InputError", "PlanError"}
+    found, looked = [PenstockError], {"SettingsError", "InputError", "PlanError", "ToolError"}
     while found:
         each = found.pop()
         looked.add(each.__name__)
