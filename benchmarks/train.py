@@ -249,7 +249,7 @@ def guide(dataset: Path, _epochs: int) -> float:
 
     @tf.function
     def step(iterator: Any) -> Any:
-        losses = strategy.run(network.train_step, args=(next(iterator),))
+        losses = strategy.run(lambda cells: network.train_step(*network.inputs(cells)), args=(next(iterator),))
         return strategy.reduce(tf.distribute.ReduceOp.SUM, losses, axis=None)
 
     iterator = iter(coordinator.create_per_worker_dataset(dataset_fn))
@@ -270,13 +270,9 @@ def keras_fit(dataset: Path, epochs: int) -> float:
     import tensorflow as tf
     import tf_keras as keras
 
-    network = _trainer(dataset).network
+    network = _trainer(dataset, few_threads=False).network
 
-    def features(cells: Any) -> Any:
-        columns = tf.transpose(cells)
-        return network.featurizer(network.columns(columns)), columns[-1]
-
-    batches = _rows(network, dataset).batch(network.batch_size).map(features, tf.data.AUTOTUNE).prefetch(8)
+    batches = _rows(network, dataset).batch(network.batch_size).map(network.inputs, tf.data.AUTOTUNE).prefetch(8)
     loss = keras.losses.BinaryCrossentropy(from_logits=True)
     network.keras_model.compile(optimizer=network.optimizer, loss=loss)
     seconds: list[float] = []
@@ -292,8 +288,10 @@ def keras_fit(dataset: Path, epochs: int) -> float:
     return network.examples.rows("training") * (epochs - 1) / sum(seconds[1:])
 
 
-def _trainer(dataset: Path, *, copied: bool = True, network: str = "bundled", **arithmetic: Any) -> Any:
-    from penstock_trainer import clusters
+def _trainer(
+    dataset: Path, *, copied: bool = True, few_threads: bool = True, network: str = "bundled", **arithmetic: Any
+) -> Any:
+    from penstock_trainer import clusters, threads
     from penstock_trainer.arithmetic import Arithmetic
     from penstock_trainer.dataset import Dataset
     from penstock_trainer.loop import Trainer
@@ -301,11 +299,14 @@ def _trainer(dataset: Path, *, copied: bool = True, network: str = "bundled", **
     from penstock_trainer.problem import load_problem
 
     problem, member = load_problem("flights"), Member.of_this_process()
+    opened = Dataset.open(dataset, problem)
+    chosen = {"hidden": f"{WIDE},{WIDE}"} if network == "wide" else {}
+    if few_threads and not member.cluster:
+        threads.choose(problem, opened.statistics, chosen)
     cluster = clusters.connect("parameter-server" if member.cluster else "local", member)
     if not copied:
         cluster.copies.largest = 0  # pyright: ignore[reportAttributeAccessIssue]
-    chosen = {"hidden": f"{WIDE},{WIDE}"} if network == "wide" else {}
-    return Trainer(problem, Dataset.open(dataset, problem), cluster, chosen, 1, Arithmetic(**arithmetic))
+    return Trainer(problem, opened, cluster, chosen, 1, Arithmetic(**arithmetic))
 
 
 def _rows(network: Any, dataset: Path) -> Any:

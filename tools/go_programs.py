@@ -1,5 +1,6 @@
 """Programs of others, built from Go modules once for this user and kept: Beam's Prism, an emulator of Cloud Storage, a
-linter of workflows, one of manifests, and what holds manifests against the schemas of their kinds.
+linter of workflows, one of manifests, what holds manifests against the schemas of their kinds, Pulumi's language host
+of programs in YAML.
 
 tools/python tools/go_programs.py prism      prints where it is
 """
@@ -15,6 +16,10 @@ PROGRAMS = {
     "actionlint": (PROJECT / "tools" / "actionlint", "github.com/rhysd/actionlint/cmd/actionlint"),
     "kube-score": (PROJECT / "tools" / "kubescore", "github.com/zegl/kube-score/cmd/kube-score"),
     "kubeconform": (PROJECT / "tools" / "kubeconform", "github.com/yannh/kubeconform/cmd/kubeconform"),
+    "pulumi-language-yaml": (
+        PROJECT / "tools" / "pulumi" / "yaml",
+        "github.com/pulumi/pulumi-yaml/cmd/pulumi-language-yaml",
+    ),
     "fake-gcs-server": (PROJECT / "tools" / "storage", "github.com/fsouza/fake-gcs-server"),
 }
 

@@ -32,7 +32,8 @@ class EndpointArgs(TypedDict):
     max_replicas: NotRequired[int]
     """Server processes at most. Default: 1."""
     idle_seconds: NotRequired[float]
-    """After so long without a request the last one goes, where `min_replicas` is 0. Default: 300."""
+    """A replica goes when none of the last so many seconds had need of it; on one machine the last of `min_replicas` 0
+    alone, on a cluster an hour at most. Cloud Run decides by itself. Default: 300."""
     token_file: NotRequired[str | None]
     """Path of a file of bearer tokens, one a line: who has one may ask. Default: anyone who reaches the port."""
     certificate: NotRequired[str | None]

@@ -106,7 +106,7 @@ class Service:
     environment: Mapping[str, pulumi.Input[str]] = field(default_factory=dict[str, pulumi.Input[str]])
     """Of the replicas, besides what the platform gives them."""
     idle_seconds: float = 300
-    """After so long without a request the last replica goes, where `min_replicas` is 0."""
+    """A replica goes when none of the last so many had need of it (on one machine: the last one, of a range from 0)."""
     model: ArtifactArgs | None = None
     """The sealed model that the command names, for a platform that keeps several versions behind one URL."""
     model_name: str = ""

@@ -4,13 +4,36 @@ A Pulumi CLI that knows source-based packages hosts `modules/` by itself (`pulum
 program on PATH, where installing the distribution puts it.
 """
 
+import sys
 from importlib.metadata import version
 
-from pulumi.provider.experimental.host import component_provider_host, components_from_module
+import pulumi
+from pulumi.errors import InputPropertyError
+from pulumi.provider import ConstructResult
+from pulumi.provider import main as serve
+from pulumi.provider.experimental.component import ComponentProvider
+from pulumi.provider.experimental.host import components_from_module
+from pulumi.provider.server import ComponentInitError
 
 import penstock
+from penstock.errors import PenstockError
+
+
+class Components(ComponentProvider):
+    """What the package `penstock` exports; our own messages reach a person without a traceback."""
+
+    def construct(
+        self, name: str, resource_type: str, inputs: pulumi.Inputs, options: pulumi.ResourceOptions | None = None
+    ) -> ConstructResult:
+        try:
+            return super().construct(name, resource_type, inputs, options)
+        except ComponentInitError as exc:
+            if isinstance(exc.inner, PenstockError):
+                # Of no property: the engine shows what is told of properties, and nothing else.
+                raise InputPropertyError("", str(exc.inner)) from exc
+            raise
 
 
 def main() -> None:
-    """Hosts what the package `penstock` exports, until the engine ends it."""
-    component_provider_host(components_from_module(penstock), "penstock", version=version("penstock"))
+    """Hosts them until the engine ends it."""
+    serve(Components(components_from_module(penstock), "penstock", None, version("penstock")), sys.argv[1:])

@@ -31,6 +31,13 @@ OWN_KEY: dict[str, tuple[tuple[str, str], ...]] = {
     "gcp:storage/bucket:Bucket": (("encryption.defaultKmsKeyName", "encryption: {default_kms_key_name: ...}"),),
     "gcp:sql/databaseInstance:DatabaseInstance": (("encryptionKeyName", "encryption_key_name"),),
     "gcp:artifactregistry/repository:Repository": (("kmsKeyName", "kms_key_name"),),
+    "gcp:container/cluster:Cluster": (("databaseEncryption.keyName", "database_encryption: {key_name: ...}"),),
+    "gcp:secretmanager/secret:Secret": (
+        (
+            "replication.userManaged.replicas.0.customerManagedEncryption.kmsKeyName",
+            "replication: {user_managed: {replicas: [{customer_managed_encryption: {kms_key_name: ...}}]}}",
+        ),
+    ),
     "gcp:container/nodePool:NodePool": (("nodeConfig.bootDiskKmsKey", "node_config: {boot_disk_kms_key: ...}"),),
     "gcp:workbench/instance:Instance": (
         ("gceSetup.bootDisk.kmsKey", "gce_setup: {boot_disk: {kms_key: ...}}"),

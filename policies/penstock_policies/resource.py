@@ -66,7 +66,9 @@ class Resource:
     settings: Settings = field(default_factory=Settings)
 
     def at(self, path: str) -> Any:
-        """The value at a dotted path; None where there is none, UNKNOWN where something on the way is not known."""
+        """The value at a dotted path, with list items by number; None where there is none, UNKNOWN where something on
+        the way is not known.
+        """
         return at(self.properties, path)
 
 
@@ -84,7 +86,11 @@ def at(value: Any, path: str) -> Any:
     for part in path.split("."):
         if value is UNKNOWN:
             return UNKNOWN
-        value = value.get(part) if isinstance(value, Mapping) else None
+        if isinstance(value, Mapping):
+            value = value.get(part)
+        else:
+            items = listed(value)
+            value = items[int(part)] if part.isdecimal() and int(part) < len(items) else None
     return value
 
 

@@ -43,7 +43,7 @@ PROGRAM = """
                                 "encryption_key": "projects/p/locations/l/keyRings/r/cryptoKeys/k"})
     KEY = "projects/p/locations/us-central1/keyRings/r/cryptoKeys/k"
     gcp.KeyAccess("key", {"project": "acme-dev", "key": KEY,
-                          "uses": ["buckets", "disks", "dataflow", "database", "images"]})
+                          "uses": ["buckets", "cluster", "disks", "dataflow", "database", "images", "secrets"]})
     gcp.ImageRegistry("images", {"location": "us-central1", "repository": "penstock", "labels": LABELS,
                                  "readers": {"nodes": ACCOUNT}})
     gcp.StudyDatabase("studies", {"region": "us-central1", "network": NET["network"], "user": ACCOUNT,
@@ -53,7 +53,7 @@ PROGRAM = """
     served = gcp.CloudRunEndpoint("serve", {
         "location": "us-central1", "image": IMAGE, "command": ["--model", "/artifacts/models/x"], "bucket": "b",
         "mount": "/artifacts", "service_account_email": ACCOUNT, "labels": LABELS, "callers": ["group:a@b.example"],
-        "verify_key": VERIFYING,
+        "verify_key": VERIFYING, "encryption_key": KEY,
         "traffic": {"serve-00001": 90, "serve-00002": 10}})
     on_cluster = pulumi.ResourceOptions(provider=pulumi_kubernetes.Provider("cluster", kubeconfig="{}"))
     ladder = gcp.Ladder("training", {"pools": ["spot", "on-demand"]}, on_cluster)
@@ -222,9 +222,11 @@ def test_whoever_encrypts_by_ones_own_key_may_and_nobody_else(deployed):
     assert {each["member"].partition("@")[2].partition(".")[0] for each in grants} == {
         "gs-project-accounts",
         "compute-system",
+        "container-engine-robot",
         "dataflow-service-producer-prod",
         "gcp-sa-sqladmin",
         "gcp-sa-artifactregistry",
+        "gcp-sa-secretmanager",
     }
     assert all(each["member"].startswith("serviceAccount:service-123456789012@") for each in grants)
 

@@ -230,17 +230,22 @@ def test_files_of_this_machine_that_no_pod_would_find_are_refused_before_anythin
 
 
 @pytest.mark.filterwarnings("ignore:gcp:DeprecationWarning")
-def test_with_ones_own_key_all_that_keeps_data_is_encrypted_by_it_and_may_be():
+def test_with_ones_own_key_all_that_keeps_data_is_encrypted_by_it_and_may_be(tmp_path):
     key = "projects/p/locations/us-central1/keyRings/r/cryptoKeys/k"
     everything = {"study_database": True, "notebook": True, "beam": "dataflow", "budget": BUDGET}
     chosen, told = read(config_of({**everything, "accelerator": {"type": "nvidia-l4"}, "encryption_key": key}))
     assert chosen is not None, told
-    resources = planned(chosen, raw=chosen.raw)
+    (tmp_path / "verifying.pem").write_text("what the server verifies by")
+    resources = planned(chosen, raw=chosen.raw, folder=tmp_path, endpoint={"verify_key": "verifying.pem"})
     places = {
         "gcp:storage/bucket:Bucket": lambda own: own["encryption"]["defaultKmsKeyName"],
         "gcp:sql/databaseInstance:DatabaseInstance": lambda own: own["encryptionKeyName"],
         "gcp:artifactregistry/repository:Repository": lambda own: own["kmsKeyName"],
+        "gcp:container/cluster:Cluster": lambda own: own["databaseEncryption"]["keyName"],
         "gcp:container/nodePool:NodePool": lambda own: own["nodeConfig"]["bootDiskKmsKey"],
+        "gcp:secretmanager/secret:Secret": lambda own: own["replication"]["userManaged"]["replicas"][0][
+            "customerManagedEncryption"
+        ]["kmsKeyName"],
         "gcp:workbench/instance:Instance": lambda own: own["gceSetup"]["dataDisks"]["kmsKey"],
     }
     found = [(token, places[token](own)) for token, _, own in resources if token in places]
@@ -248,8 +253,8 @@ def test_with_ones_own_key_all_that_keeps_data_is_encrypted_by_it_and_may_be():
     assert {each for _, each in found} == {key}
     assert f"--dataflow_kms_key={key}" in json.dumps([own for token, _, own in resources if "JobSet" in token])
     granted = [name for token, name, _ in resources if token.endswith(":CryptoKeyIAMMember")]
-    uses = ("buckets", "database", "dataflow", "disks", "images")
-    assert sorted(granted) == [f"penstock-dev-{use}" for use in uses]
+    uses = ("buckets", "cluster", "database", "dataflow", "disks", "images")
+    assert sorted(granted) == ["flow-serve-server-secrets", *(f"penstock-dev-{use}" for use in uses)]
 
 
 @pytest.mark.filterwarnings("ignore:gcp:DeprecationWarning")

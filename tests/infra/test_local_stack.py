@@ -1,14 +1,16 @@
 """What runs on this machine after `make up`, seen from outside by the checks that `penstock verify` ships."""
 
+import asyncio
 import json
-import os
 import re
 import shutil
 import socket
 import subprocess
+import threading
 from contextlib import closing
 from pathlib import Path
 
+import asyncssh
 import pytest
 
 
@@ -85,34 +87,43 @@ def test_state_and_passphrase_are_private_to_the_user(served):
 
 @pytest.fixture
 def ssh(tmp_path):
-    """The name of a server of OpenSSH on the loopback address that takes this test's key, and its configuration."""
-    sshd = shutil.which("sshd", path=os.pathsep.join([os.environ["PATH"], "/usr/sbin", "/usr/local/sbin"]))
-    if sshd is None:
-        pytest.skip("NOT RUN: there is no sshd on this machine")
-    for key in ("host", "user"):
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / key], check=True)
-    (tmp_path / "authorized").write_text((tmp_path / "user.pub").read_text())
-    with closing(socket.socket()) as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    given = {"HostKey": tmp_path / "host", "AuthorizedKeysFile": tmp_path / "authorized", "PidFile": "none"}
-    given |= {"ListenAddress": "127.0.0.1", "Port": port, "StrictModes": "no", "UsePAM": "no", "PermitRootLogin": "yes"}
-    (tmp_path / "sshd_config").write_text("".join(f"{name} {value}\n" for name, value in given.items()))
-    known = {"HostName": "127.0.0.1", "Port": port, "IdentityFile": tmp_path / "user", "StrictHostKeyChecking": "no"}
-    known |= {"UserKnownHostsFile": "/dev/null", "LogLevel": "ERROR"}
+    """OpenSSH's configuration for `box`: a server on the loopback address that takes this test's key alone."""
+    if shutil.which("ssh") is None:
+        pytest.skip("NOT RUN: there is no ssh on this machine")
+    key = asyncssh.generate_private_key("ssh-ed25519")
+    key.write_private_key(tmp_path / "user")
+    (tmp_path / "user").chmod(0o600)
+    (tmp_path / "authorized").write_bytes(key.export_public_key())
+    loop = asyncio.new_event_loop()
+    listening = asyncssh.listen(
+        "127.0.0.1",
+        server_host_keys=[asyncssh.generate_private_key("ssh-ed25519")],
+        authorized_client_keys=str(tmp_path / "authorized"),
+        process_factory=_shell,
+        encoding=None,
+    )
+    server = loop.run_until_complete(listening)
+    known = {"HostName": "127.0.0.1", "Port": server.get_port(), "IdentityFile": tmp_path / "user"}
+    known |= {"StrictHostKeyChecking": "no", "UserKnownHostsFile": "/dev/null", "LogLevel": "ERROR"}
     lines = [f"  {name} {value}\n" for name, value in known.items()]
     (tmp_path / "config").write_text("".join(["Host box\n", *lines]))
-    server = subprocess.Popen([sshd, "-D", "-e", "-f", tmp_path / "sshd_config"], stderr=subprocess.PIPE, text=True)
-    assert server.stderr is not None
-    for line in server.stderr:
-        if "listening" in line:
-            break
-    else:
-        pytest.skip(f"NOT RUN: this sshd does not start (code {server.wait()})")
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
     yield tmp_path / "config"
-    server.terminate()
-    server.wait()
-    server.stderr.close()
+    loop.call_soon_threadsafe(server.close)
+    asyncio.run_coroutine_threadsafe(server.wait_closed(), loop).result(30)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
+
+
+async def _shell(process):
+    """Runs what a client asks for, as a login shell would."""
+    pipe = subprocess.PIPE
+    run = subprocess.Popen(["sh", "-c", process.command], stdin=pipe, stdout=pipe, stderr=pipe)
+    await process.redirect(stdin=run.stdin, stdout=run.stdout, stderr=run.stderr)
+    await process.stdout.drain()
+    process.exit(run.wait())
 
 
 def test_verify_asks_a_machine_by_ssh(served, ssh):

@@ -1,15 +1,18 @@
 """docs/reuse.md does what it says."""
 
 import json
+import os
 import re
 import shlex
 import shutil
 
+import go_programs
 import pytest
 import yaml
 from packaging.requirements import Requirement
 
-from tests.reuse.conftest import CHECKOUT, PACKAGE, Program
+from tests.reuse.conftest import CHECKOUT, PACKAGE, Program, consuming
+from tests.reuse.test_own_repository import ROW, asked
 
 PAGE = (CHECKOUT / "docs/reuse.md").read_text(encoding="utf-8")
 
@@ -57,18 +60,33 @@ def test_the_program_of_the_readme_of_modules_makes_a_pipeline_from_raw_files_to
     assert made <= previewed(program, "problem.py")
 
 
-def test_the_yaml_program_is_one_that_the_schema_allows():
+def test_the_yaml_program_serves_a_model_through_the_real_engine(tmp_path, environments, foreign, carried):
     (text,) = blocks("yaml")
-    program, schema = yaml.safe_load(text), json.loads((CHECKOUT / "modules/schema.json").read_text())
-    ((name, resource),) = program["resources"].items()
-    known = schema["resources"][resource["type"]]
-    assert set(known["requiredInputs"]) <= resource["properties"].keys() <= known["inputProperties"].keys()
-    for property_, value in resource["properties"].items():
-        if "$ref" in (of := known["inputProperties"][property_]):
-            assert value.keys() <= schema["types"][of["$ref"].rpartition("/")[2]]["properties"].keys()
-    ((_, output),) = program["outputs"].items()
-    assert output.startswith(f"${{{name}.")
-    assert output.rpartition(".")[2].rstrip("}") in known["properties"]
+    model, written = carried.artifact("flow-train-model"), yaml.safe_load(text)
+    folder = tmp_path / "served"
+    folder.mkdir()
+    (folder / "Pulumi.yaml").write_text(text)
+    with consuming(folder, environments, foreign) as program:
+        host = go_programs.program("pulumi-language-yaml")
+        program.environment["PATH"] = os.pathsep.join([str(host.parent), program.environment["PATH"]])
+        endpoint = written["resources"]["late"]["properties"]
+        endpoint |= {"model": model, "port": program.port, "modelNam": "late"}
+        (folder / "Pulumi.yaml").write_text(yaml.safe_dump(written))
+        program.run("package", "add", str(foreign / "bin/pulumi-resource-penstock"))
+        assert "penstock" in yaml.safe_load((folder / "Pulumi.yaml").read_text())["packages"]
+        assert "modelNam" in program.run("preview", expected=1), "the host knows the schema"
+        del endpoint["modelNam"]
+        endpoint["traffic"] = {"nobody": 100}
+        (folder / "Pulumi.yaml").write_text(yaml.safe_dump(written))
+        said = program.run("preview", expected=1)
+        assert "setting 'traffic' names 'nobody': expected latest, previous" in said
+        assert "Traceback" not in said
+        assert 'File "' not in said
+        del endpoint["traffic"]
+        (folder / "Pulumi.yaml").write_text(yaml.safe_dump(written))
+        program.up()
+        assert asked(program.outputs()["url"], ROW)[1] == model["digest"]
+        assert "unchanged" in program.up()
 
 
 @pytest.mark.parametrize("command", COMMANDS)

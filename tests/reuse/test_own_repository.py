@@ -102,11 +102,12 @@ def test_it_installs_from_folders_that_are_distributions(repository):
         assert all(f"\n{extra} = [" in declared for extra in each.extras)
 
 
-@pytest.mark.parametrize("name", ["test", "deploy"])
-def test_its_workflows_pin_their_actions_by_commit_and_may_do_nothing_but_read(repository, name):
+@pytest.mark.parametrize("name", ["test", "preview", "deploy"])
+def test_its_workflows_pin_their_actions_by_commit_and_may_do_nothing_but_read_and_comment(repository, name):
     text = (repository / f".github/workflows/{name}.yml").read_text()
     workflow = yaml.safe_load(text)
-    assert workflow["permissions"] == {"contents": "read"}
+    (permissions,) = (job.get("permissions", workflow["permissions"]) for job in workflow["jobs"].values())
+    assert permissions == {"contents": "read"} | ({"pull-requests": "write"} if name == "preview" else {})
     uses = re.findall(r"uses: (.*)", text)
     assert uses
     assert all(re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", each) for each in uses)
@@ -117,6 +118,19 @@ def test_its_workflows_pin_their_actions_by_commit_and_may_do_nothing_but_read(r
     made = [run.split()[1] for run in runs if run.startswith("make ")]
     assert made
     assert set(made) <= set(targets)
+
+
+def test_a_pull_request_is_told_what_it_would_change(carried, tmp_path):
+    steps = yaml.safe_load((carried.folder / ".github/workflows/preview.yml").read_text())["jobs"]["preview"]["steps"]
+    (script,) = (step["run"] for step in steps if step.get("name") == "Preview")
+    environment = {**carried.environment, "STACK": "local", "RUNNER_TEMP": str(tmp_path), "KUBECONFIG_CONTENT": ""}
+    for problem, expected in (("nowhere.late", "nowhere.late"), (f"{PACKAGE}.late", r"\d+ unchanged")):
+        carried.configure(problem=problem)
+        done = subprocess.run(["bash", "-e", "-c", script], cwd=carried.folder, env=environment, check=False)
+        assert (done.returncode == 0) == (problem == f"{PACKAGE}.late")
+        comment = (carried.folder / "comment.md").read_text()
+        assert comment.startswith("local: what this would change\n\n```\nPreviewing update (local)")
+        assert re.search(expected, comment), comment
 
 
 def test_two_linters_find_nothing_in_its_workflows(repository):

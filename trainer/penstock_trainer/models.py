@@ -5,6 +5,7 @@ parameters.
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import tensorflow as tf
@@ -51,6 +52,17 @@ def linear(inputs: Mapping[str, Any], specs: Mapping[str, InputSpec], parameters
             )
         )
     return tf.add_n(parts)
+
+
+def multiplications(model: Any, specs: Mapping[str, InputSpec], parameters: Mapping[str, Any]) -> int | None:
+    """Of a row, in the layers of `wide_and_deep` or `linear`; of another model function it is not known: None."""
+    if model is linear:
+        return sum(spec.width for spec in specs.values() if spec.ids is None) * _outputs(parameters)
+    if model is not wide_and_deep:
+        return None
+    first = sum(spec.width if spec.ids is None else spec.dimension for spec in specs.values())
+    widths = [first, *map(int, str(parameters["hidden"]).split(",")), _outputs(parameters)]
+    return sum(before * after for before, after in pairwise(widths))
 
 
 def convolutional(inputs: Mapping[str, Any], specs: Mapping[str, InputSpec], parameters: Mapping[str, Any]) -> Any:

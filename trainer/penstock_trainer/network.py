@@ -63,16 +63,21 @@ class Network(tf.Module):
         # On parameter servers the optimizer's slots must exist before a worker first applies a gradient.
         self.optimizer._create_all_weights(self.keras_model.trainable_variables)  # pyright: ignore[reportAttributeAccessIssue]
 
-    def logits(self, columns: Mapping[str, tf.Tensor], *, training: bool) -> tf.Tensor:
-        """float32 of shape [rows], of several classes [rows, classes], from numbers and codes of shape [rows]."""
-        logits = tf.cast(self.keras_model(self.featurizer(columns), training=training), tf.float32)
+    def inputs(self, cells: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+        """(the features of rows, [rows, width], by name, their labels)."""
+        columns = tf.transpose(cells)
+        return self.featurizer(self.columns(columns)), columns[-1]
+
+    def logits(self, inputs: Mapping[str, tf.Tensor], *, training: bool) -> tf.Tensor:
+        """float32 of shape [rows], of several classes [rows, classes], from the features."""
+        logits = tf.cast(self.keras_model(inputs, training=training), tf.float32)
         return logits if self.head == "multiclass" else tf.squeeze(logits, 1)
 
     def predict(self, columns: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """What the endpoint answers: a probability or a value, float32 of shape [rows]; of several classes the
         probability of each, [rows, classes].
         """
-        logits = self.logits(columns, training=False)
+        logits = self.logits(self.featurizer(columns), training=False)
         if self.head == "multiclass":
             return tf.nn.softmax(logits)
         return tf.sigmoid(logits) if self.head == "binary" else logits * self.scale + self.center
@@ -115,22 +120,26 @@ class Network(tf.Module):
             for variable in whole(self.keras_model.weights)
         ]
 
-    def train_step(self, batch: tf.Tensor) -> tf.Tensor:
-        """One step of gradient descent on `batch`, [rows, width], of which each replica takes a share; returns the
+    def train_step(self, inputs: Mapping[str, tf.Tensor], labels: tf.Tensor) -> tf.Tensor:
+        """One step of gradient descent on rows' features and labels, of which each replica takes a share; returns the
         sum of the rows' losses, which is NaN where a loss or gradient is no number.
         """
         context = tf.distribute.get_replica_context()
         replicas = context.num_replicas_in_sync
-        share = batch[context.replica_id_in_sync_group :: replicas] if replicas > 1 else batch
+        rows = tf.shape(labels)[0]
+        if replicas > 1:
+            own = slice(context.replica_id_in_sync_group, None, replicas)
+            inputs, labels = {name: tensor[own] for name, tensor in inputs.items()}, labels[own]
         variables = self.keras_model.trainable_variables
-        rows = tf.shape(batch)[0]
         if self._compiled is None:
-            gradients, total = self._gradients(share, rows)
+            gradients, total = self._gradients(inputs, labels, rows)
         else:
             # XLA compiles anew for every number of rows: the batch that ends a block is left to TensorFlow.
             compiled = self._compiled
             gradients, total = tf.cond(
-                rows == self.batch_size, lambda: compiled(share, rows), lambda: self._gradients(share, rows)
+                rows == self.batch_size,
+                lambda: compiled(inputs, labels, rows),
+                lambda: self._gradients(inputs, labels, rows),
             )
         if replicas > 1:
             # Dense: gathering rows of different numbers from each replica breaks within a loop of steps.
@@ -146,11 +155,12 @@ class Network(tf.Module):
         # A rectifier makes 0 of what is no number, so that the loss alone would hide it; the gradients do not.
         return total + 0.0 * tf.linalg.global_norm(gradients)
 
-    def _gradients(self, batch: tf.Tensor, rows: tf.Tensor) -> tuple[list[Any], tf.Tensor]:
+    def _gradients(
+        self, inputs: Mapping[str, tf.Tensor], labels: tf.Tensor, rows: tf.Tensor
+    ) -> tuple[list[Any], tf.Tensor]:
         """(of each variable the gradient of the rows' losses divided by `rows`, the sum of the losses)."""
-        cells = tf.transpose(batch)
         with tf.GradientTape() as tape:
-            losses = self.loss(self.logits(self.columns(cells), training=True), cells[-1])
+            losses = self.loss(self.logits(inputs, training=True), labels)
             # The replicas' gradients are added up: divided by all rows, they are those of one process.
             mean = tf.reduce_sum(losses) / tf.cast(rows, tf.float32)
         gradients = tape.gradient(mean, self.keras_model.trainable_variables)
@@ -161,12 +171,16 @@ class Network(tf.Module):
 
         Returns (sum of their losses, the first row of the batch where that was no number and it stopped, or -1).
         """
+        # At once: an operation on a block costs little more than one on a batch.
+        inputs, labels = self.inputs(cells)
         total, bad = tf.constant(0.0), tf.constant(-1)
         # Steps that overlap would mix up their collective operations; one replica alone is faster when they do.
         overlapping = 1 if self.strategy.num_replicas_in_sync > 1 else 10
         for start in tf.range(0, tf.shape(cells)[0], self.batch_size):
             tf.autograph.experimental.set_loop_options(parallel_iterations=overlapping)
-            loss = self.strategy.run(self.train_step, args=(cells[start : start + self.batch_size],))
+            end = start + self.batch_size
+            batch = {name: tensor[start:end] for name, tensor in inputs.items()}
+            loss = self.strategy.run(self.train_step, args=(batch, labels[start:end]))
             total += self.strategy.experimental_local_results(loss)[0]
             if not tf.math.is_finite(total):
                 bad = start

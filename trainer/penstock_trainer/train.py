@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from penstock_trainer import artifacts, card, clusters, export
+from penstock_trainer import artifacts, card, clusters, export, threads
 from penstock_trainer.arithmetic import Arithmetic
 from penstock_trainer.artifacts import Manifest, verify
 from penstock_trainer.checkpoints import Checkpoints
@@ -152,6 +152,8 @@ def run_stage(order: Order, member: Member, signer: SigningKey | None) -> None:
     manifest = order.stage.finished()
     reused = manifest is not None
     if manifest is None:
+        if order.strategy == "local":
+            threads.choose(order.problem, order.dataset.statistics, order.hyperparameters)
         cluster = clusters.connect(order.strategy, member)
         trainer = Trainer(order.problem, order.dataset, cluster, order.hyperparameters, SEED, order.arithmetic)
         run = Run(trainer, order, notices, Curves(order.stage.root, order.stage.key, member.role))

@@ -17,7 +17,7 @@ from pathlib import Path
 import tensorflow as tf
 import tf_keras as keras
 
-from penstock_trainer import artifacts, study_page, study_storage
+from penstock_trainer import artifacts, study_page, study_storage, threads
 from penstock_trainer.clusters import Local
 from penstock_trainer.dataset import Dataset
 from penstock_trainer.errors import InputError
@@ -79,6 +79,7 @@ def run_stage(
     shared = study_storage.connect(storage, stage.scratch)
     search = Search(f"{problem.name}-{stage.key}", space, problem.label.head, trials, epochs, limits)
     study = Study(search, shared, learning(problem, dataset, epochs), root / NO_NEW_TRIALS)
+    threads.choose(problem, dataset.statistics, {})
     study.work()
     if not is_deciding_role():
         return

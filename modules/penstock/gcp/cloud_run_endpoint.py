@@ -48,6 +48,8 @@ class CloudRunEndpointArgs(TypedDict):
     """Path that answers 200 when the model is loaded. Default: /readyz."""
     verify_key: NotRequired[str | None]
     """Path of the Ed25519 public key (PEM) whose owner must have signed a model. Default: a seal that holds will do."""
+    encryption_key: NotRequired[str | None]
+    """One's own key, in the region, for the secret that keeps the server's key. Default: Google's."""
     labels: NotRequired[Mapping[str, str]]
     """Labels of the service, and of what keeps its key."""
     protect: NotRequired[bool]
@@ -116,10 +118,13 @@ def _key(name: str, args: CloudRunEndpointArgs, opts: pulumi.ResourceOptions) ->
     if not path:
         return None
     ((file, content),) = keys.contents(Path(), [path]).items()
+    replica: gcp.secretmanager.SecretReplicationUserManagedReplicaArgsDict = {"location": args["location"]}
+    if own := args.get("encryption_key"):
+        replica["customer_managed_encryption"] = {"kms_key_name": own}
     secret = gcp.secretmanager.Secret(
         f"{name}-key",
         secret_id=f"{args.get('service', name)}-verify-key",
-        replication={"user_managed": {"replicas": [{"location": args["location"]}]}},
+        replication={"user_managed": {"replicas": [replica]}},
         labels=dict(args.get("labels", {})),
         opts=opts,
     )

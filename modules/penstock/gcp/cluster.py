@@ -32,7 +32,7 @@ class ClusterArgs(TypedDict):
     labels: NotRequired[Mapping[str, str]]
     """Labels of all that it makes."""
     encryption_key: NotRequired[str | None]
-    """One's own key for the nodes' disks. Default: Google's."""
+    """One's own key, for the nodes' disks and for the Secrets in the control plane. Default: Google's."""
     protect: NotRequired[bool]
     """Whether Google refuses to delete it, and Pulumi to replace it. Default: true."""
     approved: NotRequired[Collection[str]]
@@ -58,7 +58,7 @@ class Cluster(pulumi.ComponentResource):
         )
         cluster = gcp.container.Cluster(
             f"{name}-gke",
-            **_security(args["project"]),
+            **_security(args["project"], args.get("encryption_key")),
             **_features(),
             name=name,
             location=args["location"],
@@ -110,8 +110,10 @@ def kubeconfig(name: str, endpoint: str) -> str:
     )
 
 
-def _security(project: str) -> dict[str, Any]:
+def _security(project: str, encryption_key: str | None) -> dict[str, Any]:
+    own_key = {"database_encryption": {"state": "ENCRYPTED", "key_name": encryption_key}} if encryption_key else {}
     return {
+        **own_key,
         "private_cluster_config": {"enable_private_nodes": True},
         # Reached by its DNS name, behind Google's sign-in; no address of it is on the internet.
         "control_plane_endpoints_config": {

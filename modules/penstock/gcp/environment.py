@@ -207,7 +207,7 @@ class Environment(_Strict):
     encryption_key: (
         Annotated[str, Field(pattern=r"^projects/[^/]+/locations/[^/]+/keyRings/[^/]+/cryptoKeys/[^/]+$")] | None
     ) = None
-    """One's own key, in the region, for buckets, disks, images and the study database."""
+    """One's own key, in the region, for buckets, disks, images, secrets and the study database."""
     protect: bool = False
     """Whether what holds data or serves survives `pulumi destroy`, and is replaced with a named approval only."""
     approve_replacement: tuple[str, ...] = ()

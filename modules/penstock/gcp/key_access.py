@@ -12,11 +12,16 @@ from typing_extensions import NotRequired, TypedDict
 
 ROLE = "roles/cloudkms.cryptoKeyEncrypterDecrypter"
 AGENTS = {
+    "cluster": "service-{number}@container-engine-robot.iam.gserviceaccount.com",
     "disks": "service-{number}@compute-system.iam.gserviceaccount.com",
     "dataflow": "service-{number}@dataflow-service-producer-prod.iam.gserviceaccount.com",
 }
 """Accounts that are there once their interface is enabled."""
-MADE = {"database": "sqladmin.googleapis.com", "images": "artifactregistry.googleapis.com"}
+MADE = {
+    "database": "sqladmin.googleapis.com",
+    "images": "artifactregistry.googleapis.com",
+    "secrets": "secretmanager.googleapis.com",
+}
 """Services whose account is made when it is asked for."""
 
 
@@ -28,7 +33,8 @@ class KeyAccessArgs(TypedDict):
     key: str
     """`projects/.../locations/.../keyRings/.../cryptoKeys/...`."""
     uses: NotRequired[Collection[str]]
-    """Of buckets, disks, dataflow, database, images. Default: buckets."""
+    """Of buckets, cluster (its Secrets), database, dataflow, disks, images, secrets (Secret Manager's).
+    Default: buckets."""
 
 
 class KeyAccess(pulumi.ComponentResource):

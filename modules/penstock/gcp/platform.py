@@ -137,7 +137,11 @@ class GcpPlatform:
             return self._gke.service(name, service, opts)
         refuse_idle(env.endpoint, service.idle_seconds)
         # Cloud Run looks at the image when the service is made.
-        opts = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=self._pulls))
+        first = list(self._pulls)
+        if service.verify_key and env.encryption_key:
+            leave = KeyAccess(name, {"project": env.project, "key": env.encryption_key, "uses": ["secrets"]}, opts)
+            first += leave.grants
+        opts = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=first))
         return CloudRunEndpoint(
             name,
             {
@@ -153,6 +157,7 @@ class GcpPlatform:
                 "max_replicas": env.max_replicas,
                 "probe": service.probe,
                 "verify_key": service.verify_key and str(self._folder / service.verify_key),
+                "encryption_key": env.encryption_key,
                 "labels": self._labels,
                 "protect": env.protect,
                 "approved": env.approve_replacement,
@@ -187,6 +192,7 @@ class GcpPlatform:
         uses = {
             "buckets": True,
             "images": True,
+            "cluster": env.clustered,
             "disks": env.clustered or env.notebook,
             "database": env.study_database,
             "dataflow": env.trains and env.beam == "dataflow",

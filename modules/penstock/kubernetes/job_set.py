@@ -70,10 +70,11 @@ def job_set(
     own = f"{name[: LONGEST_NAME - longest - DIGITS - 1].rstrip('-')}-{digest}"
     queue = {"kueue.x-k8s.io/queue-name": args.queue} if args.queue else {}
     alone = {EXCLUSIVE: args.exclusive_topology} if args.exclusive_topology and not args.queue else {}
+    annotations = {"annotations": alone} if alone else {}
     return {
         "apiVersion": "jobset.x-k8s.io/v1alpha2",
         "kind": "JobSet",
-        "metadata": {"name": own, "labels": {**labels(args.stack, name, "job"), **queue}, "annotations": alone},
+        "metadata": {"name": own, "labels": {**labels(args.stack, name, "job"), **queue}, **annotations},
         "spec": _Set(own, name, job, roles, commands, args).spec(),
     }
 

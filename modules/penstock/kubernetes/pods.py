@@ -73,14 +73,18 @@ class PodSpec:
 
 
 def pod(spec: PodSpec) -> dict[str, Any]:
-    """A pod's `spec`: restricted, nothing writable but the store and a scratch folder, no token of the cluster."""
+    """A pod's `spec`: restricted, nothing writable but the store and a scratch folder, no token of the cluster.
+
+    It is written as the API writes it (no `false` where that is left out, quantities in their largest whole unit): the
+    JobSet controller writes it so, and what it changed would be an update in every `up`.
+    """
     reads_only = not spec.writes and not spec.observations
     volumes: list[dict[str, Any]] = [{"name": "scratch", "emptyDir": {"sizeLimit": f"{SCRATCH_GIB}Gi"}}]
     mounts: list[dict[str, Any]] = [{"name": "scratch", "mountPath": "/tmp"}]
     if spec.claim:
-        claimed = {"claimName": spec.claim, "readOnly": reads_only}
+        claimed = {"claimName": spec.claim, **_read_only(reads_only)}
         volumes.append({"name": "artifacts", "persistentVolumeClaim": claimed})
-        mounts.append({"name": "artifacts", "mountPath": STORE, "readOnly": not spec.writes})
+        mounts.append({"name": "artifacts", "mountPath": STORE, **_read_only(not spec.writes)})
     if spec.data_claim:
         volumes.append({"name": "data", "persistentVolumeClaim": {"claimName": spec.data_claim, "readOnly": True}})
         mounts.append({"name": "data", "mountPath": DATA, "readOnly": True})
@@ -163,7 +167,8 @@ def _folder_maker(spec: PodSpec) -> dict[str, Any]:
 def _resources(spec: PodSpec) -> dict[str, Any]:
     machine = spec.machine
     cpus = machine.cpus or spec.resources.cpus
-    memory = f"{math.ceil(1024 * (machine.memory_gib or spec.resources.memory_gib))}Mi"
+    mebibytes = math.ceil(1024 * (machine.memory_gib or spec.resources.memory_gib))
+    memory = f"{mebibytes}Mi" if mebibytes % 1024 else f"{mebibytes // 1024}Gi"
     devices = {machine.accelerator: str(machine.accelerators)} if machine.accelerators else {}
     disk = {"ephemeral-storage": "1Gi"}
     return {
@@ -174,7 +179,12 @@ def _resources(spec: PodSpec) -> dict[str, Any]:
 
 
 def _cpus(count: float) -> str:
-    return f"{math.ceil(1000 * count)}m"
+    thousandths = math.ceil(1000 * count)
+    return f"{thousandths}m" if thousandths % 1000 else str(thousandths // 1000)
+
+
+def _read_only(holds: bool) -> dict[str, bool]:
+    return {"readOnly": True} if holds else {}
 
 
 def _placement(machine: Machine) -> dict[str, Any]:

@@ -70,6 +70,8 @@ class KubernetesProvider(provider_pb2_grpc.ResourceProviderServicer):
 
     def Diff(self, request, context):  # noqa: N802
         old, new = values.plain(request.old_inputs), values.plain(request.news)
+        if objects.is_custom(old):
+            old = values.pruned(values.plain(request.olds), old)
         changed = values.differences(old, new)
         replaces = objects.replacing(new, changed)
         detail = {}

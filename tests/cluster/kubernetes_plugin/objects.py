@@ -15,6 +15,9 @@ IMMUTABLE = {
     ("rbac.authorization.k8s.io", "ClusterRoleBinding"): ("roleRef",),
 }
 """What a change of makes another object of, beside its name and namespace."""
+BUILT_IN = ("", "apps", "autoscaling", "batch", "policy")
+"""The API groups with Kubernetes' own kinds, beside those under `k8s.io` whose first part is one of the next."""
+BUILT_IN_K8S = ("admissionregistration", "networking", "rbac.authorization", "scheduling", "storage")
 
 
 class Refused(Exception):
@@ -38,6 +41,15 @@ def checked(
     if namespace and "namespace" not in metadata:
         metadata["namespace"] = namespace
     return {**inputs, "metadata": metadata}
+
+
+def is_custom(inputs: dict[str, Any]) -> bool:
+    """Whether the kind is none of Kubernetes' own: then inputs are compared with what the cluster made of the last.
+
+    Of its own kinds the plugin knows which inputs mean the same; of others it does not.
+    """
+    group, slash, _ = str(inputs.get("apiVersion")).partition("/")
+    return bool(slash) and group not in (*BUILT_IN, *(f"{each}.k8s.io" for each in BUILT_IN_K8S))
 
 
 def replacing(inputs: dict[str, Any], changed: list[str]) -> list[str]:

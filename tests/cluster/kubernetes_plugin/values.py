@@ -36,6 +36,15 @@ def differences(old: Any, new: Any, path: str = "") -> list[str]:
     return [] if old == new else [path]
 
 
+def pruned(live: Any, shape: Any) -> Any:
+    """What `shape` has values for, as `live` has them."""
+    if isinstance(live, dict) and isinstance(shape, dict):
+        return {name: pruned(live[name], each) for name, each in shape.items() if name in live}
+    if isinstance(live, list) and isinstance(shape, list):
+        return [pruned(was, each) for was, each in zip(live, shape, strict=False)]
+    return live
+
+
 def _joined(path: str, name: str) -> str:
     if not name.replace("_", "").isalnum():
         return f'{path}["{name}"]'

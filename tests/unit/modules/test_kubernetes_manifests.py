@@ -112,7 +112,7 @@ def test_a_machine_with_accelerators_is_asked_for_and_its_taint_is_tolerated():
     pods = {each["name"]: each["template"]["spec"]["template"]["spec"] for each in manifest["spec"]["replicatedJobs"]}
     worker = pods["worker"]["containers"][0]["resources"]
     assert worker["requests"]["nvidia.com/gpu"] == worker["limits"]["nvidia.com/gpu"] == "2"
-    assert worker["requests"]["memory"] == "24576Mi"
+    assert worker["requests"]["memory"] == "24Gi"
     assert pods["worker"]["nodeSelector"] == {"pool": "gpu"}
     assert pods["worker"]["tolerations"][0]["key"] == "nvidia.com/gpu"
     assert "tolerations" not in pods["ps"]
@@ -127,7 +127,7 @@ def test_a_slice_is_asked_of_jobset_and_where_there_is_a_queue_of_the_queue():
     alone = rendered(exclusive_topology=pool)["metadata"]["annotations"]
     assert alone == {"alpha.jobset.sigs.k8s.io/exclusive-topology": pool}
     queued = rendered(queue="research", exclusive_topology=pool, machines=machines)
-    assert queued["metadata"]["annotations"] == {}
+    assert "annotations" not in queued["metadata"]
     roles = {each["name"]: each["template"]["spec"]["template"] for each in queued["spec"]["replicatedJobs"]}
     annotated = {role: pod["metadata"].get("annotations") for role, pod in roles.items()}
     required = {"kueue.x-k8s.io/podset-required-topology": pool}

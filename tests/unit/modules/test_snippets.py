@@ -55,7 +55,7 @@ reuse        | -m pip                | words: reuse/test_documentation.py::test_
 reuse        | tools/                | words: reuse/test_documentation.py::test_every_command_is_one
 reuse        | copier                | words: reuse/test_documentation.py::test_every_command_is_one
 reuse        | import pulumi         | reuse/test_documentation.py::test_the_python_program
-reuse        | name: served          | words: reuse/test_documentation.py::test_the_yaml_program
+reuse        | name: served          | reuse/test_documentation.py::test_the_yaml_program
 rollout      | penstock:             | unit/modules/test_settings.py::test_every_setting_that_the_pages_show
 rollout      | GET                   | contract/test_supervisor.py::test_a_version_that_answers_otherwise
 rollout      | {"name"               | contract/test_supervisor.py::test_a_version_that_answers_otherwise

@@ -213,4 +213,4 @@ def test_a_stack_with_a_key_of_its_own_encrypts_with_it_all_that_keeps_data(reso
 
 def test_what_keeps_data_in_the_modules_is_what_is_judged():
     kinds = {type_.rpartition(":")[2] for type_ in encryption.OWN_KEY}
-    assert kinds == {"Bucket", "DatabaseInstance", "Repository", "NodePool", "Instance"}
+    assert kinds == {"Bucket", "Cluster", "DatabaseInstance", "Repository", "NodePool", "Instance", "Secret"}

@@ -38,10 +38,10 @@ def test_in_mixed_precision_hidden_layers_compute_in_bfloat16_and_variables_and_
     assert (hidden.compute_dtype, last.compute_dtype) == ("bfloat16", "float32")
     assert {str(values.dtype) for values in made.values()} == {"float32"}
     columns = {"size": tf.constant([1.0, 2.0]), "kind": tf.constant([0, 1])}
-    assert made.logits(columns, training=True).dtype == tf.float32
+    assert made.logits(made.featurizer(columns), training=True).dtype == tf.float32
     plain = network(Arithmetic())
     plain.keras_model.set_weights(made.values())
-    found, exact = (each.logits(columns, training=False).numpy() for each in (made, plain))
+    found, exact = (each.logits(each.featurizer(columns), training=False).numpy() for each in (made, plain))
     assert found == pytest.approx(exact, abs=0.02)
     assert (found != exact).any()
 
