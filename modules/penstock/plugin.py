@@ -29,8 +29,8 @@ class Components(ComponentProvider):
             return super().construct(name, resource_type, inputs, options)
         except ComponentInitError as exc:
             if isinstance(exc.inner, PenstockError):
-                # Of no property: the engine shows what is told of properties, and nothing else.
-                raise InputPropertyError("", str(exc.inner)) from exc
+                # The engine shows what is told of a property, with its value: this one is none of theirs.
+                raise InputPropertyError("arguments", str(exc.inner)) from exc
             raise
 
 

@@ -72,17 +72,15 @@ def test_the_yaml_program_serves_a_model_through_the_real_engine(tmp_path, envir
         endpoint = written["resources"]["late"]["properties"]
         endpoint |= {"model": model, "port": program.port, "modelNam": "late"}
         (folder / "Pulumi.yaml").write_text(yaml.safe_dump(written))
-        program.run("package", "add", str(foreign / "bin/pulumi-resource-penstock"))
-        assert "penstock" in yaml.safe_load((folder / "Pulumi.yaml").read_text())["packages"]
         assert "modelNam" in program.run("preview", expected=1), "the host knows the schema"
         del endpoint["modelNam"]
-        endpoint["traffic"] = {"nobody": 100}
+        endpoint["platform"] = {"local": {"serving": "nowhere"}}
         (folder / "Pulumi.yaml").write_text(yaml.safe_dump(written))
         said = program.run("preview", expected=1)
-        assert "setting 'traffic' names 'nobody': expected latest, previous" in said
+        assert re.search("property arguments has a problem: the serving environment is not there", said), said
         assert "Traceback" not in said
         assert 'File "' not in said
-        del endpoint["traffic"]
+        endpoint["platform"] = {"local": {}}
         (folder / "Pulumi.yaml").write_text(yaml.safe_dump(written))
         program.up()
         assert asked(program.outputs()["url"], ROW)[1] == model["digest"]
