@@ -1,12 +1,11 @@
 """What runs on this machine after `make up`, seen from outside by the checks that `penstock verify` ships."""
 
-import asyncio
 import json
 import re
 import shutil
 import socket
 import subprocess
-import threading
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -94,36 +93,17 @@ def ssh(tmp_path):
     key.write_private_key(tmp_path / "user")
     (tmp_path / "user").chmod(0o600)
     (tmp_path / "authorized").write_bytes(key.export_public_key())
-    loop = asyncio.new_event_loop()
-    listening = asyncssh.listen(
-        "127.0.0.1",
-        server_host_keys=[asyncssh.generate_private_key("ssh-ed25519")],
-        authorized_client_keys=str(tmp_path / "authorized"),
-        process_factory=_shell,
-        encoding=None,
-    )
-    server = loop.run_until_complete(listening)
-    known = {"HostName": "127.0.0.1", "Port": server.get_port(), "IdentityFile": tmp_path / "user"}
+    command = [sys.executable, Path(__file__).with_name("ssh_server.py"), tmp_path / "authorized"]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert server.stdout is not None
+    known = {"HostName": "127.0.0.1", "Port": server.stdout.readline().strip(), "IdentityFile": tmp_path / "user"}
     known |= {"StrictHostKeyChecking": "no", "UserKnownHostsFile": "/dev/null", "LogLevel": "ERROR"}
     lines = [f"  {name} {value}\n" for name, value in known.items()]
     (tmp_path / "config").write_text("".join(["Host box\n", *lines]))
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
     yield tmp_path / "config"
-    loop.call_soon_threadsafe(server.close)
-    asyncio.run_coroutine_threadsafe(server.wait_closed(), loop).result(30)
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join()
-    loop.close()
-
-
-async def _shell(process):
-    """Runs what a client asks for, as a login shell would."""
-    pipe = subprocess.PIPE
-    run = subprocess.Popen(["sh", "-c", process.command], stdin=pipe, stdout=pipe, stderr=pipe)
-    await process.redirect(stdin=run.stdin, stdout=run.stdout, stderr=run.stderr)
-    await process.stdout.drain()
-    process.exit(run.wait())
+    server.terminate()
+    server.wait()
+    server.stdout.close()
 
 
 def test_verify_asks_a_machine_by_ssh(served, ssh):

@@ -124,7 +124,10 @@ def test_a_pull_request_is_told_what_it_would_change(carried, tmp_path):
     steps = yaml.safe_load((carried.folder / ".github/workflows/preview.yml").read_text())["jobs"]["preview"]["steps"]
     (script,) = (step["run"] for step in steps if step.get("name") == "Preview")
     environment = {**carried.environment, "STACK": "local", "RUNNER_TEMP": str(tmp_path), "KUBECONFIG_CONTENT": ""}
-    for problem, expected in (("nowhere.late", "has no module 'nowhere', which the setting `problem` names"), (f"{PACKAGE}.late", r"\d+ unchanged")):
+    for problem, expected in (
+        ("nowhere.late", "has no module 'nowhere', which the setting `problem` names"),
+        (f"{PACKAGE}.late", r"\d+ unchanged"),
+    ):
         carried.configure(problem=problem)
         done = subprocess.run(["bash", "-e", "-c", script], cwd=carried.folder, env=environment, check=False)
         assert (done.returncode == 0) == (problem == f"{PACKAGE}.late")

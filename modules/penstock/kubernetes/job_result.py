@@ -146,7 +146,7 @@ class _Waiting:
 def _start_again(api: Api, path: str) -> None:
     """Makes a JobSet anew whose failure an earlier run has told."""
     live = api.get(path)
-    if live is None or live["metadata"].get("annotations", {}).get(TOLD) != "true":
+    if live is None or (live["metadata"].get("annotations") or {}).get(TOLD) != "true":
         return
     metadata = live["metadata"]
     annotations = {key: value for key, value in metadata["annotations"].items() if key != TOLD}
@@ -156,7 +156,7 @@ def _start_again(api: Api, path: str) -> None:
         "metadata": {
             "name": metadata["name"],
             "labels": metadata.get("labels", {}),
-            "annotations": annotations,
+            **({"annotations": annotations} if annotations else {}),
         },
         "spec": live["spec"],
     }

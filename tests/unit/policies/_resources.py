@@ -75,6 +75,10 @@ GOOD = {
         },
     },
     "gcp:artifactregistry/repository:Repository": {"repositoryId": "penstock", "labels": LABELS},
+    "gcp:secretmanager/secret:Secret": {
+        "labels": LABELS,
+        "replication": {"userManaged": {"replicas": [{"location": "us-central1"}]}},
+    },
     "gcp:cloudrunv2/service:Service": {
         "ingress": "INGRESS_TRAFFIC_INTERNAL_ONLY",
         "deletionProtection": True,
