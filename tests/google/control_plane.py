@@ -52,8 +52,7 @@ class ControlPlane:
                 return 404, {"message": f"{id_} not found"}
             found = resources[id_]["outputs"]
             if verb == "PATCH":
-                had = found["metadata"].get("annotations") or {}
-                found["metadata"]["annotations"] = {**had, **body["metadata"]["annotations"]}
+                found["metadata"].setdefault("annotations", {}).update(body["metadata"]["annotations"])
             if verb == "DELETE":
                 del resources[id_]
         state = "Failed" if self._fails(found) else "Completed"

@@ -73,8 +73,8 @@ def test_a_job_at_fault_is_told_by_its_last_words_and_the_next_up_goes_on_where_
 def test_what_is_deployed_and_refreshed_has_nothing_left_to_do(deployed):
     count = len(deployed.cloud.calls())
     deployed.run("refresh", "--yes", "--skip-preview", "--stack", "dev")
-    assert "unchanged" in deployed.up()
-    assert len(deployed.cloud.calls()) == count
+    assert "unchanged" in (said := deployed.up())
+    assert len(deployed.cloud.calls()) == count, said
 
 
 def test_the_server_mounts_the_sealed_model_and_refuses_any_other(deployed):

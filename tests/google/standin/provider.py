@@ -193,7 +193,14 @@ def _token(urn: str) -> str:
 
 
 def _dict(value: Any) -> dict[str, Any]:
-    return json_format.MessageToDict(value)
+    """Without what nobody set, which the plugins leave out too."""
+    return _set(json_format.MessageToDict(value))
+
+
+def _set(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _set(each) for key, each in value.items() if each is not None}
+    return [_set(each) for each in value] if isinstance(value, list) else value
 
 
 def _struct(value: dict[str, Any]) -> Any:
