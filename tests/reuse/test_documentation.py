@@ -77,7 +77,7 @@ def test_the_yaml_program_serves_a_model_through_the_real_engine(tmp_path, envir
         endpoint["platform"] = {"local": {"serving": "nowhere"}}
         (folder / "Pulumi.yaml").write_text(yaml.safe_dump(written))
         said = program.run("preview", expected=1)
-        assert re.search("property arguments has a problem: the serving environment is not there", said), said
+        assert "property arguments has a problem: the serving environment is not there" in said
         assert "Traceback" not in said
         assert 'File "' not in said
         endpoint["platform"] = {"local": {}}

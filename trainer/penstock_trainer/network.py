@@ -16,9 +16,11 @@ from penstock_trainer.featurizer import Featurizer
 from penstock_trainer.models import inputs_for
 from penstock_trainer.optimizer import LazyAdam
 from penstock_trainer.problem import Image, Problem
-from penstock_trainer.ranges import Hyperparameters, resolve
+from penstock_trainer.ranges import Hyperparameters
 from penstock_trainer.statistics import NumberStatistics, Statistics
 
+BATCH_SIZE = 512
+"""Of a problem that names none."""
 SMALL_TABLE = 1 << 16
 """Numbers in an embedding table."""
 
@@ -37,11 +39,11 @@ class Network(tf.Module):
         arithmetic: Arithmetic = FLOAT32,
     ):
         super().__init__()
-        parameters = {n: resolve(v, n, hyperparameters) for n, v in problem.hyperparameters.items()}
+        parameters = problem.parameters(hyperparameters)
         self.strategy = tf.distribute.get_strategy()
         self.head = problem.label.head
         self.examples = examples
-        self.batch_size = int(parameters.get("batch_size", 512))
+        self.batch_size = int(parameters.get("batch_size", BATCH_SIZE))
         label = statistics[problem.label.name]
         assert isinstance(label, NumberStatistics)
         # A value is predicted in the label's deviations from its mean, whatever its unit.

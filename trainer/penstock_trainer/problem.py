@@ -32,7 +32,7 @@ from penstock_trainer.features import (
     parts,
     tunable,
 )
-from penstock_trainer.ranges import Choice, FloatRange, IntRange, Range
+from penstock_trainer.ranges import Choice, FloatRange, Hyperparameters, IntRange, Range, resolve
 
 SPLITS = ("training", "validation", "test")
 HEADS = ("binary", "multiclass", "regression")
@@ -303,6 +303,10 @@ class Problem:
     def inputs(self) -> dict[str, Column]:
         """Those of `values` that are known at the moment of prediction: all but outcomes."""
         return {n: c for n, c in self.values.items() if not c.outcome}
+
+    def parameters(self, hyperparameters: Hyperparameters) -> dict[str, Any]:
+        """What the model function and the training read, each range by its value."""
+        return {name: resolve(value, name, hyperparameters) for name, value in self.hyperparameters.items()}
 
     def search_space(self) -> dict[str, Range]:
         """Every range in the problem, by name: preprocessing (`<feature>.<field>`) and model in one space."""

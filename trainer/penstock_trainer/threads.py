@@ -7,8 +7,9 @@ import tensorflow as tf
 
 from penstock_trainer import models
 from penstock_trainer.featurizer import Featurizer
+from penstock_trainer.network import BATCH_SIZE
 from penstock_trainer.problem import Problem
-from penstock_trainer.ranges import Hyperparameters, resolve
+from penstock_trainer.ranges import Hyperparameters
 from penstock_trainer.statistics import Statistics
 
 LARGEST = 1 << 26
@@ -26,10 +27,10 @@ def choose(problem: Problem, statistics: Statistics, hyperparameters: Hyperparam
     """
     if CHOSEN_OTHERWISE in os.environ or tf.config.list_physical_devices("GPU"):
         return
-    parameters = {name: resolve(value, name, hyperparameters) for name, value in problem.hyperparameters.items()}
+    parameters = problem.parameters(hyperparameters)
     specs = Featurizer(problem, statistics, hyperparameters).specs()
     of_a_row = models.multiplications(problem.model, specs, {**parameters, "outputs": problem.label.outputs})
-    if of_a_row is None or of_a_row * int(parameters.get("batch_size", 512)) * (os.cpu_count() or 1) > LARGEST:
+    if of_a_row is None or of_a_row * int(parameters.get("batch_size", BATCH_SIZE)) * (os.cpu_count() or 1) > LARGEST:
         return
     with suppress(RuntimeError):
         tf.config.threading.set_intra_op_parallelism_threads(1)

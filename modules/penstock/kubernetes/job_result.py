@@ -146,7 +146,7 @@ class _Waiting:
 def _start_again(api: Api, path: str) -> None:
     """Makes a JobSet anew whose failure an earlier run has told."""
     live = api.get(path)
-    if live is None or TOLD not in live["metadata"].get("annotations", ()):
+    if live is None or live["metadata"].get("annotations", {}).get(TOLD) != "true":
         return
     metadata = live["metadata"]
     annotations = {key: value for key, value in metadata["annotations"].items() if key != TOLD}

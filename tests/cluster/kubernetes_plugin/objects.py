@@ -3,6 +3,8 @@
 import hashlib
 from typing import Any
 
+from penstock.kubernetes import manifest
+
 AUTONAMED = "pulumi.com/autonamed"
 RANDOM_DIGITS = 8
 IMMUTABLE = {
@@ -15,9 +17,6 @@ IMMUTABLE = {
     ("rbac.authorization.k8s.io", "ClusterRoleBinding"): ("roleRef",),
 }
 """What a change of makes another object of, beside its name and namespace."""
-BUILT_IN = ("", "apps", "autoscaling", "batch", "policy")
-"""The API groups with Kubernetes' own kinds, beside those under `k8s.io` whose first part is one of the next."""
-BUILT_IN_K8S = ("admissionregistration", "networking", "rbac.authorization", "scheduling", "storage")
 
 
 class Refused(Exception):
@@ -48,8 +47,7 @@ def is_custom(inputs: dict[str, Any]) -> bool:
 
     Of its own kinds the plugin knows which inputs mean the same; of others it does not.
     """
-    group, slash, _ = str(inputs.get("apiVersion")).partition("/")
-    return bool(slash) and group not in (*BUILT_IN, *(f"{each}.k8s.io" for each in BUILT_IN_K8S))
+    return str(inputs.get("apiVersion")) not in manifest.BUILT_IN
 
 
 def replacing(inputs: dict[str, Any], changed: list[str]) -> list[str]:
