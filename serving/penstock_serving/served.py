@@ -75,6 +75,11 @@ class ServedModel:
         return self.available and self.batcher.stuck
 
     @property
+    def settled(self) -> bool:
+        """Whether it can answer, and has nothing else to do at first that would be in the way of that."""
+        return self.available and (self.skew is None or self.skew.observer.prepared.is_set())
+
+    @property
     def batcher(self) -> Batcher:
         """What answers rows."""
         assert self._batcher is not None, "start comes first"
@@ -82,13 +87,7 @@ class ServedModel:
 
     def start(self, failed: Callable[[Exception], None]) -> None:
         """Begin to load; called in the event loop, where `failed` is called too if the model cannot be loaded."""
-        self._batcher = Batcher(
-            self._backend.predict,
-            quick_rows=self._backend.quick_rows,
-            deadline_seconds=self._deadline_seconds,
-            on_batch=self.metrics.batch_rows.observe,
-            on_answers=self._answered,
-        )
+        self._batcher = self._make_batcher()
         self.metrics.queue_rows.set_function(lambda: self.batcher.waiting_rows)
         loop = asyncio.get_running_loop()
 
@@ -103,6 +102,15 @@ class ServedModel:
                 loop.call_soon_threadsafe(self._loaded, time.perf_counter() - started)
 
         threading.Thread(target=load, name="load", daemon=True).start()
+
+    def rehearsal(self) -> "ServedModel":
+        """The same loaded model once more, for requests that no client made: they are counted and observed apart."""
+        monitoring = Monitoring() if self.skew else None
+        made = ServedModel(self.name, self.sealed, self._backend, self.version, monitoring=monitoring)
+        made._batcher = made._make_batcher()
+        made._batcher.start()
+        made.available = True
+        return made
 
     def ask(self, rows: list[Row], size: int, done: Done, due: float | None = None) -> None:
         """`done` gets one prediction a row, of several classes a list of numbers, or an exception; rows that came as
@@ -133,6 +141,15 @@ class ServedModel:
         """The model will not be loaded any more: say so to every request that waits for it."""
         if not self.available:
             self.batcher.abandon(UnavailableError("the server stops before its model is loaded", {"retry-after": "5"}))
+
+    def _make_batcher(self) -> Batcher:
+        return Batcher(
+            self._backend.predict,
+            quick_rows=self._backend.quick_rows,
+            deadline_seconds=self._deadline_seconds,
+            on_batch=self.metrics.batch_rows.observe,
+            on_answers=self._answered,
+        )
 
     def _answered(self, columns: Columns, predictions: list[Any], size: int) -> None:
         self.metrics.rows.inc(len(predictions))

@@ -13,8 +13,11 @@ from dataclasses import dataclass
 import uvicorn
 
 from penstock_serving.app import Application
+from penstock_serving.messages import encode
 from penstock_serving.protocol import PatientProtocol
 from penstock_serving.scheduling import answer_promptly
+from penstock_serving.served import ServedModel
+from penstock_serving.versions import Versions
 from penstock_trainer.errors import InputError
 
 if typing.TYPE_CHECKING:
@@ -29,6 +32,8 @@ QUIET_SECONDS = 2.0
 HANDSHAKE_SECONDS = 5.0
 DRAIN_SECONDS = 8
 """After this long a stopping server gives up the requests that are still in flight."""
+REHEARSED, REHEARSAL_SECONDS = 64, 0.5
+"""So many requests of each version, or so long."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +114,8 @@ class Server(uvicorn.Server):
         self._application = application
         self._succeeds = succeeds
         self._beside = beside
+        self._rehearses = succeeds
+        """Whether others answer while this one gets ready, so that there is time for it."""
         self.quiet_seconds = QUIET_SECONDS
         self.failure: Exception | None = None
 
@@ -120,9 +127,11 @@ class Server(uvicorn.Server):
         versions = self._application.versions
         if self._succeeds:
             versions.start(self._fail)
-            while not (versions.available or self.should_exit):
+            while not ((versions.settled if self._rehearses else versions.available) or self.should_exit):
                 await asyncio.sleep(0.02)
             if not self.should_exit:
+                if self._rehearses:
+                    await self._rehearse()
                 await self._start_listening(sockets)
         else:
             await self._start_listening(sockets)
@@ -149,6 +158,23 @@ class Server(uvicorn.Server):
                 yield
             finally:
                 self._captured_signals.clear()
+
+    async def _rehearse(self) -> None:
+        """A process's first requests are its slowest: ask them of oneself, from the socket to the answer.
+
+        The server that is asked has this one's loaded models and nothing else of it, so nobody is counted.
+        """
+        for served in self._application.versions:
+            began, model = time.perf_counter(), served.rehearsal()
+            stage = Server(Application(Versions([model])), succeeds=False)
+            stage.config.load()
+            ours, its = socket.socketpair()
+            its.setblocking(False)
+            await stage._connect(its)
+            asked = await _ask_samples(model, ours)
+            model.stop()
+            fields = {"version": served.version, "requests": asked, "seconds": round(time.perf_counter() - began, 3)}
+            logger.info("rehearsed", extra={"fields": fields})
 
     async def _start_listening(self, sockets: list[socket.socket] | None) -> None:
         answer_promptly()
@@ -200,3 +226,19 @@ def _accept_all(listener: socket.socket) -> Iterator[socket.socket]:
             connection, _ = listener.accept()
             connection.setblocking(False)
             yield connection
+
+
+async def _ask_samples(model: ServedModel, connection: socket.socket) -> int:
+    """Ask for the sample rows one by one, over this connection to a server that has the model; how many were asked."""
+    reader, writer = await asyncio.open_connection(sock=connection)
+    samples, asked = model.sealed.samples["instances"], 0
+    ends = time.perf_counter() + REHEARSAL_SECONDS
+    while asked < REHEARSED and time.perf_counter() < ends:
+        body = encode({"instances": [samples[asked % len(samples)]]})
+        head = b"POST /v1/models/%b:predict HTTP/1.1\r\nhost: rehearsal\r\ncontent-length: %d\r\n\r\n"
+        writer.write(head % (model.name.encode(), len(body)) + body)
+        _, _, length = (await reader.readuntil(b"\r\n\r\n")).partition(b"content-length: ")
+        await reader.readexactly(int(length.split()[0]))
+        asked += 1
+    writer.close()
+    return asked

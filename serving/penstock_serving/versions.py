@@ -41,6 +41,11 @@ class Versions:
         """Whether every version can answer."""
         return all(each.available for each in self)
 
+    @property
+    def settled(self) -> bool:
+        """Whether every version is."""
+        return all(each.settled for each in self)
+
     def start(self, failed: Callable[[Exception], None]) -> None:
         """Begin to load every version; called in the event loop."""
         for each in self:

@@ -56,16 +56,16 @@ class Worker(server.Server):
         access: Access,
         listeners: Sequence[socket.socket],
         link: Link,
-        yielding: "_Yielding",
+        yielding: "_Yielding | None",
     ) -> None:
-        """`listeners`: for REST, then for gRPC if that is answered too."""
+        """`listeners`: for REST, then for gRPC if that is answered too. `yielding`: to others who answer meanwhile."""
         application = Application(versions, access.tokens)
         application.totals = self._totals
         self._name = f"penstock-{os.getpid()}-{secrets.token_hex(8)}"
         self._pipes = Pipes(self._name)
         beside = self._grpc_server(application, access) if listeners[1:] else None
         super().__init__(application, succeeds=True, tls=access.tls, beside=beside)
-        self._yielding = yielding
+        self._yielding, self._rehearses = yielding, yielding is not None
         self._listeners = dict(zip(listeners, (self._connect_rest, self._pipes.join), strict=False))
         self._link = link
         self._asking: list[asyncio.Future[Snapshot]] = []
@@ -76,11 +76,12 @@ class Worker(server.Server):
         asyncio.get_running_loop().add_reader(self._link.fileno(), self._told)
         await super().startup(sockets)
         if not self.should_exit:
-            self._yielding.end()
             self._link.send({"ready": {}})
             self._report()
 
     async def _start_listening(self, sockets: list[socket.socket] | None) -> None:  # noqa: ARG002 (the supervisor's)
+        if self._yielding is not None:
+            self._yielding.end()
         await super()._start_listening([])
         for listener, connect in self._listeners.items():
             listener.setblocking(False)
@@ -192,9 +193,7 @@ def main() -> int:
     set_up_logs()
     told = Link(socket.socket(fileno=arguments.link))
     first = _first(told)
-    yielding = _Yielding()
-    if first["quietly"]:
-        yielding.begin()
+    yielding = _Yielding() if first["quietly"] else None
     metrics = Metrics()
     served: list[ServedModel] = []
     number = ""
@@ -244,15 +243,15 @@ class _Yielding:
     """
 
     def __init__(self) -> None:
-        self._over = threading.Event()
-
-    def begin(self) -> None:
         """Step back, and step by step forward again."""
-        threading.Thread(target=self._run, name="yield", daemon=True).start()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="yield", daemon=True)
+        self._thread.start()
 
     def end(self) -> None:
-        """Be like the others."""
+        """Be like the others from now on."""
         self._over.set()
+        self._thread.join()
 
     def _run(self) -> None:
         with suppress(OSError):

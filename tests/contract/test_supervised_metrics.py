@@ -58,6 +58,9 @@ def test_every_worker_tells_the_counts_of_all_which_never_go_down(endpoint, load
     endpoint.until(lambda: scraped(endpoint)[answered] == REQUESTS + 1)
     rows = [value for (name, *_), value in scraped(endpoint).items() if name == "penstock_rows_total"]
     assert sum(rows) == 3 * (REQUESTS + 1)  # of both versions: workers with the first may answer for a moment yet
+    # The worker that took over had asked itself before: nobody has counted or observed that.
+    assert '"event": "rehearsed"' in endpoint.log
+    assert scraped(endpoint)["penstock_observed_rows", endpoint.NAME, "2"] <= 3
 
 
 def test_requests_that_are_not_answered_yet_are_told_by_their_number(endpoint, load):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from penstock_serving.skew import distances
-from penstock_serving.skew.noise import NoiseFloor
+from penstock_serving.skew.noise import NoiseFloor, Simulated
 from penstock_serving.skew.training import TOP, TrainedCategory, TrainedNumber, trained
 from penstock_trainer.statistics import CategoryStatistics, ColumnStatistics, NumberStatistics
 
@@ -78,10 +78,11 @@ def refused(rows: int, of: int) -> Measure:
 class ColumnComparison:
     """Compares windows of one column with its training rows."""
 
-    def __init__(self, name: str, column: ColumnStatistics, rules: Rules) -> None:
+    def __init__(self, name: str, column: ColumnStatistics, rules: Rules, simulated: Simulated | None = None) -> None:
+        """`simulated`: see `NoiseFloor`."""
         self.name = name
         self.trained = trained(column)
-        self._floor = NoiseFloor(name, self.trained, rules.chance)
+        self._floor = NoiseFloor(name, self.trained, rules.chance, {} if simulated is None else simulated)
 
     def measures(self, found: ColumnStatistics) -> dict[str, Measure]:
         """By name; those that need values are left out where a side has none.

@@ -11,6 +11,7 @@ from penstock_serving.backends import Columns
 from penstock_serving.seal import SealedModel
 from penstock_serving.skew.alert import Alert
 from penstock_serving.skew.comparison import Rules
+from penstock_serving.skew.noise import Simulated
 from penstock_serving.skew.observing import Observer
 from penstock_serving.skew.watching import HORIZON, Verdict, Watch
 from penstock_serving.skew.windows import PREDICTIONS, UNKNOWN, Window, WindowFolder, prefix
@@ -54,6 +55,8 @@ class SkewMonitor:
         self._alert = alert_of(monitoring.folder, webhook, sealed.digest) if webhook else None
         self._windows: dict[str, Window] = {}
         self._watch: Watch | None = None
+        self._floors = Path(monitoring.folder, f"floors-{prefix(sealed.digest)}.json") if monitoring.folder else None
+        """Noise floors, whose simulation takes up to half a second: one process does it, the next ones read it."""
         self._on_verdict = on_verdict
         self.verdict: Verdict | None = None
         """The latest; None before the training statistics are read, or if they cannot be."""
@@ -102,7 +105,7 @@ class SkewMonitor:
     def _prepare(self) -> None:
         """Read the training statistics, and the windows of before, in the observer's thread."""
         try:
-            self._watch = read_watch(self._sealed, self._settings.rules)
+            self._watch = read_watch(self._sealed, self._settings.rules, self._known_floors())
         except InputError as exc:
             logger.warning("no skew comparison", extra={"fields": {"model": self._name, "reason": str(exc)}})
         self._judge()
@@ -119,6 +122,17 @@ class SkewMonitor:
         if self._alert and self.verdict and self.verdict.status != "waiting":
             self._alert.tell(*message(self.verdict, self._name, self._version, self._sealed.digest))
 
+    def _known_floors(self) -> Simulated:
+        try:
+            return json.loads(self._floors.read_bytes()) if self._floors else {}
+        except (OSError, ValueError):
+            return {}
+
+    def _keep_floors(self, file: Path, floors: Simulated) -> None:
+        partial = file.with_name(f".{file.name}.{self.observer.replica}")
+        partial.write_text(json.dumps(floors))
+        partial.replace(file)
+
     def _judge(self) -> None:
         if self._watch is None:
             return
@@ -130,7 +144,10 @@ class SkewMonitor:
                     logger.warning("a window is left out", extra={"fields": {"reason": str(exc)}})
         horizon = max((w.end for w in self._windows.values()), default=0.0) - HORIZON * self._settings.window_seconds
         self._windows = {key: window for key, window in self._windows.items() if window.end > horizon}
+        known = len(self._watch.simulated)
         self.verdict = verdict = self._watch.judge(self._windows)
+        if self._floors and len(self._watch.simulated) > known:
+            self._keep_floors(self._floors, self._watch.simulated)
         if verdict.stretches:
             last = verdict.stretches[-1].measures
             excess = {name: {m: value.excess for m, value in measures.items()} for name, measures in last.items()}
@@ -159,8 +176,10 @@ def message(verdict: Verdict, name: str, version: str, digest: str) -> tuple[lis
     return columns, told
 
 
-def read_watch(sealed: SealedModel, rules: Rules) -> Watch:
+def read_watch(sealed: SealedModel, rules: Rules, simulated: Simulated | None = None) -> Watch:
     """A watch over what a sealed model receives, by the statistics of its training rows that lie beside it.
+
+    `simulated`: noise floors that are known from before.
 
     Raises:
         InputError: they are missing or not readable, or a rule names a column that the model does not have.
@@ -174,7 +193,7 @@ def read_watch(sealed: SealedModel, rules: Rules) -> Watch:
     if unknown:
         raise InputError(f"column {min(unknown)!r} is to be ignored, but the model has: {', '.join(sorted(names))}")
     columns = {name: column for name, column in training.items() if name in observed}
-    return Watch(columns, predictions if isinstance(predictions, NumberStatistics) else None, rules)
+    return Watch(columns, predictions if isinstance(predictions, NumberStatistics) else None, rules, simulated)
 
 
 def _read(path: Path) -> statistics.Statistics:

@@ -23,16 +23,21 @@ OVER_CELLS: Mapping[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "l_infinity": distances.l_infinity,
 }
 
+Simulated = dict[str, dict[str, float]]
+"""Floors by measure, by what they were simulated for: a column, so many rows and a chance."""
+
 
 class NoiseFloor:
     """Of one training column: the value that each measure exceeds with probability `chance` in an unchanged window."""
 
-    def __init__(self, name: str, column: TrainedColumn, chance: float) -> None:
+    def __init__(self, name: str, column: TrainedColumn, chance: float, simulated: Simulated) -> None:
+        """`simulated`: of all columns of one training set; what has to be simulated here is added."""
+        self._name = name
         self._column = column
         self._chance = chance
         self._z = NormalDist().inv_cdf(1 - chance / 2)
         self._seed = zlib.crc32(name.encode())
-        self._simulated: dict[int, dict[str, float]] = {}
+        self._simulated = simulated
 
     def of(self, rows: int, values: int) -> dict[str, float]:
         """By measure; of a window of `rows` rows, `values` of which have a value."""
@@ -66,13 +71,14 @@ class NoiseFloor:
     def _distances(self, column: TrainedColumn, values: int) -> dict[str, float]:
         # To the next lower power of the root of two: few sizes to simulate, and rather too high a floor.
         size = int(2 ** (math.floor(2 * math.log2(min(values, LARGEST))) / 2))
-        if size not in self._simulated:
+        key = f"{self._name} {size} {self._chance}"
+        if key not in self._simulated:
             random = np.random.default_rng([self._seed, size])
             shares = column.counts / column.counts.sum()
             training = random.multinomial(column.column.count, shares, DRAWS).astype(np.float64)
             windows = random.multinomial(size, shares, DRAWS).astype(np.float64)
-            self._simulated[size] = {
+            self._simulated[key] = {
                 name: float(np.quantile(distance(training, windows), 1 - self._chance))
                 for name, distance in OVER_CELLS.items()
             }
-        return self._simulated[size]
+        return self._simulated[key]

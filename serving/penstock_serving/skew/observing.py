@@ -93,6 +93,8 @@ class Observer:
         self._refused: Counter[tuple[str, str]] = Counter()
         self._swapping = threading.Lock()
         self._wake = threading.Event()
+        self.prepared = threading.Event()
+        """Set when `on_start` has come back."""
         self._closed = False
         self._window = self._fresh()
         self._thread = threading.Thread(target=self._work, name="observe", daemon=True)
@@ -151,6 +153,7 @@ class Observer:
 
     def _work(self) -> None:
         self._guarded(self._on_start)
+        self.prepared.set()
         while True:
             self._wake.wait(min(POLL_SECONDS, max(0.01, self._window.end - self._clock())))
             self._wake.clear()

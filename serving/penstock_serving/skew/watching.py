@@ -6,6 +6,7 @@ from typing import Any
 
 from penstock_serving.skew import report
 from penstock_serving.skew.comparison import ColumnComparison, Measure, Rules, refused
+from penstock_serving.skew.noise import Simulated
 from penstock_serving.skew.windows import PREDICTIONS, Window, merged
 from penstock_trainer.statistics import ColumnStatistics, NumberStatistics, Statistics
 
@@ -26,10 +27,19 @@ class Stretch:
 class Watch:
     """Judges the windows of one model; `training` are its training rows' columns, `predictions` its sealed answers."""
 
-    def __init__(self, training: Statistics, predictions: NumberStatistics | None, rules: Rules) -> None:
+    def __init__(
+        self,
+        training: Statistics,
+        predictions: NumberStatistics | None,
+        rules: Rules,
+        simulated: Simulated | None = None,
+    ) -> None:
+        """`simulated`: noise floors that are known from before; those that are found out are added."""
         self.rules = rules
-        self.columns = {name: ColumnComparison(name, column, rules) for name, column in training.items()}
-        self.predictions = ColumnComparison(PREDICTIONS, predictions, rules) if predictions is not None else None
+        self.simulated: Simulated = {} if simulated is None else simulated
+        compared = {**training, PREDICTIONS: predictions} if predictions is not None else training
+        self.columns = {name: ColumnComparison(name, each, rules, self.simulated) for name, each in compared.items()}
+        self.predictions = self.columns.pop(PREDICTIONS, None)
         self._compared: dict[tuple[str, ...], Stretch] = {}
 
     def judge(self, windows: Mapping[str, Window]) -> "Verdict":

@@ -120,6 +120,19 @@ def test_the_windows_judged_are_left_as_they_are_and_compared_once(watch, window
     assert windows["0"].columns["distance"].count == 1000
 
 
+def test_noise_floors_that_another_process_has_found_out_are_not_simulated_again(
+    training, window, quiet, statistics, monkeypatch
+):
+    windows, columns = {"000": window(quiet[0], 0)}, statistics(training)
+    first = Watch(columns, None, Rules())
+    measures = first.judge(windows).stretches[-1].measures
+    known = json.loads(json.dumps(first.simulated))
+    monkeypatch.setattr(np.random, "default_rng", None)
+    assert Watch(columns, None, Rules(), known).judge(windows).stretches[-1].measures == measures
+    with pytest.raises(TypeError):  # of another chance they are others
+        Watch(columns, None, Rules(chance=0.01), known).judge(windows)
+
+
 def test_predictions_that_moved_are_found(training, window, quiet, statistics):
     predictions = statistics({"predictions": np.random.default_rng(0).beta(2, 5, 5000).astype(np.float32)})[PREDICTIONS]
     verdict = judged(Watch(statistics(training), predictions, Rules()), window, quiet)
