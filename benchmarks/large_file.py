@@ -1,10 +1,10 @@
 """One large CSV file: how fast it is read in pieces side by side, and with how much memory.
 
-    trainer/.venv/bin/python benchmarks/large_file.py [--gigabytes 10]
+    trainer/.venv/bin/python benchmarks/large_file.py [--gigabytes 10] [--processes 1 2]
 
-The file is the flights (`_flights.py`), four different copies over and over. It is prepared as a user would, by one
-process and by two; what is on the disk at the same time is about two and a half times the file. Memory is what all
-processes have resident together, shared pages once.
+The file is the flights (`_flights.py`), four different copies over and over. It is prepared as a user would, by so many
+processes, one number after the other; what is on the disk at the same time is about two and a half times the file.
+Memory is what all processes have resident together, shared pages once.
 """
 
 import argparse
@@ -25,12 +25,13 @@ def main() -> None:
     """Print a line for each figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gigabytes", type=float, default=10.0, help="of the file (default: 10)")
+    parser.add_argument("--processes", type=int, nargs="+", default=[1, 2], help="(default: 1, then 2)")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="penstock-") as name:
         raw, artifacts, result = Path(name, "large.csv"), Path(name, "artifacts"), Path(name, "result.json")
         write(raw, Path(name, "copies"), options.gigabytes * 1e9)
         os.environ["PENSTOCK_RESULT"] = str(result)
-        for processes in (1, 2):
+        for processes in options.processes:
             shutil.rmtree(artifacts, ignore_errors=True)
             stage = [sys.executable, "-m", "penstock_trainer", "preprocess", "--problem", "flights", "--raw", raw]
             began = time.monotonic()

@@ -1,12 +1,12 @@
 """Peak memory of preprocessing, of training input and of training, at 1, 10 and 100 times the flights.
 
-    trainer/.venv/bin/python benchmarks/memory.py [--scale 100]
+    trainer/.venv/bin/python benchmarks/memory.py [--scale 100] [--processes 1]
 
 Further copies of the flights have planes of their own and disturbed values (`_flights.py`), so at 100 times there are
 33.7 million rows in 6 GB of CSV and about 400,000 tail numbers; it takes about 20 GB of disk and half an hour.
 
-Preprocessing is the stage as a user runs it, in one process at every scale: how many there are is chosen for speed, and
-each holds about as much. Training input reads all training blocks as training does: in random order, shuffled and
+Preprocessing is the stage as a user runs it, in as many processes at every scale (by itself it takes more where there
+is more to read). Training input reads all training blocks as training does: in random order, shuffled and
 featurised in batches. Training is an epoch of the trainer's loop in one process, with the evaluation after it; export
 and its proof are not in it. Memory is what the run's processes have resident together, shared pages once, sampled 4
 times a second, or the kernel's record of the largest process if that is more.
@@ -31,6 +31,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scale", type=int, default=100, help="largest number of times the flights (default: 100)")
     parser.add_argument("--repeats", type=int, default=1, help="runs of each, of which the largest counts (default: 1)")
+    parser.add_argument("--processes", type=int, default=1, help="that preprocess (default: 1)")
     parser.add_argument("--read", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--train", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -43,7 +44,7 @@ def main() -> None:
     peaks: dict[str, dict[int, float]] = {stage: {} for stage in STAGES}
     scales = sorted({1, min(10, options.scale), options.scale})
     for scale in scales:
-        found = measure(scale, options.repeats)
+        found = measure(scale, options.repeats, options.processes)
         for stage, peak in found.items():
             peaks[stage][scale] = peak
             report("memory", f"peak_memory_{stage}_{scale}x", peak, "MiB", repeats=options.repeats)
@@ -54,13 +55,14 @@ def main() -> None:
         report("memory", name, growth, "", ratio=1 / growth, goal=GOAL, met=met, repeats=options.repeats)
 
 
-def measure(scale: int, repeats: int) -> dict[str, float]:
+def measure(scale: int, repeats: int, processes: int) -> dict[str, float]:
     """MiB of each stage at `scale` times the flights."""
     peaks: dict[str, float] = dict.fromkeys(STAGES, 0.0)
     with tempfile.TemporaryDirectory(prefix="penstock-") as name:
         raw, artifacts = Path(name, "raw"), Path(name, "artifacts")
         _flights.write(raw, scale)
-        stage = [sys.executable, "-m", "penstock_trainer", "preprocess", "--problem", "flights", "--processes", "1"]
+        stage = [sys.executable, "-m", "penstock_trainer", "preprocess", "--problem", "flights"]
+        stage += ["--processes", str(processes)]
         for _ in range(repeats):
             shutil.rmtree(artifacts, ignore_errors=True)
             used = usage([*stage, "--raw", raw, "--artifacts", artifacts], memory=True)

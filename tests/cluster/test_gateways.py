@@ -1,6 +1,8 @@
 """Versions of an endpoint behind a Gateway: a real API server with the Gateway API's kinds, no controller of them."""
 
 import re
+import threading
+from collections import Counter
 
 import pytest
 
@@ -11,8 +13,35 @@ from penstock.kubernetes.api import MERGE, ClusterError
 from tests.cluster.conftest import eventually
 
 HOST = "model.example"
+ROUTES = f"/apis/{gateways.ROUTE[0]}/httproutes"
 GATEWAYS = f"/apis/{gateways.ROUTE[0]}/namespaces/{{}}/gateways"
 SERVER = "flow-serve-server"
+
+
+@pytest.fixture
+def _controller(knowing):
+    """Plays a Gateway's controller, one that has not made up its mind about a route when it first sees it."""
+    seen: Counter[str] = Counter()
+    over = threading.Event()
+
+    def run():
+        while not over.wait(0.5):
+            for route in knowing.items(ROUTES):
+                at = route["metadata"]
+                seen[at["uid"]] += 1
+                status, reason = ("True", "Accepted") if seen[at["uid"]] > 4 else ("False", "Pending")
+                condition = {"type": "Accepted", "status": status, "reason": reason, "message": ""}
+                condition |= {"observedGeneration": at["generation"], "lastTransitionTime": "2026-01-01T00:00:00Z"}
+                parent = {"parentRef": route["spec"]["parentRefs"][0], "controllerName": "example.com/played"}
+                path = f"/apis/{gateways.ROUTE[0]}/namespaces/{at['namespace']}/httproutes/{at['name']}/status"
+                body = {"status": {"parents": [{**parent, "conditions": [condition]}]}}
+                knowing.request("PATCH", path, body=body, content_type=MERGE)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    yield
+    over.set()
+    thread.join()
 
 
 @pytest.fixture
@@ -56,6 +85,7 @@ def test_a_gateway_that_takes_no_route_of_the_stack_is_refused_with_the_reason(k
     assert gateways.url(knowing, plain, "", "penstock-test", {}) == "http://10.0.0.7:8080"
 
 
+@pytest.mark.usefixtures("_controller")
 def test_a_route_shares_requests_out_among_versions_and_other_weights_change_nothing_but_the_route(
     deployed, programs, knowing, gateway
 ):
@@ -85,6 +115,8 @@ def test_a_route_shares_requests_out_among_versions_and_other_weights_change_not
     up()
     assert deployed.outputs()["endpoint"] == f"http://{HOST}/v1/models/flights"
     assert knowing.get(route)["spec"]["hostnames"] == [HOST]
+    (parent,) = knowing.get(route)["status"]["parents"]
+    assert parent["conditions"][0]["status"] == "True", "it has waited for that"
     assert (backends(), served()) == ({SERVER: 1}, {SERVER: "sha256:train"})
 
     programs.model = "sha256:newer"

@@ -22,7 +22,7 @@ from penstock_trainer.features import (
     WithIds,
     parts,
 )
-from penstock_trainer.graph import Tensors, unknown_codes
+from penstock_trainer.graph import Tensors, as_written, unknown_codes
 from penstock_trainer.problem import Image, Problem, Text
 from penstock_trainer.ranges import Hyperparameters, resolve
 from penstock_trainer.statistics import CategoryStatistics, NumberStatistics, Statistics, categories
@@ -56,6 +56,7 @@ class Featurizer:
         """The network's inputs, by feature name."""
         return {feature.name: self._spec(feature) for feature in self.features}
 
+    @as_written
     def __call__(self, columns: Mapping[str, tf.Tensor]) -> Tensors:
         """Numbers (float32, NaN where missing) and category codes (int32), shape [rows], codes of tokens (int32) and
         pixels (uint8), shape [rows, several], to the network's inputs.

@@ -23,6 +23,8 @@ from penstock_trainer.moments import CELLS, DAY, FIRST, LAST, PATTERN
 from penstock_trainer.problem import PARTS_HINT, Category, Column, Image, Problem, Text, Timestamp, parts_of, suggestion
 
 Tensors = dict[str, tf.Tensor]
+as_written = tf.autograph.experimental.do_not_convert
+"""For a function without a condition or loop on tensors: AutoGraph, looking for one, takes as long as the function."""
 LARGEST_PICTURE = 2**25
 NO_TOKEN = r"[^\pL\pM\pN]+"
 

@@ -13,6 +13,7 @@ from penstock_trainer.arithmetic import FLOAT32, Arithmetic
 from penstock_trainer.errors import InputError
 from penstock_trainer.examples import Examples
 from penstock_trainer.featurizer import Featurizer
+from penstock_trainer.graph import as_written
 from penstock_trainer.models import inputs_for
 from penstock_trainer.optimizer import LazyAdam
 from penstock_trainer.problem import Image, Problem
@@ -92,6 +93,7 @@ class Network(tf.Module):
             return tf.nn.sparse_softmax_cross_entropy_with_logits(tf.cast(labels, tf.int32), logits)
         return tf.square(logits - (labels - self.center) / self.scale)
 
+    @as_written
     def columns(self, cells: tf.Tensor) -> dict[str, tf.Tensor]:
         """The named columns of block cells [width, rows]; those of several cells are [rows, tokens or bytes]."""
         numbers, categories = self.examples.numbers, self.examples.categories

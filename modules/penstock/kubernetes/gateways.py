@@ -13,6 +13,9 @@ LATEST = "latest"
 LARGEST = 1_000_000
 """The largest weight that an HTTPRoute takes."""
 DIGITS = 12
+ACCEPTED = 'jsonpath={.status.parents[0].conditions[?(@.type=="Accepted")].status}=True'
+ACCEPTED_SECONDS = 120
+"""So long the Gateway's controller may take to accept a route."""
 
 
 def shares(traffic: Mapping[str, float] | None) -> dict[str, int]:
@@ -35,12 +38,16 @@ def workload(name: str, version: str) -> str:
 
 
 def route(name: str, stack: str, gateway: str, host: str, port: int, weights: Mapping[str, int]) -> dict[str, Any]:
-    """The HTTPRoute; `gateway` is `namespace/name`, `weights` are those of Services."""
+    """The HTTPRoute, made when the Gateway has accepted it; `gateway` is `namespace/name`, `weights` are Services'."""
     space, _, parent = gateway.partition("/")
     return {
         "apiVersion": ROUTE[0],
         "kind": ROUTE[1],
-        "metadata": {"name": name, "labels": labels(stack, name, "route")},
+        "metadata": {
+            "name": name,
+            "labels": labels(stack, name, "route"),
+            "annotations": {"pulumi.com/waitFor": ACCEPTED, "pulumi.com/timeoutSeconds": str(ACCEPTED_SECONDS)},
+        },
         "spec": spec({"namespace": space, "name": parent}, host, port, weights),
     }
 

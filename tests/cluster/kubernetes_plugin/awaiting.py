@@ -1,6 +1,7 @@
 """When an object is ready, as pulumi-kubernetes has it: by its kind, or by the annotation `pulumi.com/waitFor`."""
 
 import json
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -9,6 +10,8 @@ from penstock.kubernetes.api import Api, Object
 
 DEFAULT_SECONDS = 600.0
 POLL_SECONDS = 0.2
+STEP = re.compile(r'\.(\w+)|\[(\d+)\]|\[\?\(@\.(\w+)=="(\w+)"\)\]')
+"""Of a JSONPath: a key, an index, or the first element that has such a value."""
 
 
 class NotReady(Exception):
@@ -123,7 +126,7 @@ def _waited_for(live: Object, awaited: str) -> str | None:
             name, _, status = rest.partition("=")
             holds = bool(_condition(live, name, status or "True"))
         elif kind == "jsonpath":
-            path, _, value = rest.partition("=")
+            path, _, value = rest.partition("}=")
             found = _at(live, path)
             holds = found is not None and (not value or str(found) == value)
         else:
@@ -139,8 +142,14 @@ def _condition(live: Object, name: str, status: str = "True") -> Any:
 
 
 def _at(live: Any, path: str) -> Any:
-    for part in path.strip("{}").strip(".").split("."):
-        live = live.get(part) if isinstance(live, dict) else None
+    """What is at such a path as `.a.b[0].c[?(@.d=="e")].f`."""
+    for key, index, name, value in STEP.findall(path):
+        if key:
+            live = live.get(key) if isinstance(live, dict) else None
+        elif index:
+            live = live[int(index)] if isinstance(live, list) and int(index) < len(live) else None
+        else:
+            live = next((each for each in live or () if each.get(name) == value), None)
     return live
 
 

@@ -1,11 +1,15 @@
 """The study itself, with trials that learn nothing."""
 
 import json
+import os
 import random
 import time
 from pathlib import Path
 
 import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal._storage import JournalOperation
 from optuna.trial import TrialState
 
 from penstock_trainer.errors import InputError
@@ -152,6 +156,25 @@ def test_a_line_that_a_full_disk_left_unfinished_does_not_spoil_the_journal(tmp_
     study = CheapStudy(Journal(tmp_path), 4)
     study.work()
     assert len(study.study.get_trials(states=(TrialState.COMPLETE,))) == 4
+
+
+def test_a_trial_waits_for_the_disk_once_when_it_ends_and_optuna_s_own_file_reads_what_it_left(tmp_path, monkeypatch):
+    storage, synced, journal = Journal(tmp_path), [], tmp_path / "journal.log"
+    study = CheapStudy(storage, 3)
+    flush = os.fsync
+
+    def fsync(file):
+        synced.append(len(journal.read_text().splitlines()))
+        flush(file)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    study.work()
+    trials = JournalStorage(JournalFileBackend(str(journal))).get_all_trials(study.study._study_id)
+    assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 3
+    lines = journal.read_text().splitlines()
+    ends = [json.loads(lines[number - 1])["op_code"] for number in synced]
+    assert ends == [JournalOperation.SET_TRIAL_STATE_VALUES] * 3
+    assert len(lines) > 10 * len(synced)
 
 
 def test_where_no_new_trials_are_wanted_the_one_under_way_ends_and_the_study_with_it(tmp_path):
