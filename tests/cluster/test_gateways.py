@@ -3,6 +3,7 @@
 import re
 import threading
 from collections import Counter
+from contextlib import suppress
 
 import pytest
 
@@ -35,7 +36,8 @@ def _controller(knowing):
                 parent = {"parentRef": route["spec"]["parentRefs"][0], "controllerName": "example.com/played"}
                 path = f"/apis/{gateways.ROUTE[0]}/namespaces/{at['namespace']}/httproutes/{at['name']}/status"
                 body = {"status": {"parents": [{**parent, "conditions": [condition]}]}}
-                knowing.request("PATCH", path, body=body, content_type=MERGE)
+                with suppress(ClusterError):  # the route has gone meanwhile
+                    knowing.request("PATCH", path, body=body, content_type=MERGE)
 
     thread = threading.Thread(target=run)
     thread.start()
