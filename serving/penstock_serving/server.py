@@ -4,10 +4,11 @@ import asyncio
 import contextlib
 import errno
 import logging
+import math
 import socket
 import time
 import typing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import uvicorn
@@ -32,6 +33,8 @@ QUIET_SECONDS = 2.0
 HANDSHAKE_SECONDS = 5.0
 DRAIN_SECONDS = 8
 """After this long a stopping server gives up the requests that are still in flight."""
+SETTLING_SECONDS = 10.0
+"""So long a loaded server lets those before it answer while it reads and judges what they have observed."""
 REHEARSED, REHEARSAL_SECONDS = 64, 0.5
 """So many requests of each version, or so long."""
 
@@ -127,11 +130,12 @@ class Server(uvicorn.Server):
         versions = self._application.versions
         if self._succeeds:
             versions.start(self._fail)
-            while not ((versions.settled if self._rehearses else versions.available) or self.should_exit):
-                await asyncio.sleep(0.02)
-            if not self.should_exit:
-                if self._rehearses:
+            await self._until(lambda: versions.available)
+            if self._rehearses:
+                await self._until(lambda: versions.settled, SETTLING_SECONDS)
+                if not self.should_exit:
                     await self._rehearse()
+            if not self.should_exit:
                 await self._start_listening(sockets)
         else:
             await self._start_listening(sockets)
@@ -158,6 +162,12 @@ class Server(uvicorn.Server):
                 yield
             finally:
                 self._captured_signals.clear()
+
+    async def _until(self, reached: Callable[[], bool], seconds: float = math.inf) -> None:
+        """Return when something is so, or the time is over, or the server is to end."""
+        over = time.monotonic() + seconds
+        while not reached() and not self.should_exit and time.monotonic() < over:
+            await asyncio.sleep(0.02)
 
     async def _rehearse(self) -> None:
         """A process's first requests are its slowest: ask them of oneself, from the socket to the answer.

@@ -37,9 +37,12 @@ class Watch:
         """`simulated`: noise floors that are known from before; those that are found out are added."""
         self.rules = rules
         self.simulated: Simulated = {} if simulated is None else simulated
-        compared = {**training, PREDICTIONS: predictions} if predictions is not None else training
-        self.columns = {name: ColumnComparison(name, each, rules, self.simulated) for name, each in compared.items()}
-        self.predictions = self.columns.pop(PREDICTIONS, None)
+
+        def compared(name: str, column: ColumnStatistics) -> ColumnComparison:
+            return ColumnComparison(name, column, rules, self.simulated)
+
+        self.columns = {name: compared(name, column) for name, column in training.items()}
+        self.predictions = compared(PREDICTIONS, predictions) if predictions is not None else None
         self._compared: dict[tuple[str, ...], Stretch] = {}
 
     def judge(self, windows: Mapping[str, Window]) -> "Verdict":
