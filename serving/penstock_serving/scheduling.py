@@ -25,7 +25,7 @@ def answer_promptly() -> bool:
     """Have this thread, and those that it starts, wake at once though others keep processors or interpreter busy.
 
     A thread that asks for short slices takes the place of one with longer ones when there is something to do, and gets
-    no larger share for it. Linux from 6.12 on, without any right; elsewhere nothing changes, and the answer is False.
+    no larger share for it. Linux from 6.12 on, without any right; elsewhere no slice changes, and the answer is False.
     """
     sys.setswitchinterval(SWITCH_SECONDS)
     number = _SCHED_SETATTR.get(platform.machine())

@@ -226,6 +226,16 @@ def test_kill_9_loses_the_open_window_and_a_drained_server_none(serve, tmp_path)
     assert [verify(path).counts["rows"] for path in windows(tmp_path)] == [ROWS, ROWS]
 
 
+def test_what_only_saves_time_need_not_be_kept_for_a_window_to_be_judged_and_shown(serve, models, tmp_path):
+    digest = Manifest.read(models / "flights").digest.removeprefix("sha256:")[:16]
+    (tmp_path / f"floors-{digest}.json").mkdir()
+    server = serve("flights", "--observations", str(tmp_path), "--window-seconds", "1").wait_until_ready()
+    server.predict({"instances": rows(1)})
+    assert wait_for(lambda: skew(server)["rows"]) == ROWS
+    wait_for(lambda: "penstock_skew_excess{" in server.client.get("/metrics").text)
+    wait_for(lambda: "noise floors are not kept" in server.log)
+
+
 def test_without_windows_nothing_is_observed_and_the_route_says_so(serve):
     server = serve("half_plus_three", "--window-seconds", "0").wait_until_ready()
     answer = server.client.get("/v1/models/half_plus_three/skew")

@@ -78,11 +78,11 @@ def refused(rows: int, of: int) -> Measure:
 class ColumnComparison:
     """Compares windows of one column with its training rows."""
 
-    def __init__(self, name: str, column: ColumnStatistics, rules: Rules, simulated: Simulated | None = None) -> None:
+    def __init__(self, name: str, column: ColumnStatistics, rules: Rules, simulated: Simulated) -> None:
         """`simulated`: see `NoiseFloor`."""
         self.name = name
         self.trained = trained(column)
-        self._floor = NoiseFloor(name, self.trained, rules.chance, {} if simulated is None else simulated)
+        self._floor = NoiseFloor(name, self.trained, rules.chance, simulated)
 
     def measures(self, found: ColumnStatistics) -> dict[str, Measure]:
         """By name; those that need values are left out where a side has none.

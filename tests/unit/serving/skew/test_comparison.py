@@ -24,7 +24,7 @@ def words(**counts: int) -> CategoryStatistics:
 
 
 def measures(training, found):
-    return ColumnComparison("x", training, Rules()).measures(found)
+    return ColumnComparison("x", training, Rules(), {}).measures(found)
 
 
 def test_moments_are_those_of_numpy():
