@@ -5,11 +5,11 @@
 All flights, an epoch a trial: the stages `preprocess` and `tune` as a user runs them, one process each. The kernel
 counts how often raw files are opened meanwhile; a scan is as many openings as one run of `preprocess` makes.
 
-Beside it a naive study, run for real: the same sampler and trials, in one process, but each trial first runs Penstock's
-own preprocessing anew. It has `--naive-trials` trials, whose mean stands for the others: its time is that of its
-start-up and of `--trials` such trials. With `--with-tft` there is one more peer, which is computed and not run: the
-study's time, and for each trial that of TensorFlow Transform (`bench-preprocess`'s pipeline, a process each, start-up
-subtracted).
+Beside it a naive study, run for real: the same sampler and trials, in one process, but each trial first preprocesses
+anew: by Penstock, and with `--with-tft` in another study by TensorFlow Transform. That is `bench-preprocess`'s pipeline
+with the trial's bucket counts, in one process that stays, so that it starts once; what it writes is thrown away and the
+trial learns from the dataset at hand, as reading examples would take longer. Of `--trials` trials `--naive-trials` are
+run, whose mean stands for the others: a naive study's time is that of its start-up and of `--trials` such trials.
 
 Bookkeeping: eight processes share one study over the same space, whose trials sleep as long as a real one takes in the
 mean and report an epoch; what their processes take beyond that sleep is bookkeeping.
@@ -18,7 +18,7 @@ mean and report an epoch; what their processes take beyond that sleep is bookkee
 import argparse
 import json
 import os
-import statistics
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -33,7 +33,6 @@ from _opens import Opens
 from _report import report
 
 PROCESSES = 8
-TFT_RUNS = 3
 EMPTY_TRIALS = 5  # of each process
 GOAL, OVERHEAD_GOAL = 5.0, 0.02
 ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "2", "TF_USE_LEGACY_KERAS": "1"}
@@ -44,8 +43,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=40, help="trials of the study (default: 40)")
     parser.add_argument("--naive-trials", type=int, default=8, help="of the naive study that are run (default: 8)")
-    parser.add_argument("--with-tft", action="store_true", help="measure TensorFlow Transform too (minutes to set up)")
+    parser.add_argument(
+        "--with-tft", action="store_true", help="run TensorFlow Transform's too (half a minute a trial)"
+    )
     parser.add_argument("--naive-study", nargs=3, metavar=("FOLDER", "RAW", "NAME"), help=argparse.SUPPRESS)
+    parser.add_argument("--with-dataset", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--empty-study", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--trial-seconds", type=float, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -55,7 +57,7 @@ def main() -> None:
         return
     if options.naive_study:
         made, raw, study = options.naive_study
-        naive_study(made, raw, study, options.naive_trials)
+        naive_study(Path(made), Path(raw), study, options.naive_trials, options.with_dataset)
         return
     with tempfile.TemporaryDirectory(prefix="penstock-") as name:
         measure(Path(name), options.trials, min(options.trials, options.naive_trials), options.with_tft)
@@ -73,8 +75,9 @@ def measure(folder: Path, trials: int, naive_trials: int, with_tft: bool) -> Non
         wall = stage("tune", "--dataset", dataset, "--trials", trials, "--epochs", 1, *artifacts)
     once += wall
     (path,) = (folder / "artifacts").glob("study/[0-9a-f]*/study.json")
+    name = f"flights-{path.parent.name}"
     with Opens(raw) as of_naive:
-        naive = naive_seconds(folder / "naive", raw, f"flights-{path.parent.name}", trials, naive_trials)
+        naive = naive_seconds(trials, naive_trials, folder / "naive", raw, name)
     study = json.loads(path.read_text())
     done = [trial for trial in study["trials"] if trial["state"] in ("COMPLETE", "PRUNED")]
     assert len(done) == trials
@@ -83,17 +86,19 @@ def measure(folder: Path, trials: int, naive_trials: int, with_tft: bool) -> Non
     print(f"{rows:,} rows, {len(cuts)} different sets of bucket counts", file=sys.stderr, flush=True)
     scans = (opens.count + of_study.count) / opens.count
     naive_scans = of_naive.count / opens.count * trials / naive_trials
-    real = f"a study that preprocesses in each trial, {naive_trials} trials run, scaled to {trials}"
+    run = f"{naive_trials} trials run" + (f", scaled to {trials}" if naive_trials < trials else "")
+    own = f"a study that preprocesses in each trial, {run}"
     report(
-        "tune", "raw_data_scans", scans, "scans", peer=real, peer_value=naive_scans, ratio=naive_scans / scans, goal=1,
+        "tune", "raw_data_scans", scans, "scans", peer=own, peer_value=naive_scans, ratio=naive_scans / scans, goal=1,
         met=scans == 1,
     )  # fmt: skip
     report("tune", "distinct_bucket_counts", len(cuts), "sets")
-    peers = {"wall_time_vs_preprocess_per_trial": (real, naive)}
+    peers = {"wall_time_vs_preprocess_per_trial": (own, naive)}
     if with_tft:
-        each = tft_seconds(folder)
-        computed = f"computed: TensorFlow Transform's {each:.2f} s, from {TFT_RUNS} runs, added to each trial"
-        peers["wall_time_vs_tensorflow_transform_per_trial"] = (computed, wall + trials * each)
+        _flights.write(folder / "numbered", 1, row_numbers=True)
+        arguments = (folder / "naive-tft", folder / "numbered", name, "--with-dataset", dataset)
+        tft = f"a study with TensorFlow Transform in each trial, {run}"
+        peers["wall_time_vs_tensorflow_transform_per_trial"] = (tft, naive_seconds(trials, naive_trials, *arguments))
     for metric, (peer, seconds) in peers.items():
         ratio = seconds / once
         report("tune", metric, once, "s", peer=peer, peer_value=seconds, ratio=ratio, goal=GOAL, met=ratio >= GOAL)
@@ -117,9 +122,9 @@ def stage(*arguments: object) -> float:
     return time.monotonic() - began
 
 
-def naive_seconds(folder: Path, raw: Path, name: str, trials: int, run: int) -> float:
+def naive_seconds(trials: int, run: int, *arguments: object) -> float:
     """Seconds of a study of so many trials that preprocesses in each, from one of which `run` are run."""
-    command = [sys.executable, __file__, "--naive-study", folder, raw, name, "--naive-trials", run]
+    command = [sys.executable, __file__, "--naive-trials", run, "--naive-study", *arguments]
     began = time.monotonic()
     done = subprocess.run(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     wall = time.monotonic() - began
@@ -129,8 +134,10 @@ def naive_seconds(folder: Path, raw: Path, name: str, trials: int, run: int) -> 
     return wall - working + working * trials / run
 
 
-def naive_study(folder: str, raw: str, name: str, trials: int) -> None:
-    """A study each of whose trials makes its dataset anew: print the seconds of its trials."""
+def naive_study(folder: Path, raw: Path, name: str, trials: int, given: Path | None) -> None:
+    """A study each of whose trials preprocesses anew, by TensorFlow Transform where a dataset to learn from is given:
+    print the seconds of its trials.
+    """
     from penstock_trainer import preprocess
     from penstock_trainer.dataset import Dataset
     from penstock_trainer.problem import load_problem
@@ -139,36 +146,49 @@ def naive_study(folder: str, raw: str, name: str, trials: int) -> None:
     from penstock_trainer.study_storage import Journal
     from penstock_trainer.tune import learning
 
-    problem, made = load_problem("flights"), Path(folder)
+    problem = load_problem("flights")
+    transform = start_transform(raw) if given else None
 
     def learn(hyperparameters: Any, seed: int) -> Iterator[Any]:
-        root = made / f"trial-{seed}"
-        preprocess.run_stage("flights", [raw], root, 0.001)
-        (dataset,) = (path.parent for path in root.glob("dataset/*/manifest.json"))
+        root = folder / f"trial-{seed}"
+        if given and transform:
+            dataset = given
+            ask_transform(transform, root, hyperparameters)
+            shutil.rmtree(root)
+        else:
+            preprocess.run_stage("flights", [str(raw)], root, 0.001)
+            (dataset,) = (path.parent for path in root.glob("dataset/*/manifest.json"))
         yield from learning(problem, Dataset.open(dataset, problem), 1)(hyperparameters, seed)
 
     search = Search(name, problem.search_space(), problem.label.head, trials, 1, Limits())
     began = time.monotonic()
-    Study(search, Journal(made / "study"), learn).work()
-    print(time.monotonic() - began)
+    Study(search, Journal(folder / "study"), learn).work()
+    working = time.monotonic() - began
+    if transform:
+        transform.communicate(timeout=60)
+    print(working)
 
 
-def tft_seconds(folder: Path) -> float:
-    """Median seconds of TensorFlow Transform over all rows, less those it takes over the first thousand."""
+def start_transform(raw: Path) -> "subprocess.Popen[str]":
+    """A process that has started and runs TensorFlow Transform over `raw` as often as it is asked."""
     import _peers
 
-    numbered, small = folder / "numbered", folder / "small"
-    _flights.write(numbered, 1, row_numbers=True)
-    _flights.write(small, 1000 / 336_776, row_numbers=True)
-    python, script = _peers.python(), Path(__file__).parent / "peers" / "tft_pipeline.py"
-    taken: dict[Path, list[float]] = {numbered: [], small: []}
-    for run in range(TFT_RUNS):
-        for rows, seconds in taken.items():
-            began = time.monotonic()
-            command = [python, script, rows, folder / f"tft-{rows.name}-{run}"]
-            subprocess.run(command, check=True, capture_output=True)
-            seconds.append(time.monotonic() - began)
-    return statistics.median(taken[numbered]) - statistics.median(taken[small])
+    script = Path(__file__).parent / "peers" / "tft_pipeline.py"
+    command = [_peers.python(), script, raw, "--asked"]
+    started = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert started.stdout is not None
+    assert started.stdout.readline() == "ready\n"
+    return started
+
+
+def ask_transform(transform: "subprocess.Popen[str]", output: Path, hyperparameters: dict[str, Any]) -> None:
+    """Have all rows analysed and transformed into `output` with a trial's bucket counts."""
+    assert transform.stdin is not None
+    assert transform.stdout is not None
+    buckets = {name.removesuffix(".buckets"): v for name, v in hyperparameters.items() if name.endswith(".buckets")}
+    print(json.dumps({"output": str(output), "buckets": buckets}), file=transform.stdin, flush=True)
+    assert transform.stdout.readline() == "done\n", "TensorFlow Transform failed"
+    assert any(output.iterdir())
 
 
 def bookkeeping(folder: Path, trial_seconds: float) -> float:

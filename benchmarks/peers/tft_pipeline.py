@@ -1,14 +1,17 @@
 """TensorFlow Transform's side of `benchmarks/preprocess.py`: CSV to tf.Examples of features, by its own means.
 
-    benchmarks/peers/.venv/bin/python benchmarks/peers/tft_pipeline.py RAW_FOLDER OUTPUT [--proof]
+    benchmarks/peers/.venv/bin/python benchmarks/peers/tft_pipeline.py RAW_FOLDER (OUTPUT [--proof] | --asked)
 
 Arrow batches from TFX-BSL's CSV reader, `AnalyzeAndTransformDataset` on Beam's in-process runner, and examples encoded
-by TFX-BSL. The rows are not shuffled. `--proof` reads the examples back and writes them as Parquet.
+by TFX-BSL. The rows are not shuffled. `--proof` reads the examples back and writes them as Parquet. `--asked` reads
+lines `{"output": FOLDER, "buckets": {COLUMN: COUNT}}` from its standard input, runs once for each, and says `done`.
 """
 
+import json
 import os
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -31,7 +34,7 @@ SPEC = {
 }
 
 
-def preprocessing_fn(inputs):
+def preprocessing_fn(inputs, bucketized):
     numbers = {name: inputs[name] for name in features.REQUIRED}
     numbers |= {name: _dense(inputs[name], float("nan")) for name in features.OPTIONAL}
     clock = numbers["sched_dep_time"]
@@ -42,7 +45,7 @@ def preprocessing_fn(inputs):
         # float64: in float32, mean and variance of these columns are off by more than the comparison allows.
         scaled = tft.scale_to_z_score(_present(tf.cast(numbers[name], tf.float64)))
         outputs[f"{name}_scaled"] = tf.cast(_dense(scaled, 0.0), tf.float32)
-    for name, buckets in features.BUCKETIZED.items():
+    for name, buckets in bucketized.items():
         bucket = tft.bucketize(_present(numbers[name]), buckets)
         outputs[f"{name}_bucketized"] = _dense(_shifted(bucket), 0)
     ids = {}
@@ -81,7 +84,7 @@ def _dense(column, missing):
     return tf.squeeze(values, 1)
 
 
-def main(raw: Path, output: Path, proof: bool) -> None:
+def run(raw: Path, output: Path, bucketized: dict[str, int]) -> None:
     """Analyse and transform `raw`."""
     output.mkdir(parents=True)
     with next(raw.glob("*.csv")).open() as file:
@@ -98,15 +101,15 @@ def main(raw: Path, output: Path, proof: bool) -> None:
         (transformed, metadata), _ = (
             batches,
             source.TensorAdapterConfig(),
-        ) | tft_beam.AnalyzeAndTransformDataset(preprocessing_fn, output_record_batches=True)
+        ) | tft_beam.AnalyzeAndTransformDataset(
+            partial(preprocessing_fn, bucketized=bucketized), output_record_batches=True
+        )
         encoder = coder_of(metadata.schema)
         _ = (
             transformed
             | "Encode" >> beam.FlatMapTuple(lambda batch, _: encoder.encode(batch))
             | "Write" >> beam.io.WriteToTFRecord(str(output / "examples"))
         )
-    if proof:
-        _write_proof(output)
 
 
 def _write_proof(output: Path) -> None:
@@ -127,5 +130,20 @@ def _names(suffix, columns) -> list[str]:
     return [f"{name}_{suffix}" for name in columns]
 
 
+def main(raw: Path, output: str, *flags: str) -> None:
+    """Run once, or as often as asked."""
+    if output == "--asked":
+        print("ready", flush=True)
+        for line in sys.stdin:
+            asked = json.loads(line)
+            counts = {name: asked["buckets"].get(name, count) for name, count in features.BUCKETIZED.items()}
+            run(raw, Path(asked["output"]), counts)
+            print("done", flush=True)
+        return
+    run(raw, Path(output), features.BUCKETIZED)
+    if "--proof" in flags:
+        _write_proof(Path(output))
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), "--proof" in sys.argv)
+    main(Path(sys.argv[1]), *sys.argv[2:])
