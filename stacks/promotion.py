@@ -19,3 +19,4 @@ def serve(s: Settings, platform: Platform) -> None:
     pulumi.export("endpoint", served.model_url)
     pulumi.export("console", pulumi.Output.concat(served.url, "/"))
     pulumi.export("model_digest", model["digest"])
+    pulumi.export("model_card", platform.page(pulumi.Output.concat(model["path"], "/card.html")))

@@ -81,12 +81,12 @@ class Project:
         assert code == expected, f"exit code {code}\n{self.output()}"
         return self.output()
 
-    def operate(self, *arguments: str, expected: int = 0, timeout: float = 200) -> str:
+    def operate(self, *arguments: str, expected: int = 0, timeout: float = 200, **environment: str) -> str:
         """Runs the command `penstock` in the project to its end; what a person would have seen."""
         done = subprocess.run(
             [CHECKOUT / ".venv/bin/penstock", *arguments],
             cwd=self.root,
-            env=self.environment(),
+            env=self.environment() | environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -112,7 +112,7 @@ class Pipeline(pulumi.ComponentResource):
         self.dataset_digest, self.study_digest = dataset.digest, study.digest
         self.rows, self.metrics = dataset.counts, model.metrics
         self.report, self.study_report = dataset.report, study.report
-        self.model_card = pulumi.Output.concat("file://", chosen["path"], "/card.html")
+        self.model_card = platform.page(pulumi.Output.concat(chosen["path"], "/card.html"))
         self.tensorboard = model.tensorboard
         self.register_outputs({key: getattr(self, key) for key in Pipeline.__annotations__})
 

@@ -149,6 +149,10 @@ class Platform(Protocol):
         """Keeps a service running; the base URL at which it answers."""
         ...
 
+    def page(self, path: pulumi.Output[str]) -> pulumi.Output[str]:
+        """Where a browser opens a page of an artifact; its path where none does: `penstock page` brings it."""
+        ...
+
     def estimated_cost(self) -> Mapping[str, Any]:
         """What the pipeline costs here: `usd_per_hour` and a word about it."""
         ...

@@ -64,7 +64,7 @@ class Preprocessing(pulumi.ComponentResource):
         dataset = platform.job(f"{name}-dataset", job, child)
 
         self.path, self.digest, self.counts = dataset.path, dataset.digest, dataset.counts
-        self.report = pulumi.Output.concat("file://", self.path, "/report.html")
+        self.report = platform.page(pulumi.Output.concat(self.path, "/report.html"))
         self.register_outputs({key: getattr(self, key) for key in Preprocessing.__annotations__})
 
     def _bundled(

@@ -112,5 +112,5 @@ class Training(pulumi.ComponentResource):
             child,
         )
         self.path, self.digest, self.metrics = model.path, model.digest, model.metrics
-        self.card = pulumi.Output.concat("file://", self.path, "/card.html")
+        self.card = platform.page(pulumi.Output.concat(self.path, "/card.html"))
         self.register_outputs({key: getattr(self, key) for key in Training.__annotations__})

@@ -76,5 +76,5 @@ class Tuning(pulumi.ComponentResource):
             pulumi.ResourceOptions(parent=self),
         )
         self.path, self.digest, self.metrics = study.path, study.digest, study.metrics
-        self.report = pulumi.Output.concat("file://", self.path, "/study.html")
+        self.report = platform.page(pulumi.Output.concat(self.path, "/study.html"))
         self.register_outputs({key: getattr(self, key) for key in Tuning.__annotations__})

@@ -91,7 +91,8 @@ def call(api: str, version: str, verb: str, url: str, body: Any = None) -> Call:
     parts = urlsplit(url)
     query = {name: values[-1] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
     base = "/" + document(api, version)["servicePath"].strip("/")
-    for method in _methods(document(api, version)):
+    # `services/S:getIamPolicy` is no service of that name.
+    for method in sorted(_methods(document(api, version)), key=lambda method: "}:" not in method["path"]):
         upload = method.get("mediaUpload", {}).get("protocols", {}).get("simple", {})
         found = _path(base, method).fullmatch(parts.path)
         content = found is None and upload and _template("", upload["path"]).fullmatch(parts.path)

@@ -52,7 +52,7 @@ class Google:
             return _json({})
         if call.method == "storage.objects.delete":
             return (404, b"") if self.buckets[given["bucket"]].pop(given["object"], None) is None else (204, b"")
-        if call.method.startswith("run.projects.locations.services."):
+        if call.method in ("run.projects.locations.services.get", "run.projects.locations.services.patch"):
             service = self.services[path.removeprefix("/v2/")]
             if call.method.endswith(".patch"):
                 service |= {field: body[field] for field in given["updateMask"].split(",")}

@@ -14,9 +14,9 @@ from penstock.local.fingerprint import canonical_digest
 MANIFEST = {
     "format": 1,
     "kind": "model",
-    "files": {"schema.json": "sha256:1", "saved_model/saved_model.pb": "sha256:2"},
+    "files": {"schema.json": "sha256:1", "saved_model/saved_model.pb": "sha256:2", "card.html": "sha256:3"},
 }
-FILES = {"schema.json": b"{}", "saved_model/saved_model.pb": b"\0model"}
+FILES = {"schema.json": b"{}", "saved_model/saved_model.pb": b"\0model", "card.html": b"<html>card"}
 
 
 @pytest.fixture
@@ -104,7 +104,26 @@ def test_prod_serves_the_model_of_staging_by_its_digest_and_the_next_one_by_anot
     said = prod.operate("rollback", STORAGE_EMULATOR_HOST=google.url)
     assert f"gcp.model is {digest} (it was {other})" in said
     assert yaml.safe_load(file.read_text())["config"]["penstock:gcp"]["model"] == digest
-    assert "endpoint https://" in prod.operate("status")
+    assert "nobody is signed in to Google" in prod.operate("status", GOOGLE_APPLICATION_CREDENTIALS="/nowhere.json")
+    (made,) = (r for r in prod.cloud.existing().values() if r["type"] == "gcp:cloudrunv2/service:Service")
+    path = f"projects/{made['outputs']['project']}/locations/us-central1/services/penstock-prod"
+    google.services[path] = {
+        "latestReadyRevision": f"{path}/revisions/{made['outputs']['latestReadyRevision']}",
+        "terminalCondition": {"state": "CONDITION_FAILED", "message": "the image cannot be pulled"},
+    }
+    said = prod.operate("status", PENSTOCK_RUN_ENDPOINT=google.url)
+    assert "endpoint https://" in said
+    assert "revision penstock-prod-00001 serves; the one after it does not: the image cannot be pulled" in said
+    (bucket,) = (
+        r["outputs"]["name"]
+        for id_, r in prod.cloud.existing().items()
+        if r["type"] == "gcp:storage/bucket:Bucket" and "guard" not in id_
+    )
+    card = f"https://storage.cloud.google.com/{bucket}/models/bb/card.html"
+    assert prod.outputs()["model_card"] == card, "which a browser opens as whoever is signed in"
+    prod.operate("page", "model_card", "-o", "card.html", STORAGE_EMULATOR_HOST=google.url)
+    assert Path(prod.folder, "card.html").read_bytes() == FILES["card.html"]
+    assert f"version 1  {other.removeprefix('sha256:')[:12]}  100%" in said
     assert "budget: nothing has been told yet" in prod.operate("cost", STORAGE_EMULATOR_HOST=google.url)
     own = guarding.records("penstock-prod-example", "penstock-prod")
     state = {"share": 0.82, "cost": 820.0, "budget": 1000.0, "stages": ["warn", "stop_trials"], "changed": []}

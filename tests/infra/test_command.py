@@ -109,6 +109,14 @@ def test_doctor_names_each_thing_that_is_missing_and_its_cure(served):
     assert said.count("cure: ") == said.count("MISSING") == 3
 
 
+@pytest.mark.parametrize("page", ["report", "study_report", "model_card"])
+def test_the_pages_that_stages_leave_are_brought_to_where_one_is(served, tmp_path, page):
+    served.operate("page", page, "-o", tmp_path / "page.html")
+    made = Path(served.outputs()[page].removeprefix("file://"))
+    assert (tmp_path / "page.html").read_bytes() == made.read_bytes()
+    assert b"<html" in made.read_bytes()
+
+
 def test_a_stack_that_is_not_there_is_told_with_those_that_are(served):
     assert "there is no stack 'prod'" in served.operate("status", "--stack", "prod", expected=1)
     assert not (served.root / "pulumi-home/workspaces").exists() or "prod" not in _selected(served)

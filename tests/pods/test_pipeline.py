@@ -40,5 +40,7 @@ def test_the_command_tells_of_the_pods_shows_their_logs_and_verifies_what_they_s
     (chief,) = replicas(api, served.namespace, "chief", **{"penstock.dev/workload": "flow-train-model"})
     assert lines
     assert all(line.startswith(f"[pod/{chief['metadata']['name']}/trainer] ") for line in lines), lines
+    served.operate("page", "report", "-o", "page.html", *own)
+    assert "<html" in (served.root / "page.html").read_text()
     said = served.operate("verify", *own)
     assert "12 passed, 1 skipped" in said, said

@@ -12,6 +12,7 @@ from penstock.command import cost as costs
 from penstock.command import doctor as doctors
 from penstock.command import interrupted, promotion
 from penstock.command import logs as logging
+from penstock.command import pages as paging
 from penstock.command import status as statuses
 from penstock.command.project import Project
 from penstock.command.stack import Deployed
@@ -70,10 +71,23 @@ def logs(
 ) -> None:
     """The logs of stages and endpoint."""
     state = _deployed(stack).state
-    if not state.here and (state.jobs or state.deployment is not None or state.cloud_run is not None):
+    if not state.here and (state.jobs or state.servers or state.cloud_run is not None):
         raise typer.Exit(logging.cluster(state, stage, role, lines, follow))
     files = logging.local(state, stage, role)
     logging.show(files, lines, follow, lambda name, line: out.print(f"{name} | {line}", markup=False))
+
+
+@app.command()
+def page(
+    which: Annotated[paging.Page, typer.Argument(help="Of the data, of the study, or of the model.")],
+    stack: StackName = LOCAL,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File. Default: NAME.html, here.")] = None,
+) -> None:
+    """Bring a page that a stage has left for people here, from the pods' claim or the bucket: where it lies now."""
+    content = paging.content(_deployed(stack).state, which)
+    file = (output or Path(f"{which.value}.html")).absolute()
+    file.write_bytes(content)
+    out.print(file.as_uri())
 
 
 @app.command()

@@ -37,7 +37,14 @@ def ask(url: str, body: Any = None, token_file: str | None = None, certificate: 
 
 
 def _told(status: int, headers: Any, body: bytes) -> dict[str, Any]:
-    return {"status": status, "digest": headers.get("x-model-digest"), "body": json.loads(body or b"null")}
+    try:
+        content = json.loads(body or b"null")
+    except ValueError:
+        if status < 400:
+            raise
+        # Not the server refused, but something before it, by a page.
+        content = body.decode(errors="replace")
+    return {"status": status, "digest": headers.get("x-model-digest"), "body": content}
 
 
 if __name__ == "__main__":

@@ -83,10 +83,9 @@ def cluster(state: State, stage: str | None, role: str | None, lines: int, follo
         if stage is None or stage in job.name:
             only = f",{ROLE}={role}" if role else ""
             selectors.append((job.outputs["namespace"], f"{JOB_SET}={job.outputs['job_set']}{only}"))
-    if state.deployment is not None and not role:
-        metadata = state.deployment["metadata"]
-        if stage is None or stage in metadata["name"]:
-            selectors.append((metadata["namespace"], f"{WORKLOAD}={metadata['name']}"))
+    if not role:
+        servers = [(name, made["metadata"]["namespace"]) for name, made in state.servers.items()]
+        selectors += [(space, f"{WORKLOAD}={name}") for name, space in servers if stage is None or stage in name]
     if not selectors and state.cloud_run is not None:
         made = state.cloud_run.outputs
         raise PenstockError(

@@ -71,9 +71,13 @@ class State:
         return next((each for each in self.resources if each.type == CLOUD_RUN), None)
 
     @property
-    def deployment(self) -> Mapping[str, Any] | None:
-        """The endpoint on a cluster: its Deployment."""
-        return next((each.outputs for each in self.resources if each.type == DEPLOYMENT), None)
+    def servers(self) -> dict[str, Mapping[str, Any]]:
+        """The endpoint on a cluster, by name: its Deployment, or behind a Gateway one of each version."""
+        deployments = [each.outputs for each in self.resources if each.type == DEPLOYMENT]
+        # One that is made for the first time may have no name yet.
+        named: dict[str, Mapping[str, Any]] = {each["metadata"].get("name", ""): each for each in deployments}
+        # What holds requests at zero is a Deployment too, made after the one that it holds them for.
+        return {name: named[name] for name in self.shares or list(named)[:1] if named.get(name)}
 
     @property
     def shares(self) -> Mapping[str, int]:

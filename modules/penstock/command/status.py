@@ -11,6 +11,7 @@ import psutil
 
 from penstock.command.answering import answering
 from penstock.command.asking import ask
+from penstock.command.cloud_run import READY, CloudRun
 from penstock.command.state import LOCAL_JOB, Resource, State, argument, log_folder, supervisor
 from penstock.errors import PenstockError
 from penstock.kubernetes import verdict
@@ -65,8 +66,10 @@ def endpoint(state: State) -> Endpoint | None:
     """The endpoint, as it answers now; None where the stack has none that can be asked from here."""
     if state.service is not None:
         return _local_endpoint(state.service)
-    if state.deployment is not None:
-        return _cluster_endpoint(state, state.deployment)
+    if state.servers:
+        return _cluster_endpoint(state)
+    if state.cloud_run is not None:
+        return _cloud_run_endpoint(CloudRun.of(state.cloud_run))
     return None
 
 
@@ -175,10 +178,10 @@ def _rollout(traffic: Mapping[str, Any]) -> str:
     return "; ".join(said)
 
 
-def _cluster_endpoint(state: State, deployment: Mapping[str, Any]) -> Endpoint:
+def _cluster_endpoint(state: State) -> Endpoint:
     api = Api(*state.cluster)
-    url, space = str(state.outputs.get("endpoint")), deployment["metadata"]["namespace"]
-    shares = state.shares or {deployment["metadata"]["name"]: 1}
+    url, shares = str(state.outputs.get("endpoint")), state.shares or dict.fromkeys(state.servers, 1)
+    space = next(iter(state.servers.values()))["metadata"]["namespace"]
     ready = wanted = 0
     traffic: dict[str, dict[str, Any]] = {}
     for name, share in shares.items():
@@ -199,6 +202,19 @@ def _cluster_endpoint(state: State, deployment: Mapping[str, Any]) -> Endpoint:
     pods = api.items(f"/api/v1/namespaces/{space}/pods", {"labelSelector": f"{WORKLOAD} in ({','.join(shares)})"})
     said = ", ".join(f"{pod['metadata']['name']} {pod['status'].get('phase')}" for pod in pods) or "no pod"
     return Endpoint(url, said, f"{ready} of {wanted} ready", _answering({"versions": traffic}))
+
+
+def _cloud_run_endpoint(made: CloudRun) -> Endpoint:
+    replicas = f"{made.lowest} to {made.highest}"
+    try:
+        live = made.service()
+    except PenstockError as exc:
+        return Endpoint(made.url, str(exc), replicas)
+    said = f"revision {live['latestReadyRevision'].rpartition('/')[2]} serves"
+    condition: Mapping[str, str] = live["terminalCondition"]
+    if condition["state"] != READY:
+        said += f"; the one after it does not: {condition.get('message') or condition['state']}"
+    return Endpoint(made.url, said, replicas, [Version("1", _short(made.digest), "100%")])
 
 
 def _short(digest: str) -> str:

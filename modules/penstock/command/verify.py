@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from urllib.parse import urlencode
@@ -9,7 +10,9 @@ from urllib.parse import urlencode
 import pytest
 
 from penstock import verification
+from penstock.command.cloud_run import identity_token
 from penstock.command.state import State
+from penstock.errors import PenstockError
 from penstock.kubernetes.api import as_file
 from penstock.verification.target import Target
 
@@ -22,11 +25,16 @@ def verify(state: State, host: str | None) -> int:
     """pytest's exit code; `host` is where the endpoint serves, in testinfra's words, where it is not this machine."""
     target = Target.of(state)
     hosts = [host] if host else target.hosts
-    modules = ["test_processes"] if target.api is None else ["test_pods"]
-    arguments = ["--pyargs", *(f"{CHECKS}.{module}" for module in (*modules, *(["test_endpoint"] if hosts else [])))]
+    modules = [target.checks, *(["test_endpoint"] if hosts else [])]
+    arguments = ["--pyargs", *(f"{CHECKS}.{module}" for module in modules)]
     arguments += ["-v", "--no-header", "--tb=short", "-p", "no:cacheprovider", "--import-mode=importlib"]
     # What a project configures for its own tests is not for these.
     arguments += ["-c", os.devnull, f"--rootdir={Path(verification.__file__).parent}"]
+    if target.cloud_run is not None:
+        if host:
+            raise PenstockError("an endpoint on Cloud Run is asked from here: run this where its network reaches")
+        with identity_token() as file:
+            return _checked(replace(target, token_file=file), hosts, arguments)
     if target.api is None:
         return _checked(target, hosts, arguments)
     kubeconfig, context = state.cluster

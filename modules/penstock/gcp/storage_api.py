@@ -4,7 +4,11 @@ import json
 from typing import Any
 from urllib.parse import quote
 
+from penstock.errors import PenstockError
 from penstock.gcp.google import Google
+
+BROWSED = "https://storage.cloud.google.com/"
+"""Where a browser opens an object, as whoever is signed in."""
 
 
 class Storage:
@@ -27,10 +31,15 @@ class Storage:
 
     def json(self, bucket: str, name: str) -> Any:
         """The content of a JSON object; None where there is none."""
-        answer = self._google.request(
-            "GET", f"/storage/v1/b/{bucket}/o/{quote(name, safe='')}", {"alt": "media"}, absent=True
-        )
-        return None if answer is None else json.loads(answer.content)
+        found = self._content(bucket, name)
+        return None if found is None else json.loads(found)
+
+    def content(self, bucket: str, name: str) -> bytes:
+        """The content of an object; PenstockError where there is none."""
+        found = self._content(bucket, name)
+        if found is None:
+            raise PenstockError(f"gs://{bucket}/{name} is not there")
+        return found
 
     def write(self, bucket: str, name: str, content: Any) -> None:
         """Writes a JSON object."""
@@ -51,3 +60,8 @@ class Storage:
             if answer["done"]:
                 return
             token = answer["rewriteToken"]
+
+    def _content(self, bucket: str, name: str) -> bytes | None:
+        path = f"/storage/v1/b/{bucket}/o/{quote(name, safe='')}"
+        answer = self._google.request("GET", path, {"alt": "media"}, absent=True)
+        return None if answer is None else answer.content

@@ -161,6 +161,10 @@ class KubernetesPlatform:
         made = endpoints.Endpoints(self._args, servers, self._api, self._place, first)
         return made.endpoint(name, service, opts)
 
+    def page(self, path: pulumi.Output[str]) -> pulumi.Output[str]:
+        """Its path as pods see it: the claim has no address that a browser could open."""
+        return path
+
     def estimated_cost(self) -> Mapping[str, Any]:
         """The cluster is there already; what it costs is not known here."""
         return COST

@@ -117,6 +117,10 @@ class LocalPlatform:
         }
         return LocalService(name, props, opts).url
 
+    def page(self, path: pulumi.Output[str]) -> pulumi.Output[str]:
+        """The file."""
+        return pulumi.Output.concat("file://", path)
+
     def estimated_cost(self) -> Mapping[str, Any]:
         """Nothing is rented."""
         return COST

@@ -1,14 +1,17 @@
 """A deployed endpoint, as the stack's state describes it: what the checks compare the running one with."""
 
+import hashlib
 import json
 import shlex
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from penstock.command import asking
 from penstock.command.answering import CONFIG_MAP, answering
+from penstock.command.cloud_run import CloudRun
 from penstock.command.state import LOCAL_JOB, State, argument, supervisor
 from penstock.command.status import WORKLOAD
 from penstock.errors import PenstockError
@@ -17,6 +20,15 @@ from penstock.local import versions
 from penstock.local.spec import read_json
 
 POD_PYTHON = "python"
+
+
+class Range(NamedTuple):
+    """How many replicas there may be."""
+
+    lowest: int
+    highest: int
+    scaled: bool = False
+    """Whether something of the cluster sets their number."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +43,8 @@ class Target:
     python: str
     """A Python where it serves."""
     port: int
-    lowest: int
-    highest: int
+    ranges: Mapping[str, Range]
+    """Of the endpoint's workload by its name; behind a Gateway, of each version's."""
     models: Mapping[str, str]
     """The folders of the models that may answer, by their digests."""
     split: bool
@@ -45,42 +57,48 @@ class Target:
     """Folders of artifact stores whose stages must not be running, on a machine."""
     namespace: str = ""
     """On a cluster."""
-    workload: str = ""
-    """Name of the Deployment, on a cluster."""
-    scaled: bool = False
-    """Whether something of the cluster sets the number of its pods."""
     api: Api | None = field(default=None, repr=False)
+    cloud_run: CloudRun | None = None
 
     @classmethod
     def of(cls, state: State) -> "Target":
         """The endpoint of a stack; PenstockError where it has none that can be verified."""
         if state.service is not None:
             return cls._local(state, state.service)
-        if state.deployment is not None:
-            return cls._cluster(state, state.deployment)
-        raise PenstockError(
-            f"stack {state.stack} has no endpoint on a machine or a cluster: one on Cloud Run cannot be verified yet"
-        )
+        if state.servers:
+            return cls._cluster(state, state.servers)
+        if state.cloud_run is not None:
+            return cls._on_cloud_run(state, CloudRun.of(state.cloud_run))
+        raise PenstockError(f"stack {state.stack} has no endpoint that could be verified")
+
+    @property
+    def checks(self) -> str:
+        """The module of the checks of where it serves; what it answers is checked by the same ones everywhere."""
+        if self.cloud_run is not None:
+            return "test_cloud_run"
+        return "test_processes" if self.api is None else "test_pods"
 
     @property
     def hosts(self) -> list[str]:
         """Where it serves, as testinfra names it."""
         if self.api is None:
             return ["local://"]
-        ready = [pod for pod in self.pods() if _ready(pod)]
         return [
             f"kubectl://{pod['metadata']['name']}?namespace={self.namespace}"
             f"&container={pod['spec']['containers'][0]['name']}"
-            for pod in ready
+            for name in self.ranges
+            for pod in self.ready(name)
         ]
 
-    def pods(self) -> list[dict[str, Any]]:
-        """The endpoint's pods that are not being deleted."""
+    def pods(self, workload: str) -> list[dict[str, Any]]:
+        """The pods of one of the endpoint's workloads that are not being deleted."""
         assert self.api is not None
-        found = self.api.items(
-            f"/api/v1/namespaces/{self.namespace}/pods", {"labelSelector": f"{WORKLOAD}={self.workload}"}
-        )
+        found = self.api.items(f"/api/v1/namespaces/{self.namespace}/pods", {"labelSelector": f"{WORKLOAD}={workload}"})
         return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
+
+    def ready(self, workload: str) -> list[dict[str, Any]]:
+        """Those that answer."""
+        return [pod for pod in self.pods(workload) if _ready(pod)]
 
     def ask(self, host: Any, path: str, body: Any = None, token: bool = True) -> dict[str, Any]:
         """What the endpoint answers on a host: its status, the digest in its header, its JSON."""
@@ -92,6 +110,16 @@ class Target:
         assert done.rc == 0, f"{path} was not answered: {done.stderr.strip().rpartition(chr(10))[2]}"
         return json.loads(done.stdout)
 
+    def content(self, host: Any, file: str) -> bytes:
+        """A file of those that lie where it serves."""
+        return self.cloud_run.content(file) if self.cloud_run else host.file(file).content
+
+    def sha256(self, host: Any, file: str) -> str:
+        """Of such a file, in hexadecimal; a host computes it itself."""
+        if self.cloud_run:
+            return hashlib.sha256(self.cloud_run.content(file)).hexdigest()
+        return host.file(file).sha256sum
+
     @classmethod
     def _local(cls, state: State, service: Mapping[str, Any]) -> "Target":
         program: list[str] = service["program"]
@@ -101,8 +129,7 @@ class Target:
             url=service["url"],
             python=program[0],
             port=int(service["port"]),
-            lowest=int(service["min_replicas"]),
-            highest=int(service["max_replicas"]),
+            ranges={"": Range(int(service["min_replicas"]), int(service["max_replicas"]))},
             models=_answering(service),
             split=bool(service.get("traffic")),
             token_file=argument(program, "--token-file"),
@@ -112,25 +139,37 @@ class Target:
         )
 
     @classmethod
-    def _cluster(cls, state: State, deployment: Mapping[str, Any]) -> "Target":
-        metadata, maps = deployment["metadata"], [each for each in state.resources if each.type == CONFIG_MAP]
-        plans = {each.outputs["metadata"]["name"]: each.outputs for each in maps}
-        told = answering(deployment, plans.get)
-        lowest, highest, scaled = _range(state, deployment)
+    def _cluster(cls, state: State, servers: Mapping[str, Mapping[str, Any]]) -> "Target":
+        maps = [each.outputs for each in state.resources if each.type == CONFIG_MAP]
+        plans = {each["metadata"]["name"]: each for each in maps}
+        told = {name: answering(made, plans.get) for name, made in servers.items()}
+        first = next(iter(told))
+        models = [model for each in told.values() for model in each.models.values()]
         return cls(
             state,
-            name=told.name,
-            url=f"http://127.0.0.1:{told.port}",
+            name=told[first].name,
+            url=f"http://127.0.0.1:{told[first].port}",
             python=POD_PYTHON,
-            port=told.port,
-            lowest=lowest,
-            highest=highest,
-            models={each.digest: each.path for each in told.models.values() if each.weight},
-            split=told.split,
-            namespace=metadata["namespace"],
-            workload=metadata["name"],
-            scaled=scaled,
+            port=told[first].port,
+            ranges={name: _range(state, name, made) for name, made in servers.items()},
+            models={each.digest: each.path for each in models if each.weight},
+            split=told[first].split or len(told) > 1,
+            namespace=servers[first]["metadata"]["namespace"],
             api=Api(*state.cluster),
+        )
+
+    @classmethod
+    def _on_cloud_run(cls, state: State, made: CloudRun) -> "Target":
+        return cls(
+            state,
+            name=made.model_name,
+            url=made.url,
+            python=sys.executable,
+            port=443,
+            ranges={"": Range(made.lowest, made.highest)},
+            models={made.digest: made.folder},
+            split=False,
+            cloud_run=made,
         )
 
 
@@ -148,16 +187,17 @@ def _answering(service: Mapping[str, Any]) -> dict[str, str]:
     return {each["digest"]: each["path"] for each in known if not numbers or str(each["number"]) in numbers}
 
 
-def _range(state: State, deployment: Mapping[str, Any]) -> tuple[int, int, bool]:
-    """Lowest and highest number of pods, and whether something scales the Deployment between them."""
+def _range(state: State, name: str, deployment: Mapping[str, Any]) -> Range:
     for each in state.resources:
         spec: Mapping[str, Any] = each.outputs.get("spec") or {}
+        if (spec.get("scaleTargetRef") or {}).get("name") != name:
+            continue
         if each.type.endswith(":HorizontalPodAutoscaler"):
-            return int(spec["minReplicas"]), int(spec["maxReplicas"]), True
+            return Range(int(spec["minReplicas"]), int(spec["maxReplicas"]), scaled=True)
         if each.type.endswith(":ScaledObject"):
-            return int(spec["minReplicaCount"]), int(spec["maxReplicaCount"]), True
+            return Range(int(spec["minReplicaCount"]), int(spec["maxReplicaCount"]), scaled=True)
     replicas = int(deployment["spec"]["replicas"])
-    return replicas, replicas, False
+    return Range(replicas, replicas)
 
 
 def _ready(pod: Mapping[str, Any]) -> bool:

@@ -23,7 +23,8 @@ def test_the_supervisor_of_the_stack_s_port_runs(target, supervisor):
 
 def test_there_are_as_many_workers_as_the_range_says(target, supervisor, host):
     workers = [each for each in host.process.filter(ppid=supervisor.pid) if WORKER in each.args]
-    assert target.lowest <= len(workers) <= target.highest
+    (allowed,) = target.ranges.values()
+    assert allowed.lowest <= len(workers) <= allowed.highest
 
 
 def test_the_supervisor_is_small(supervisor):

@@ -41,16 +41,21 @@ def stack(*scaling):
     )
 
 
+OF_SERVER = {"scaleTargetRef": {"name": "server"}}
 SCALER = resource(
-    "hpa", "kubernetes:autoscaling/v2:HorizontalPodAutoscaler", {"spec": {"minReplicas": 1, "maxReplicas": 3}}
+    "hpa",
+    "kubernetes:autoscaling/v2:HorizontalPodAutoscaler",
+    {"spec": {**OF_SERVER, "minReplicas": 1, "maxReplicas": 3}},
 )
 KEDA = resource(
-    "keda", "kubernetes:keda.sh/v1alpha1:ScaledObject", {"spec": {"minReplicaCount": 0, "maxReplicaCount": 3}}
+    "keda",
+    "kubernetes:keda.sh/v1alpha1:ScaledObject",
+    {"spec": {**OF_SERVER, "minReplicaCount": 0, "maxReplicaCount": 3}},
 )
 
 
 def test_the_pods_are_asked_by_kubectl_with_a_kubeconfig_that_is_gone_afterwards(monkeypatch):
-    monkeypatch.setattr(Target, "pods", lambda _self: [POD])
+    monkeypatch.setattr(Target, "pods", lambda _self, _workload: [POD])
     seen = {}
 
     def main(arguments, plugins):
@@ -72,5 +77,4 @@ def test_the_pods_are_asked_by_kubectl_with_a_kubeconfig_that_is_gone_afterwards
 
 @pytest.mark.parametrize(("scaling", "expected"), [(SCALER, (1, 3, True)), (KEDA, (0, 3, True))])
 def test_the_range_is_that_of_what_scales_the_pods(scaling, expected):
-    found = Target.of(stack(scaling))
-    assert (found.lowest, found.highest, found.scaled) == expected
+    assert Target.of(stack(scaling)).ranges == {"server": expected}
