@@ -144,6 +144,25 @@ def test_a_route_shares_requests_out_among_versions_and_other_weights_change_not
     deployed.configure(**at, epochs=2, traffic={"latest": 1, "2": 1})
     assert "setting 'traffic' names version 2 twice" in deployed.preview(expected=255)
 
+    # From zero: each version's Service leads to an activator of its own, and what scales it follows its own pods.
+    zero = {"min_replicas": 0, "max_replicas": 2, "epochs": 2}
+    at["cluster"] |= {"scale_on": "keda", "prometheus": "http://prometheus.monitoring"}
+    up(**zero, traffic={"latest": 60, "previous": 40})
+    assert backends() == {SERVER: 60, f"{SERVER}-previous": 40}
+    scaled = knowing.items(f"{inside.format('keda.sh/v1alpha1')}/scaledobjects")
+    assert {each["spec"]["scaleTargetRef"]["name"] for each in scaled} == set(backends())
+    for name in backends():
+        service = knowing.get(f"/api/v1/namespaces/{deployed.namespace}/services/{name}")["spec"]["selector"]
+        activator = knowing.get(f"{deployments}/{name}-activator")["spec"]
+        assert service == activator["selector"]["matchLabels"]
+        (container,) = activator["template"]["spec"]["containers"]
+        assert container["args"][:2] == ["--to", f"{name}-replicas:{deployed.port}"]
+        replicas = knowing.get(f"/api/v1/namespaces/{deployed.namespace}/services/{name}-replicas")
+        assert replicas["spec"]["selector"]["penstock.dev/workload"] == name
+    said = up(**zero, traffic={"latest": 10, "previous": 90})
+    assert re.search(r"Resources:\s+~ 1 updated\s+\d+ unchanged\n", said), said
+    at["cluster"] = {"gateway": at["cluster"]["gateway"], "gateway_host": HOST}
+
     said = up(epochs=2, traffic={"latest": 100})
     assert (backends(), served()) == ({SERVER: 1}, {SERVER: "sha256:newer"})
     assert said.index(f"{SERVER}-route updated") < said.index(f"{SERVER}-previous delet"), said
