@@ -10,6 +10,7 @@ from typing import Any
 from penstock_serving.link import Link
 from penstock_serving.plan import Plan, Version
 from penstock_serving.routing import Routes
+from penstock_serving.yielding import LOADING, yield_session
 
 LEAVE_SECONDS = 5.0
 """How long a worker that others take over from answers on its open connections before it closes the idle ones."""
@@ -47,6 +48,9 @@ class WorkerProcess:
                 # A session of its own: for its autogroup, and so that a signal to the supervisor's group is not its.
                 start_new_session=True,
             )
+        if quietly:
+            # It imports before it can do so itself.
+            yield_session(LOADING, self.process.pid)
         versions = {number: {"path": v.path, "digest": v.digest} for number, v in self.versions.items()}
         order = {"name": plan.name, "versions": versions, "quietly": quietly}
         self.link.send({"serve": order | {"weights": dict(routes.weights), "shadow": routes.shadow}})

@@ -32,6 +32,7 @@ from penstock_serving.served import ServedModel
 from penstock_serving.skew.arguments import add_monitoring, monitoring_of
 from penstock_serving.totals import Snapshot
 from penstock_serving.versions import Versions
+from penstock_serving.yielding import LOADING, RATE_SECONDS, yield_session
 from penstock_trainer.errors import InputError
 
 if TYPE_CHECKING:
@@ -40,8 +41,7 @@ if TYPE_CHECKING:
 REPORT_SECONDS = 0.5
 GRPC_CONNECTION_SECONDS = 4.0
 """So long a client of gRPC stays with one worker: less than a worker that leaves has for its clients."""
-AUTOGROUP = Path("/proc/self/autogroup")
-YIELDING, YIELDING_SECONDS = (19, 10, 5), 10.0
+YIELDING_STEPS, YIELDING_SECONDS = (LOADING, 10, 5), 10.0
 """A worker that loads while others answer has these priorities, each for so long."""
 
 logger = logging.getLogger("penstock_serving")
@@ -237,10 +237,7 @@ def _first(link: Link) -> dict[str, Any]:
 
 
 class _Yielding:
-    """Loads in the time that others leave, who answer clients; but on a busy machine not for ever.
-
-    The autogroup's priority, where the kernel has it, is the only one that an ordinary user may raise again.
-    """
+    """Loads in the time that others leave, who answer clients; but on a busy machine not for ever."""
 
     def __init__(self) -> None:
         """Step back, and step by step forward again."""
@@ -254,12 +251,11 @@ class _Yielding:
         self._thread.join()
 
     def _run(self) -> None:
-        with suppress(OSError):
-            for nice in YIELDING:
-                AUTOGROUP.write_text(str(nice))
-                if self._over.wait(YIELDING_SECONDS):
-                    break
-            AUTOGROUP.write_text("0")
+        for nice in YIELDING_STEPS:
+            yield_session(nice)
+            if self._over.wait(YIELDING_SECONDS):
+                break
+        yield_session(0, patience=5 * RATE_SECONDS)
 
 
 if __name__ == "__main__":
