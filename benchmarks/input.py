@@ -5,8 +5,8 @@
 The same rows of the flights, the features of `peers/features.py` with the same statistics, in batches of 512 in random
 order, from two forms on disk:
 
-- Penstock: blocks of columns, read, shuffled and cut in the graph as `Network.train_block` does, featurised batch by
-  batch with `Featurizer`.
+- Penstock: blocks of columns, read, shuffled, featurised with `Featurizer` and cut into batches in the graph, as
+  `Network.train` does.
 - `tf.data`, as its guide advises: TFRecords of one `tf.train.Example` a row (numbers as floats, categories as words),
   interleaved, shuffled, batched, `tf.io.parse_example` on batches, then Keras preprocessing layers (`Normalization`,
   `Discretization`, `StringLookup`, hashed crosses) in the parallel `map`, and `prefetch`. The line `_of_codes` spares
@@ -15,7 +15,8 @@ order, from two forms on disk:
 Every run is a process of its own that makes some epochs after one that warms up (tracing, page cache), and counts the
 CPU-seconds of those; runs alternate, the median counts. The network itself is part of neither. That both make the same
 inputs is checked in every run by the sums of each input times the number of its row: exactly for ids, within 1e-5 of a
-deviation a row for z-scores (Keras normalises in float32).
+deviation a row for z-scores (Keras normalises in float32). At last the blocks are read alone, which the kernel has
+in memory, beside copies of the same bytes from memory to memory.
 """
 
 import argparse
@@ -47,15 +48,20 @@ def main() -> None:
         problem = str(PIPELINES / "penstock_pipeline.py")
         stage = ["-m", "penstock_trainer", "preprocess", "--problem", problem, "--raw", str(folder / "raw")]
         run([*stage, "--artifacts", name])
-        run([str(PIPELINES / "input_pipelines.py"), "write", name, "0"])
+        script = str(PIPELINES / "input_pipelines.py")
+        run([script, "write", name, "0"])
         found: dict[str, list[dict[str, Any]]] = {what: [] for what in ("penstock", *PEERS)}
         for round_ in range(options.repeats):
             for what, runs in found.items():
-                output = run([str(PIPELINES / "input_pipelines.py"), what, name, str(options.epochs)])
+                output = run([script, what, name, str(options.epochs)])
                 runs.append(json.loads(output.splitlines()[-1]))
                 check(found["penstock"][0]["sums"], runs[-1]["sums"], what)
             last = ", ".join(f"{what} {runs[-1]['cpu_seconds']:.2f} CPU-s" for what, runs in found.items())
             print(f"round {round_ + 1}: {last}", file=sys.stderr, flush=True)
+        alone = [json.loads(run([script, "blocks", name, str(options.epochs)])) for _ in range(options.repeats)]
+    read, copied = (statistics.median(each["bytes"] / each[way] / 1e9 for each in alone) for way in ("read", "copied"))
+    of = {"peer": "memory copy", "peer_value": copied, "ratio": read / copied}
+    report("input", "blocks_read", read, "GB/s", repeats=options.repeats, **of)
     for unit, field in (("examples/CPU-s", "cpu_seconds"), ("examples/s", "seconds")):
         rates = {what: statistics.median(_rate(each, field) for each in runs) for what, runs in found.items()}
         for peer, suffix in PEERS.items():

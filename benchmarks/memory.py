@@ -6,8 +6,8 @@ Further copies of the flights have planes of their own and disturbed values (`_f
 33.7 million rows in 6 GB of CSV and about 400,000 tail numbers; it takes about 20 GB of disk and half an hour.
 
 Preprocessing is the stage as a user runs it, in as many processes at every scale (by itself it takes more where there
-is more to read). Training input reads all training blocks as training does: in random order, shuffled and
-featurised in batches. Training is an epoch of the trainer's loop in one process, with the evaluation after it; export
+is more to read). Training input reads all training blocks as training does: in random order, shuffled, featurised and
+cut into batches. Training is an epoch of the trainer's loop in one process, with the evaluation after it; export
 and its proof are not in it. Memory is what the run's processes have resident together, shared pages once, sampled 4
 times a second, or the kernel's record of the largest process if that is more.
 """
@@ -82,7 +82,7 @@ def read(path: Path) -> None:
     import tensorflow as tf
 
     from penstock_trainer.dataset import Dataset
-    from penstock_trainer.network import Network, block_paths, shuffle
+    from penstock_trainer.network import Network, block_paths
     from penstock_trainer.problem import load_problem
 
     problem = load_problem("flights")
@@ -91,13 +91,12 @@ def read(path: Path) -> None:
 
     @tf.function(input_signature=[tf.TensorSpec([], tf.string), tf.TensorSpec([2], tf.int32)])
     def block(file: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        cells = shuffle(tf.transpose(network.read(file)), seed)
+        features, labels = network.inputs(network.shuffled(file, seed))
         total = tf.constant(0.0)
-        for start in tf.range(0, tf.shape(cells)[0], network.batch_size):
-            batch = tf.transpose(cells[start : start + network.batch_size])
-            features = network.featurizer(network.columns(batch))
-            total += tf.add_n([tf.reduce_sum(tf.cast(values, tf.float32)) for values in features.values()])
-        return tf.shape(cells)[0], total
+        for start in tf.range(0, tf.size(labels), network.batch_size):
+            batch = [values[start : start + network.batch_size] for values in features.values()]
+            total += tf.add_n([tf.reduce_sum(tf.cast(values, tf.float32)) for values in batch])
+        return tf.size(labels), total
 
     paths = block_paths(path, dataset.examples, "training")
     rows = 0

@@ -2,7 +2,7 @@
 
     trainer/.venv/bin/python benchmarks/peers/input_pipelines.py WHAT FOLDER EPOCHS
 
-WHAT is `write`, `penstock`, `tf_data_words` or `tf_data_codes`.
+WHAT is `write`, `penstock`, `tf_data_words`, `tf_data_codes`, or `blocks` (read alone, beside a copy in memory).
 FOLDER holds `dataset`, which Penstock made of `penstock_pipeline.problem`; `write` adds TFRecords of the same rows.
 """
 
@@ -68,7 +68,7 @@ def _floats(value: float) -> tf.train.Feature:
 
 
 def penstock(dataset: Dataset) -> Callable[[], Batch]:
-    """An epoch over blocks, as `Network.train_block` reads them."""
+    """An epoch over blocks, as `Network.train` takes them: a block's features at once, then batches of them."""
     examples, shuffle = dataset.examples, tf.random.experimental.stateless_shuffle  # type: ignore[attr-defined]
     first_code = len(examples.numbers)
 
@@ -83,10 +83,10 @@ def penstock(dataset: Dataset) -> Callable[[], Batch]:
     def block(path: tf.Tensor, seed: tf.Tensor) -> Batch:
         cells = tf.reshape(tf.io.decode_raw(tf.io.read_file(path), tf.float32), [examples.width, -1])
         cells = shuffle(tf.transpose(cells), seed)
+        inputs = tf.autograph.experimental.do_not_convert(featurised)(cells)
         totals = tf.nest.map_structure(tf.zeros_like, outline)
         for start in tf.range(0, tf.shape(cells)[0], BATCH):
-            batch = tf.autograph.experimental.do_not_convert(featurised)(cells[start : start + BATCH])
-            totals = added(totals, batch)
+            totals = added(totals, {name: values[start : start + BATCH] for name, values in inputs.items()})
         return totals
 
     outline = added(None, featurised(tf.zeros([1, examples.width])))
@@ -98,6 +98,27 @@ def penstock(dataset: Dataset) -> Callable[[], Batch]:
         return {name: sum(each[name] for each in sums) for name in sums[0]}  # type: ignore[misc]
 
     return epoch
+
+
+def blocks(dataset: Dataset, epochs: int) -> dict[str, float]:
+    """Bytes of the training blocks, and the seconds in which they are read and are copied from memory to memory."""
+
+    @tf.function(input_signature=[tf.TensorSpec([], tf.string)])
+    def read(path: tf.Tensor) -> tf.Tensor:
+        return tf.reshape(tf.io.decode_raw(tf.io.read_file(path), tf.float32), [dataset.examples.width, -1])
+
+    paths = [tf.constant(str(dataset.path / each.path)) for each in dataset.examples.blocks["training"]]
+    there = [read(path).numpy() for path in paths]
+    seconds = {"read": 0.0, "copied": 0.0}
+    for _ in range(epochs):
+        for path, cells in zip(paths, there, strict=True):
+            began = time.perf_counter()
+            read(path)
+            between = time.perf_counter()
+            cells.copy()
+            seconds["read"] += between - began
+            seconds["copied"] += time.perf_counter() - between
+    return {**seconds, "bytes": epochs * sum(cells.nbytes for cells in there)}
 
 
 def tf_data(dataset: Dataset, folder: Path, kind: str) -> Callable[[], Batch]:
@@ -182,6 +203,9 @@ def main(what: str, folder: Path, epochs: int) -> None:
     dataset = Dataset(folder)
     if what == "write":
         write(dataset, folder)
+        return
+    if what == "blocks":
+        print(json.dumps(blocks(dataset, epochs)))
         return
     epoch = penstock(dataset) if what == "penstock" else tf_data(dataset, folder, what.removeprefix("tf_data_"))
     sums = {name: value.numpy().item() for name, value in epoch().items()}
