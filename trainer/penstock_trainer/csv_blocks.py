@@ -11,6 +11,7 @@ import csv
 import gzip
 import io
 import zlib
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import BinaryIO
@@ -51,6 +52,10 @@ def pieces(path: str, header: Sequence[str] = ()) -> Iterator[Piece]:
         if not header:
             first_line = _complete_lines(file.readline(), file)
             start, line = len(first_line), 1 + first_line.count(NEWLINE)
+        elif file.read(len(BOM_UTF8)) == BOM_UTF8:
+            start = len(BOM_UTF8)
+        else:
+            file.seek(0)
         if path.endswith(".gz") or start < files.size(path) <= PIECE_BYTES:
             yield Piece(path, start, None, line)
             return

@@ -100,6 +100,11 @@ def _faults(values: pa.ChunkedArray, column: Column) -> list[tuple[pa.ChunkedArr
     found = []
     if isinstance(column, Image):
         values = pictures().encoded(values)
+    if isinstance(column, Category | Text):
+        try:
+            values.validate(full=True)
+        except pa.ArrowInvalid:
+            found.append((_not_utf8(values), "not UTF-8 text"))
     if column.required:
         found.append((values.is_null(), "the column is required and the value is missing"))
         if isinstance(column, Category | Text):
@@ -127,14 +132,30 @@ def _sift(
     for name, found in faults.items():
         for rows, reason in found:
             for place in pc.indices_nonzero(rows).to_pylist():
-                value = table[name][place]
-                # Python has no moment outside of the years 1 to 9999.
-                shown = value.cast(pa.string()) if pt.is_timestamp(value.type) else value
-                letters.setdefault(place, DeadLetter(path, first + place, name, str(shown.as_py())[:200], reason))
+                shown = _shown(table[name][place])[:200]
+                letters.setdefault(place, DeadLetter(path, first + place, name, shown, reason))
     if not letters:
         return table, []
     keep = pa.array([place not in letters for place in range(table.num_rows)])
     return table.filter(keep), [letters[place] for place in sorted(letters)]
+
+
+def _not_utf8(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Whether each text has bytes that are not UTF-8, one by one."""
+    texts = values.cast(pa.string()).cast(pa.binary()).fill_null(b"").to_pylist()
+    bad = [text.decode(errors="replace").encode() != text for text in texts]
+    return pa.chunked_array([pa.array(bad, pa.bool_())])
+
+
+def _shown(value: pa.Scalar) -> str:
+    """A value as a dead letter has it, be it no text or a moment outside of the years that Python has, 1 to 9999."""
+    if isinstance(value, pa.DictionaryScalar):
+        value = value.value
+    if isinstance(value, pa.TimestampScalar):
+        value = value.cast(pa.string())
+    if isinstance(value, pa.StringScalar) and value.is_valid:
+        return value.as_buffer().to_pybytes().decode(errors="backslashreplace")
+    return str(value.as_py())
 
 
 def _numbers(values: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -42,6 +42,8 @@ def page(problem: Problem, found: Mapping[str, Statistics], counts: Mapping[str,
 
 def _by_label(problem: Problem, found: Mapping[str, Statistics], name: str) -> str:
     """What the column has to do with the label: its mean in each class, or the label's mean in its categories."""
+    if name in found.get("positive", {}):
+        return _by_binary_label(found["training"][name], found["positive"][name], name == problem.label.name)
     classes = [(class_, found.get(f"{OF_CLASS}{place}", {})) for place, class_ in enumerate(problem.label.classes)]
     if name == problem.label.name:
         shares = [
@@ -55,6 +57,23 @@ def _by_label(problem: Problem, found: Mapping[str, Statistics], name: str) -> s
         ranked = sorted(together.groups.items(), key=lambda group: (-group[1][0], group[0]))
         return _lines("mean of the label", [(word[:40], number(mean)) for word, (_, mean, _) in ranked[:TOP]])
     return _lines("mean in the class", of_class[:TOP])
+
+
+def _by_binary_label(every: ColumnStatistics, positive: ColumnStatistics, is_label: bool) -> str:
+    """The same of a label of 0 and 1, from the training rows' statistics and from those of its `positive` ones."""
+    if isinstance(every, NumberStatistics) and isinstance(positive, NumberStatistics):
+        ones, zeros = positive.count, every.count - positive.count
+        if is_label:
+            shares = [("0", zeros / max(1, every.count)), ("1", ones / max(1, every.count))]
+            return _lines("share of the rows", [(label, f"{share:.1%}") for label, share in shares])
+        means = [("0", (every.count * every.mean - ones * positive.mean) / zeros)] if zeros else []
+        means += [("1", positive.mean)] if ones else []
+        return _lines("mean where the label is", [(label, number(mean)) for label, mean in means])
+    # Once categories were let go, the two no longer count the same rows of a category.
+    if isinstance(every, CategoryStatistics) and isinstance(positive, CategoryStatistics) and not every.pruned:
+        shares = [(word[:40], positive.categories[word] / every.categories[word]) for word in every.ranked()[:TOP]]
+        return _lines("share of label 1", [(word, f"{share:.1%}") for word, share in shares])
+    return ""
 
 
 def _lines(title: str, lines: Sequence[tuple[str, str]]) -> str:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from penstock_trainer import csv_blocks
 from penstock_trainer.csv_blocks import check_file, pieces, read_piece
 from penstock_trainer.errors import InputError
-from penstock_trainer.problem import Category, Integer, Number, Timestamp
+from penstock_trainer.problem import Category, Integer, Number, Text, Timestamp
 
 COLUMNS = {"name": Category(), "size": Number(), "count": Integer(), "when": Timestamp()}
 HEADER = "when,name,other,size,count\n"
@@ -79,6 +79,26 @@ def test_bytes_that_are_not_utf8_are_a_dead_letter(file):
     rows, letters = read(file, (HEADER + GOOD).encode() + b"2013-01-01T05:00:00Z,\xff\xfe,x,1.5,3\n")
     assert len(rows) == 1
     assert [(x.line, x.column) for x in letters] == [(3, "name")]
+
+
+def test_a_header_that_is_not_utf8_is_refused(file):
+    file.write_bytes(HEADER.encode().replace(b"name", b"na\xefve") + GOOD.encode())
+    with pytest.raises(InputError, match=r"a\.csv: the header is not UTF-8 text"):
+        check_file(str(file), COLUMNS)
+
+
+def test_a_file_that_begins_with_a_byte_order_mark_is_read_as_one_without(file):
+    text = HEADER + GOOD + "bad\n" + GOOD
+    without = read(file, text)
+    assert [letter.line for letter in without[1]] == [3]
+    assert read(file, text.encode("utf-8-sig")) == without
+    check_file(str(file), COLUMNS)
+
+
+def test_a_text_is_all_that_stands_between_its_quotes(file):
+    rows, letters = read(file, 'said,size\n"Well, ""said"" he:\nné",1\n,2\nNA,3\n" two  spaces ",4\n', {"said": Text()})
+    assert [row["said"] for row in rows] == ['Well, "said" he:\nné', None, None, " two  spaces "]
+    assert letters == []
 
 
 def test_bytes_that_are_not_utf8_in_a_column_nobody_declared_disturb_nothing_beside_a_dead_letter(file):
@@ -167,15 +187,16 @@ def test_a_column_the_file_lacks_is_named_with_the_closest_one(file):
         check_file(str(file), COLUMNS)
 
 
-def test_a_file_without_a_header_line_is_read_by_the_names_the_problem_gives(file, monkeypatch):
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_a_file_without_a_header_line_is_read_by_the_names_the_problem_gives(file, monkeypatch, encoding):
     monkeypatch.setattr(csv_blocks, "BLOCK_BYTES", 64)
     monkeypatch.setattr(csv_blocks, "PIECE_BYTES", 200)
     header = HEADER.strip().split(",")
-    file.write_text(GOOD * 20 + "bad\n" + GOOD)
+    file.write_text(GOOD + "bad\n" + GOOD * 20, encoding)
     check_file(str(file), COLUMNS, header)
     batches = read_all(file, COLUMNS, header)
     assert sum(table.num_rows for table, _ in batches) == 21
-    assert [letter.line for _, bad in batches for letter in bad] == [21]
+    assert [letter.line for _, bad in batches for letter in bad] == [2]
 
 
 def test_a_header_that_does_not_fit_the_files_is_refused(file):

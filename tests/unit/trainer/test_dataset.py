@@ -1,8 +1,10 @@
-"""Datasets that cannot train a problem."""
+"""Datasets that cannot train a problem, and raw files that are not as most are."""
 
+import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
@@ -82,6 +84,26 @@ def test_files_without_a_row_are_refused_and_disturb_nothing_beside_others(tmp_p
     common = ("--problem", PROBLEM, "--artifacts", tmp_path, "--raw", empty)
     assert "the raw files hold no rows" in refused(capsys, "preprocess", *common)
     assert run("preprocess", *common, "--raw", raw, folder=tmp_path).counts["rows"] == ROWS
+
+
+def test_text_that_is_not_utf8_is_a_dead_letter_of_csv_and_parquet_files_alike(tmp_path):
+    raw, parquet = write(tmp_path / "birds.csv", ROWS), tmp_path / "birds.parquet"
+    table = pa_csv.read_csv(raw).slice(0, 3)
+    moments = table["seen"].cast("timestamp[s]")
+    table = table.set_column(0, "seen", moments).set_column(1, "hatched", moments)
+    island = pa.array([b"dream", b"drea\xff", b"dream"]).cast(pa.string(), safe=False)
+    pq.write_table(table.set_column(table.column_names.index("island"), "island", island), parquet)
+    lines = raw.read_bytes().splitlines(keepends=True)
+    lines[4] = lines[4].replace(b"e", b"e\xff")  # of the island: it has no species
+    raw.write_bytes(b"".join(lines))
+    common = ("--problem", PROBLEM, "--artifacts", tmp_path, "--bad-rows-allowed", "0.01")
+    dataset = run("preprocess", *common, "--raw", raw, "--raw", parquet, folder=tmp_path)
+    assert (dataset.counts["rows"], dataset.counts["dead_letter"]) == (ROWS + 3, 2)
+    letters = [json.loads(line) for line in (Path(dataset.path) / "dead_letters.jsonl").read_text().splitlines()]
+    assert [(letter["line"], letter["column"], letter["reason"]) for letter in letters] == [
+        (5, "island", "not UTF-8 text"),
+        (2, "island", "not UTF-8 text"),
+    ]
 
 
 def test_a_derived_number_that_is_infinite_is_missing_in_the_dataset_the_model_and_its_slim_form(tmp_path):

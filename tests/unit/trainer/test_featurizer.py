@@ -7,7 +7,7 @@ from penstock_trainer.examples import MISSING, UNKNOWN
 from penstock_trainer.features import Bucketized, Crossed, Cyclic, Hashed, Missing, Scaled, Vocabulary
 from penstock_trainer.featurizer import Featurizer, InputSpec
 from penstock_trainer.graph import Encoder
-from penstock_trainer.ranges import IntRange
+from penstock_trainer.ranges import Choice, IntRange
 
 from ._toy import SIZES, STATISTICS, problem
 
@@ -30,6 +30,14 @@ def test_min_max_runs_from_0_to_1_and_log_keeps_the_sign():
     assert apply(Scaled("size", by="min_max"), {})[:4] == pytest.approx([0, 1 / 3, 2 / 3, 1])
     logs = apply(Scaled("size", by="log"), {"size": tf.constant([-4.0, 0.0, 4.0])})
     assert logs == pytest.approx([-1, 0, 1])
+
+
+def test_a_way_of_scaling_that_is_tuned_is_the_one_the_trial_has_and_else_the_first():
+    chosen = Scaled("size", by=Choice("min_max", "log"))
+    assert problem(chosen).search_space() == {"size_scaled.by": Choice("min_max", "log")}
+    assert apply(chosen, {}).tolist() == apply(Scaled("size", by="min_max"), {}).tolist()
+    tuned = apply(chosen, {}, {"size_scaled.by": "log"})
+    assert tuned.tolist() == apply(Scaled("size", by="log"), {}).tolist() != apply(chosen, {}).tolist()
 
 
 def test_a_column_of_one_value_is_scaled_to_nothing_instead_of_infinity():

@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 from scipy.stats import ks_2samp
@@ -19,6 +21,11 @@ def numbers(values):
 
 def categories(missing=0, **counts):
     return CategoryStatistics.of(counts.keys(), counts.values(), missing)
+
+
+def card(page, name):
+    """A column's part of the page."""
+    return page.partition(f"{name}</h2>")[2].partition("</section>")[0]
 
 
 def found(**training):
@@ -119,6 +126,44 @@ def test_the_page_has_the_mean_of_a_regressions_label_by_category():
     page = report.page(problem(), statistics, {"rows": 4, "training": 4})
     assert "<td>oak</td><td class=number>3</td>" in page
     assert "<td>elm</td><td class=number>7.25</td>" in page
+
+
+def test_the_page_has_a_binary_labels_share_and_what_each_column_has_to_do_with_it():
+    statistics = {
+        "training": {
+            "dear": numbers([0, 0, 0, 1]),
+            "size": numbers([1, 2, 6, 10]),
+            "kind": categories(oak=3, elm=1),
+        },
+        "positive": {"dear": numbers([1]), "size": numbers([10]), "kind": categories(oak=1)},
+    }
+    page = report.page(problem(), statistics, {"rows": 4, "training": 4})
+    rows = "<table><tr><td>{}</td><td class=number>{}</td></tr><tr><td>{}</td><td class=number>{}</td></tr></table>"
+    for name, title, lines in (
+        ("dear", "share of the rows", ("0", "75.0%", "1", "25.0%")),
+        ("size", "mean where the label is", ("0", "3", "1", "10")),
+        ("kind", "share of label 1", ("oak", "33.3%", "elm", "0.0%")),
+    ):
+        assert card(page, name).endswith(f"<p class=soft>{title}</p>{rows.format(*lines)}")
+
+
+def test_a_card_says_what_share_is_missing_and_what_shares_the_top_categories_have():
+    statistics = found(kind=categories(oak=3, elm=1, missing=4), size=numbers([1, 2, 3, np.nan]), same=numbers([7]))
+    page = report.page(problem(), statistics, {"rows": 8, "training": 8})
+    assert "<p class=soft>50.0% missing</p><p>2 categories</p>" in card(page, "kind")
+    oak, elm = "<td>oak</td><td class=number>75.0%</td>", "<td>elm</td><td class=number>25.0%</td>"
+    assert f"<tr>{oak}</tr><tr>{elm}</tr>" in card(page, "kind")
+    assert ">25.0% missing<" in card(page, "size")
+    assert ">none missing<" in card(page, "same")
+
+
+def test_the_bars_of_a_histogram_are_as_high_as_the_counts_of_equally_wide_buckets():
+    values = np.array([0, 32, *np.random.default_rng(1).exponential(6, 900) % 32], np.float32)
+    counts, _ = np.histogram(values, report.BARS)
+    page = report.page(problem(), found(size=numbers(values)), {"rows": 902, "training": 902})
+    bars = np.array(re.findall(r'y="([\d.]+)" width="9" height="([\d.]+)"', card(page, "size")), float)
+    assert bars[:, 1] == pytest.approx(80 * counts / counts.max(), abs=0.06)
+    assert bars.sum(axis=1) == pytest.approx(84)  # they stand on one line
 
 
 def test_nothing_is_said_of_columns_that_are_alright():

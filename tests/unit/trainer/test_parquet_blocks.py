@@ -8,7 +8,7 @@ import pytest
 from penstock_trainer import csv_blocks
 from penstock_trainer.errors import InputError
 from penstock_trainer.parquet_blocks import check_file, pieces, read_piece
-from penstock_trainer.problem import Category, Integer, Number, Timestamp
+from penstock_trainer.problem import Category, Integer, Number, Text, Timestamp
 
 COLUMNS = {"name": Category(required=True), "size": Number(), "count": Integer(), "when": Timestamp()}
 MOMENT = datetime.datetime(2013, 1, 1, 5, tzinfo=datetime.timezone.utc)
@@ -84,6 +84,25 @@ def test_a_moment_that_no_client_can_write_is_a_dead_letter(tmp_path):
     assert [(letter.line, letter.column, letter.reason) for letter in letters] == [
         (1, "when", "not within the years 1 to 9999, in UTC")
     ]
+
+
+@pytest.mark.parametrize("column", [Category(), Category(required=True), Text()])
+@pytest.mark.parametrize("type_", [pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())])
+def test_text_that_is_not_utf8_is_a_dead_letter_with_its_bytes(tmp_path, column, type_):
+    words = ["oak", None, b"\xffsh", "", "\ufffd", b"b\xc3", "näher"]
+    codes = pa.array(words, pa.binary()).dictionary_encode()
+    texts = pa.DictionaryArray.from_arrays(codes.indices, codes.dictionary.cast(pa.string(), safe=False))
+    table = pa.table({"name": texts.cast(type_), "size": [1.0] * 6 + [float("inf")]})
+    pq.write_table(table, tmp_path / "a.parquet")
+    columns = {"name": column, "size": Number()}
+    (piece,) = pieces(str(tmp_path / "a.parquet"))
+    ((found, letters),) = read_piece(piece, columns)
+    strange = [(3, r"\xffsh"), (6, r"b\xc3")]
+    assert [(x.line, x.value) for x in letters if x.reason == "not UTF-8 text"] == strange
+    assert (letters[-1].column, letters[-1].value) == ("size", "inf")
+    missing = [] if column.required else [None]
+    assert found["name"].to_pylist() == ["oak", *missing, *missing, "\ufffd"]
+    assert len(found) + len(letters) == len(words)
 
 
 def test_a_nan_is_a_missing_value_as_data_frames_write_it(tmp_path):

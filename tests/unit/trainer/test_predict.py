@@ -16,6 +16,8 @@ from penstock_trainer.artifacts import Manifest, verify_lineage
 from penstock_trainer.predict import TYPES, Asked
 from penstock_trainer.problem import Category
 
+from . import _heavy
+from ._birds import birds
 from .conftest import run
 
 BAD = 7
@@ -165,3 +167,28 @@ def test_a_model_that_was_tampered_with_answers_nothing(model, raw, tmp_path, ca
     assert main(["predict", "--model", str(copy), "--raw", raw.path, "--output", str(tmp_path)]) == 2
     assert "schema.json has digest" in capsys.readouterr().err
     assert Manifest.read(Path(model.path)).digest == model.digest
+
+
+def test_files_without_a_header_line_are_prepared_trained_on_and_answered_by_the_names_the_problem_gives(
+    tmp_path, capsys
+):
+    table = birds(300)
+    problem, raw = tmp_path / "headless.py", tmp_path / "birds.csv"
+    text, features = Path(_heavy.__file__).read_text(), "    features=["
+    assert features in text
+    problem.write_text(text.replace(features, f"    header={table.column_names},\n{features}"))
+    pa_csv.write_csv(table, raw, pa_csv.WriteOptions(include_header=False))
+    common = ("--problem", problem, "--artifacts", tmp_path)
+    dataset = run("preprocess", *common, "--raw", raw, folder=tmp_path)
+    assert (dataset.counts["rows"], dataset.counts["dead_letter"]) == (300, 0)
+    model = run("train", *common, "--dataset", dataset.path, "--epochs", 1, folder=tmp_path)
+    flags = ("--model", model.path, "--output", tmp_path / "answers", "--keep", "bill", "--keep", "species")
+    found = run("predict", *flags, "--raw", raw, folder=tmp_path)
+    assert found.counts == {"rows": 300, "predicted": 300, "dead_letter": 0}
+    answers = pq.read_table(Path(found.path) / "predictions").sort_by("bill")
+    wanted = table.append_column("answer", pa.array(served(model, table))).sort_by("bill")
+    assert answers["species"].fill_null("").to_pylist() == wanted["species"].to_pylist()
+    np.testing.assert_allclose(answers["prediction"].to_numpy(), wanted["answer"].to_numpy(), rtol=1e-5)
+    pa_csv.write_csv(table, raw)
+    assert main([str(flag) for flag in ("predict", *flags, "--raw", raw)]) == 2
+    assert "begins with a header line" in capsys.readouterr().err

@@ -49,6 +49,10 @@ def problem(**changed):
         ({"features": [Scaled("sent_hours")], "columns": SENT}, "no such column; did you mean 'sent_hour'"),
         ({"derived": {"sent_hour": Number()}, "columns": SENT}, "'sent_hour' has the name of a raw column"),
         ({"columns": {**SENT, "sent_hour": Number()}}, "has the name of a part of the timestamp 'sent'"),
+        (
+            {"header": ["when", "size", "kind", "costs"]},
+            "header: problem 'toy' declares column 'cost', which it does not name; did you mean 'costs'",
+        ),
     ],
 )
 def test_a_problem_that_cannot_work_is_refused_with_the_reason(changed, message):

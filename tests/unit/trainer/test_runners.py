@@ -389,6 +389,13 @@ def test_a_setting_that_dataflow_needs_is_asked_for_by_name(tmp_path, name):
         runners.beam_options("dataflow", 1, given, tmp_path)
 
 
+def test_small_input_is_read_by_one_process_and_large_input_by_as_many_as_there_are_cores():
+    cores = os.cpu_count() or 1
+    assert [runners.processes_for(size) for size in (0, 1, (1 << 30) - 1)] == [1, 1, 1]
+    assert runners.processes_for(1 << 30) == min(2, cores)
+    assert runners.processes_for(cores << 29) == runners.processes_for(1 << 50) == cores
+
+
 def test_another_runner_among_beams_options_is_refused_and_not_followed(tmp_path):
     with pytest.raises(InputError, match="'prism', and Beam's options name 'DirectRunner'"):
         runners.beam_options("prism", 1, ["--runner=DirectRunner"], tmp_path)

@@ -15,6 +15,7 @@ from penstock_trainer.labelled import Comoment, GroupMeans
 from penstock_trainer.statistics import CategoryStatistics, NumberStatistics, TextStatistics
 
 FORMAT_1 = Path(__file__).with_name("statistics_of_format_1.json")
+BY_LABEL = Path(__file__).with_name("statistics_by_label_of_format_1.json")
 
 numbers = st.lists(st.one_of(st.just(float("nan")), st.floats(-1e6, 1e6, width=32)), max_size=60)
 orders = st.randoms(use_true_random=False)
@@ -256,6 +257,27 @@ def test_statistics_of_the_first_format_are_read_with_the_figures_they_had(tmp_p
     together = found["with_label"]["size"]
     assert isinstance(together, Comoment)
     assert together.correlation == pytest.approx(-1.0)
+
+
+def test_statistics_by_label_of_the_first_format_are_read_with_the_figures_they_had(tmp_path):
+    shutil.copy(BY_LABEL, tmp_path / "statistics.json")
+    found = statistics.read_statistics(tmp_path)
+    sizes = {"training": [1, 2, 4, 8], "positive": [4, 8], "class 0": [1, 2], "class 1": [4, 8]}
+    assert found.keys() == {*sizes, "with_label"}
+    for split, values in sizes.items():
+        size = found[split]["size"]
+        assert isinstance(size, NumberStatistics)
+        assert (size.count, size.mean, size.variance) == (len(values), np.mean(values), np.var(values))
+        assert [size.min, size.max] == [values[0], values[-1]] == size.quantiles.get_quantiles([0.0, 1.0])
+    kinds = [found[split]["kind"] for split in ("positive", "class 0", "class 1")]
+    assert [statistics.categories(kind).categories for kind in kinds] == [{"oak": 2}, {"oak": 3}, {"elm": 2}]
+    first = statistics.categories(kinds[1])  # of which two categories were let go
+    assert (first.count, first.missing, first.pruned, first.undercount, first.distinct) == (6, 1, 3, 2, 3)
+    kind, size = found["with_label"]["kind"], found["with_label"]["size"]
+    assert kind == GroupMeans({"oak": (2, 3.0, 2.0), "elm": (2, 7.25, 0.125)}, pruned=3)
+    assert isinstance(size, Comoment)
+    assert (size.count, size.mean_y) == (3, 3.0)
+    assert size.correlation == pytest.approx(np.corrcoef([1, 2, 4], [1, 3, 5])[0, 1])
 
 
 def test_statistics_of_a_newer_format_are_refused():
