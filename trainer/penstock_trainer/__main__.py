@@ -12,7 +12,7 @@ from pathlib import Path
 
 from penstock_trainer.arithmetic import PRECISIONS, Arithmetic
 from penstock_trainer.errors import InputError
-from penstock_trainer.membership import EVALUATOR, STRATEGIES, Member
+from penstock_trainer.membership import EVALUATOR, STRATEGIES, Member, Unreachable
 from penstock_trainer.notices import ENDED, Notices, Preempted
 
 BUNDLED = "a bundled problem (flights, ratings), a module (my_package.my_problem) or a .py file; it defines `problem`"
@@ -30,6 +30,8 @@ def main(arguments: list[str] | None = None) -> int:
         return _error("interrupted; finished stages are kept", 130)
     except Preempted as exc:
         return _error(str(exc), ENDED)
+    except Unreachable as exc:
+        return _error(str(exc), 1)  # nobody's input: another start may find them all
     except Exception as exc:  # noqa: BLE001 - the process's boundary
         cause = _at_fault(exc)
         if cause is None:

@@ -8,8 +8,8 @@ unit of work: scheduled once an epoch, done again if its worker is lost.
 
 import ctypes
 import os
-import signal
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import islice
@@ -258,7 +258,7 @@ def connect(strategy: str, member: Member) -> Cluster:
 
 
 def serve(member: Member, notices: Notices) -> None:
-    """Be a parameter server or worker that a chief drives, until ended by a signal."""
+    """Be a parameter server or worker that a chief drives, until ended by a signal; say who waits while it is away."""
     os.environ["GRPC_FAIL_FAST"] = "use_caller"
     # Where members share processors, threads that wait busily for the next message take them from those that work.
     config = tf.compat.v1.ConfigProto()
@@ -274,7 +274,9 @@ def serve(member: Member, notices: Notices) -> None:
     notices.listen()
     print(f"{member.name} listens on {server.target}; the chief is at {member.cluster['chief'][0]}", flush=True)
     while True:
-        signal.pause()  # Server.join() never returns to Python, so a signal's handler would not run
+        if missing := member.unreachable(("chief",)):
+            print(f"{member.name} waits for {', '.join(missing)}", flush=True)
+        time.sleep(SILENCE_SECONDS)  # Server.join() never returns to Python, so a signal's handler would not run
 
 
 def _tpu() -> tf.distribute.Strategy:

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pulumi
 import pytest
+from settings import Settings
 
 import penstock
 from penstock import Artifact, PenstockError, Pipeline, PipelineArgs, Program
@@ -29,6 +30,9 @@ class Recorder:
     def service(self, name, service, opts):
         self.services[name] = service
         return pulumi.Output.from_input("http://127.0.0.1:1")
+
+    def page(self, path):
+        return pulumi.Output.concat("page:", path)
 
     def estimated_cost(self):
         return {}
@@ -147,6 +151,17 @@ def test_the_number_of_workers_and_trial_processes_is_a_number_in_the_settings(b
         "worker": 5,
     }
     assert sum(role.replicas for role in recorder.jobs["flow-tune-study"].roles.values()) == 4
+
+
+def test_the_limits_in_the_settings_reach_every_process_of_the_study(build):
+    limits = {"tuning_time_limit_seconds": "600", "tuning_cost_limit_usd": "5", "usd_per_process_hour": "0.4"}
+    settings = Settings.from_config({f"penstock:{name}": value for name, value in limits.items()})
+    _, _, chief, trial, *_ = build(tuning=settings.tuning).commands
+    assert chief == trial
+    assert trial.startswith("tune ")
+    assert trial.endswith(" --time-limit 600 --cost-limit 5 --price 0.4")
+    unlimited = build(tuning=Settings().tuning).commands
+    assert not [command for command in unlimited if "-limit" in command or "--price" in command]
 
 
 def test_a_problem_in_a_file_is_watched_by_every_stage_and_names_the_model(build):

@@ -12,6 +12,8 @@ from penstock_trainer.artifacts import Manifest
 from penstock_trainer.dataset import Dataset
 from penstock_trainer.evaluation import Predictions
 from penstock_trainer.examples import MISSING, UNKNOWN, read_block
+from penstock_trainer.network import Network
+from penstock_trainer.pages import number
 from penstock_trainer.problem import load_problem
 from penstock_trainer.slicing import Slicer
 from penstock_trainer.statistics import CategoryStatistics, NumberStatistics
@@ -195,6 +197,25 @@ def test_each_slice_has_its_own_rows_figures_and_all_rows_are_in_one(answered):
             assert each["rows"] == rows.sum()
             expected = log_loss(labels[rows], predictions[rows].astype(np.float64), labels=[0, 1])
             assert each["log_loss"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_model_has_the_shapes_and_its_card_the_words_of_the_study_s_best_hyperparameters(study, model, dataset):
+    import tensorflow as tf
+
+    best = json.loads((Path(study.path) / "study.json").read_text())["best"]["hyperparameters"]
+    flights = load_problem("flights")
+    opened = Dataset.open(Path(dataset.path), flights)
+
+    def shapes(hyperparameters):
+        made = Network(flights, opened.statistics, opened.examples, hyperparameters)
+        return sorted(values.shape for values in made.values())
+
+    saved = tf.train.list_variables(str(Path(model.path) / "saved_model/variables/variables"))
+    assert shapes({}) != shapes(best) == sorted(tuple(shape) for name, shape in saved if name.startswith("weights/"))
+    texts = Page((Path(model.path) / "card.html").read_text()).texts
+    texts = [text for text in texts[texts.index("Hyperparameters") :] if text]
+    for name, value in best.items():
+        assert texts[texts.index(name) + 1] == (number(value) if isinstance(value, float) else str(value))
 
 
 def test_the_card_is_sealed_and_names_the_figures_the_slices_and_the_raw_files(model, raw):

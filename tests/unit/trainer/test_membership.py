@@ -8,6 +8,7 @@ import time
 import pytest
 
 from penstock_trainer import clusters
+from penstock_trainer.__main__ import main
 from penstock_trainer.errors import InputError
 from penstock_trainer.membership import Member, Unreachable
 
@@ -65,6 +66,24 @@ def test_the_one_who_waits_says_for_whom_and_goes_on_when_all_are_there(capsys):
         Member("chief", 0, {"worker": ["127.0.0.1:1"]}).wait_for(["worker"], patience=0.1)
     for each in (here, *again):
         each.close()
+
+
+@pytest.mark.parametrize(
+    ("strategy", "others"), [("multiworker", {"worker": 1}), ("parameter-server", {"ps": 2, "worker": 1})]
+)
+def test_a_training_whose_members_never_come_says_so_in_one_line_and_blames_no_input(
+    strategy, others, dataset, tmp_path, monkeypatch, capsys
+):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        own = f"127.0.0.1:{free.getsockname()[1]}"
+    cluster = {"chief": [own], **{role: ["127.0.0.1:1"] * count for role, count in others.items()}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": cluster, "task": {"type": "chief", "index": 0}}))
+    monkeypatch.setenv("GRPC_FAIL_FAST", "")  # set by the training, so put back after it
+    monkeypatch.setattr(Member.wait_for, "__defaults__", (0.3,))
+    flags = ["--problem", "flights", "--dataset", dataset.path, "--artifacts", str(tmp_path)]
+    assert main(["train", *flags, "--strategy", strategy]) == 1
+    names = ", ".join(f"{role}-{index} (127.0.0.1:1)" for role, count in others.items() for index in range(count))
+    assert capsys.readouterr().err == f"error: chief-0 waited 0 s for {names}: no answer\n"
 
 
 def test_a_task_that_its_cluster_does_not_have_is_named(monkeypatch):

@@ -75,12 +75,15 @@ def test_the_rows_are_split_by_time_and_the_blocks_hold_the_rows_the_raw_files_d
         assert not np.array_equal(distance, table["distance"][wanted])  # shuffled
 
 
-def test_the_statistics_of_the_training_rows_are_those_numpy_finds(raw, dataset):
+@pytest.mark.parametrize(("name", "least_delay"), [("training", -np.inf), ("positive", 15)])
+def test_the_statistics_of_the_training_rows_and_of_the_late_ones_are_those_numpy_finds(
+    raw, dataset, name, least_delay
+):
     table = raw_table(raw)
-    rows = ~np.isnan(table["arr_delay"].astype(float))
+    rows = table["arr_delay"].astype(float) >= least_delay  # a flight that never arrived has none
     rows &= table["time_hour"].astype("datetime64[s]") < np.datetime64("2013-09-01")
-    found = json.loads((Path(dataset.path) / "statistics.json").read_text())["training"]
-    found = statistics.from_json(found)
+    found = statistics.read_statistics(Path(dataset.path))[name]
+    assert (found["late"].count, found["late"].missing) == (rows.sum(), 0)
     assert isinstance(found["temp"], NumberStatistics)
     assert isinstance(found["departure_minute"], NumberStatistics)
     assert isinstance(found["carrier"], CategoryStatistics)

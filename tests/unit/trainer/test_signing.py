@@ -1,5 +1,7 @@
 import json
+import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -8,6 +10,8 @@ from penstock_trainer.__main__ import main
 from penstock_trainer.artifacts import Manifest, building, seal, verify
 from penstock_trainer.errors import InputError
 from penstock_trainer.signing import SigningKey, VerifyingKey
+
+from .conftest import run
 
 
 @pytest.fixture(scope="session")
@@ -112,3 +116,20 @@ def test_an_artifact_can_be_signed_later_but_not_when_it_was_tampered_with(signe
     (signed / "part").write_text("changed")
     with pytest.raises(InputError, match="part has digest"):
         verifying.sign(signed, keys / "mine.pem")
+
+
+def test_by_the_command_line_a_training_signs_its_model_and_sign_does_it_later(
+    artifacts, dataset, study, model, keys, tmp_path, capsys
+):
+    sealed = tmp_path / Path(model.path).relative_to(artifacts.resolve())
+    shutil.copytree(model.path, sealed)
+    flags = ("--problem", "flights", "--dataset", dataset.path, "--study", study.path, "--epochs", 2)
+    signing = ("--artifacts", tmp_path, "--sign-key", keys / "mine.pem")
+    found = run("train", *flags, *signing, folder=tmp_path)
+    assert (found.reused, found.digest) == (True, model.digest)
+    verifying_by = {name: ["verify", str(sealed), "--key", str(keys / f"{name}.pub")] for name in ("mine", "other")}
+    assert (main(verifying_by["mine"]), main(verifying_by["other"])) == (0, 2)
+    assert main(["sign", str(sealed), "--key", str(keys / "other.pem")]) == 0
+    said = f"model {model.digest} signed by {VerifyingKey(keys / 'other.pub').fingerprint}"
+    assert said in capsys.readouterr().out.splitlines()
+    assert (main(verifying_by["mine"]), main(verifying_by["other"])) == (2, 0)

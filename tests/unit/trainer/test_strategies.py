@@ -4,6 +4,8 @@ import json
 import re
 import shutil
 import socket
+import time
+import urllib.request
 from collections import defaultdict
 from pathlib import Path
 
@@ -112,8 +114,45 @@ def steps(line):
     return {name: int(count) for name, count in re.findall(r"(worker-\d+) (\d+)", line)}
 
 
+class Page:
+    """The page of a folder's curves, served by a process of its own."""
+
+    def __init__(self, start, folder):
+        (address,) = addresses({"page": 1})["page"]
+        host, _, port = address.partition(":")
+        command = ("curves", "--artifacts", folder, "--host", host, "--port", port)
+        self.process, self.url = start("-m", "penstock_trainer", *command), f"http://{address}/data/plugin/scalars/"
+
+    def get(self, path):
+        """What it answers, or nothing as long as it does not."""
+        assert self.process.poll() is None
+        try:
+            with urllib.request.urlopen(self.url + path, timeout=10) as response:
+                return json.load(response)
+        except OSError:
+            return {}
+
+    def wait_for(self, run, tag, beyond=0):
+        """The last step of a run's curve, as soon as it is `beyond`."""
+        deadline = time.monotonic() + 120
+        while True:
+            if tag in self.get("tags").get(run, {}):
+                *_, (_, step, _) = self.get(f"scalars?run={run}&tag={tag}")
+                if step > beyond:
+                    return step
+            assert time.monotonic() < deadline, self.get("tags")
+            time.sleep(0.2)
+
+
+@pytest.fixture(scope="module")
+def alone(birds, tmp_path_factory):
+    """The model that one process makes of them."""
+    folder = tmp_path_factory.mktemp("alone")
+    return run("train", *PROBLEM, "--dataset", birds.path, "--epochs", EPOCHS, "--artifacts", folder, folder=folder)
+
+
 def test_one_problem_dataset_and_seed_end_in_the_same_metrics_on_one_process_in_lockstep_and_by_parameter_servers(
-    tmp_path, start, birds
+    tmp_path, start, birds, alone
 ):
     dataset = birds
     flags = (*PROBLEM, "--dataset", dataset.path, "--epochs", EPOCHS)
@@ -123,7 +162,6 @@ def test_one_problem_dataset_and_seed_end_in_the_same_metrics_on_one_process_in_
     read_until(evaluator, "evaluator: waits for checkpoints")  # before there is one
     others = [servers.begin("ps"), servers.begin("worker", 0), servers.begin("worker", 1)]
     chief = servers.begin("chief")
-    alone = run("train", *flags, "--artifacts", tmp_path, folder=tmp_path)
     # The one who waits says for whom.
     read_until(first, f"chief-0 waits for worker-0 ({lockstep.cluster['worker'][0]})")
     second = lockstep.begin("worker")
@@ -134,6 +172,7 @@ def test_one_problem_dataset_and_seed_end_in_the_same_metrics_on_one_process_in_
     assert "2 replicas" in said[both]
     assert re.search(r"evaluator: after [\d,]+ examples, validation log_loss", said[evaluator])
     assert all(process.poll() is None for process in others)  # they serve until they are ended
+    read_until(others[0], f"ps-0 waits for chief-0 ({servers.cluster['chief'][0]})")
 
     due = EPOCHS * dataset.counts["training"]
     for job, tolerance in ((mirrored, 1e-4), (lockstep, 1e-4), (servers, 0.005)):
@@ -154,6 +193,32 @@ def test_one_problem_dataset_and_seed_end_in_the_same_metrics_on_one_process_in_
     assert curves(folder / "evaluator").keys() == {"validation/log_loss", "validation/accuracy"}
 
 
+def test_where_a_worker_in_lockstep_is_killed_all_start_again_and_end_as_if_nothing_had_been(
+    tmp_path, start, birds, alone
+):
+    flags = (*PROBLEM, "--dataset", birds.path, "--epochs", EPOCHS)
+    job = Job(start, "multiworker", tmp_path / "lockstep", flags)
+    members = [job.begin("chief"), job.begin("worker")]
+    deadline = time.monotonic() + 120
+    while not [*job.folder.glob("models/.*.scratch/checkpoints/0*/manifest.json")]:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    for member in reversed(members):  # as a platform does when one is gone
+        assert member.poll() is None
+        member.kill()
+        member.wait()
+    chief, worker = [job.begin("chief"), job.begin("worker")]
+    said, _ = chief.communicate(timeout=300)
+    assert (chief.returncode, worker.wait(60)) == (0, 0), said
+    assert "goes on from epoch 2, block " in said
+    found = job.result()
+    assert found.counts["resumes"] == 1
+    assert found.counts["examples_due"] == EPOCHS * birds.counts["training"] <= found.counts["examples_seen"]
+    for split in ("validation", "test"):
+        for name in ("log_loss", "accuracy"):
+            assert found.metrics[split][name] == pytest.approx(alone.metrics[split][name], abs=1e-4)
+
+
 def test_a_worker_killed_in_training_is_used_again_once_it_is_back_and_a_loss_that_is_no_number_still_ends_it_all(
     tmp_path, start, birds
 ):
@@ -163,6 +228,7 @@ def test_a_worker_killed_in_training_is_used_again_once_it_is_back_and_a_loss_th
     job = Job(start, "parameter-server", tmp_path / "artifacts", flags)
     second = [job.begin("ps"), job.begin("worker", 0), job.begin("worker", 1)][-1]
     chief = job.begin("chief", code=SLOW_BLOCKS)
+    page = Page(start, job.folder)
 
     def epoch(*, with_second):
         """The first epoch from now on in which the second worker took steps, or none."""
@@ -179,6 +245,12 @@ def test_a_worker_killed_in_training_is_used_again_once_it_is_back_and_a_loss_th
     line = epoch(with_second=True)
     assert again.poll() is None
     assert steps(line)["worker-0"] > 0
+
+    (curve,) = (f"{path.name}/chief" for path in (job.folder / "curves").iterdir())
+    step = page.wait_for(curve, "training/loss")
+    page.wait_for(curve, "validation/accuracy")
+    page.wait_for(curve, "training/loss", beyond=step)  # it is live
+    assert chief.poll() is None
 
     examples = Examples.read(dataset)
     block = examples.blocks["training"][0]

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import statistics
 import time
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from penstock_trainer.errors import InputError
 from penstock_trainer.study_limits import Limits
 from penstock_trainer.study_storage import Journal
 
-from ._cheap_study import CheapEpoch, CheapStudy
+from ._cheap_study import SPACE, CheapEpoch, CheapStudy
 from ._processes import read_until
 
 CHEAP = Path(__file__).with_name("_cheap_study.py")
@@ -140,6 +141,28 @@ def test_every_trial_keeps_its_hyperparameters_and_what_each_epoch_did(tmp_path)
         assert [epoch["number"] for epoch in trial["epochs"]] == [1, 2]
         assert trial["epochs"][0]["validation"] == {"auc": trial["value"], "log_loss": 0.5}
         assert trial["seconds"] >= 0.02
+
+
+def test_a_trial_below_the_median_of_those_before_it_is_pruned_before_its_last_epoch(tmp_path):
+    study = CheapStudy(Journal(tmp_path), 16, epochs=3)
+    study.work()
+    before, pruned = [], 0
+    for trial in study.results()["trials"]:
+        auc = trial["epochs"][0]["validation"]["auc"]
+        worse = len(before) >= 4 and auc < statistics.median(before)
+        assert (trial["state"], len(trial["epochs"])) == (("PRUNED", 1) if worse else ("COMPLETE", 3))
+        before += [] if worse else [auc]
+        pruned += worse
+    assert pruned >= 2
+
+
+def test_trials_are_drawn_where_earlier_ones_were_good_all_hyperparameters_together(tmp_path):
+    study = CheapStudy(Journal(tmp_path), 24)
+    study.work()
+    last = study.study.trials[-1]
+    assert study.study.sampler.infer_relative_search_space(study.study, last).keys() == SPACE.keys()
+    # The higher the better, up to 0.005; the middle of what a random search draws is 0.001.
+    assert statistics.median(hyperparameters["learning_rate"] for _, hyperparameters in study.begun[12:]) > 0.0025
 
 
 def test_in_one_process_a_study_repeats_itself(tmp_path):
