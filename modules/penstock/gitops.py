@@ -21,8 +21,8 @@ class OperatedStackArgs(TypedDict):
     repository: NotRequired[str]
     """URL of the Git repository with Pulumi.yaml at its root; this or `program`."""
     program: NotRequired[Mapping[str, Any]]
-    """A Pulumi YAML program (`configuration`, `variables`, `resources`, `outputs`) that is kept in the cluster itself,
-    as an object Program of the stack's name."""
+    """A Pulumi YAML program (`configuration`, `packages`, `variables`, `resources`, `outputs`) that is kept in the
+    cluster itself, as an object Program of the stack's name."""
     backend: str
     """URL of the stack's state, such as `gs://acme-pulumi-state`."""
     image: str

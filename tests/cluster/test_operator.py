@@ -21,8 +21,11 @@ def test_stack_program_workspace_and_rights_are_taken(plane, api, namespace):
         "dev", namespace, "acme/penstock/dev", "gs://state", "https://git.example/penstock", image=image("pulumi"),
         deploys_to=f"{namespace}-made", secrets={"PULUMI_CONFIG_PASSPHRASE": ("passphrase", "text")},
     )  # fmt: skip
-    small = operator.program("small", namespace, {"resources": {"id": {"type": "random:RandomId"}}})
-    for manifest in [*operator.objects(args).values(), operator.workspace(args), small]:
+    content = {"packages": {"net": "https://git.example/net@1.0.0"}, "resources": {"id": {"type": "random:RandomId"}}}
+    small = operator.program("small", namespace, content)
+    of_it = operator.Operated("small", namespace, "small", "gs://state", program="small", image=image("pulumi"))
+    objects = [*operator.objects(args).values(), operator.workspace(args), small, *operator.objects(of_it).values()]
+    for manifest in objects:
         kind = fresh.kind(manifest["apiVersion"], manifest["kind"])
         assert kind is not None, manifest["kind"]
         place = kind.collection(manifest["metadata"].get("namespace"))
@@ -32,9 +35,13 @@ def test_stack_program_workspace_and_rights_are_taken(plane, api, namespace):
     eventually(lambda: not preflight.missing(account, made), "the roles hold, and are all that a preview asks for")
     refused = preflight.missing(account, _needs("elsewhere"))
     assert any("jobsets.jobset.x-k8s.io in namespace elsewhere" in line for line in refused), refused
-    stack = fresh.get(f"/apis/pulumi.com/v1/namespaces/{namespace}/stacks/dev")
-    assert stack is not None
-    assert stack["spec"] == operator.objects(args)["stack"]["spec"], "no field was dropped"
+    for each in (args, of_it):
+        stack = fresh.get(f"/apis/pulumi.com/v1/namespaces/{namespace}/stacks/{each.name}")
+        assert stack is not None
+        assert stack["spec"] == operator.objects(each)["stack"]["spec"], "no field was dropped"
+    kept = fresh.get(f"/apis/pulumi.com/v1/namespaces/{namespace}/programs/small")
+    assert kept is not None
+    assert kept["program"] == content
 
 
 def _needs(namespace: str) -> preflight.Needs:

@@ -1,5 +1,7 @@
 """The local stack judged by the policy pack, and the tools that a pull request and the night call."""
 
+import os
+import signal
 import subprocess
 
 
@@ -32,6 +34,15 @@ def test_a_plan_that_fails_is_refused_with_what_was_wrong(served, tmp_path):
     served.configure()
 
 
-def test_what_is_as_it_was_deployed_has_not_drifted(served):
+def test_what_is_as_it_was_deployed_has_not_drifted_and_a_server_that_is_gone_becomes_an_issue(served, tmp_path):
     served.run("up")
-    assert "local: nothing has drifted" in tool(served, "tools/drift.py", "local")
+    issue = tmp_path / "issue.md"
+    assert "local: nothing has drifted" in tool(served, "tools/drift.py", "local", "--issue", str(issue))
+    assert not issue.exists()
+    os.kill(int(served.deployment()["flow-serve-server"]["outputs"]["pid"]), signal.SIGKILL)
+    told = tool(served, "tools/drift.py", "local", "--issue", str(issue), expected=1)
+    text = issue.read_text()
+    assert text in told
+    assert "- `pulumi-python:dynamic/penstock:LocalService flow-serve-server` was changed" in text
+    assert "`make up STACK=local` undoes it" in text
+    served.run("up")

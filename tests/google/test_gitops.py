@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+import yaml
+
 STACK = """
     import pulumi
     from penstock.gitops import OperatedStack
@@ -16,7 +18,9 @@ STACK = """
 """
 
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs/gitops.md").read_text()
+CHECKOUT = Path(__file__).resolve().parents[2]
+WORKFLOWS = CHECKOUT / ".github/workflows"
+PAGE = (CHECKOUT / "docs/gitops.md").read_text()
 (ACCESS, *OPERATED) = re.findall(r"^```python\n(.*?)^```", PAGE, flags=re.MULTILINE | re.DOTALL)
 
 
@@ -33,12 +37,20 @@ def test_the_programs_of_the_document_make_stacks_a_program_and_a_workspace(stac
 def test_the_program_of_the_document_lets_the_workflows_in_and_breaks_no_rule(stack, policed):
     plan = stack(ACCESS).steps(*policed)
     assert plan["gcp:iam/workloadIdentityPoolProvider:WorkloadIdentityPoolProvider acme-provider"] == "create"
+    members = {each.partition(" ")[2] for each in plan if each.startswith("gcp:serviceaccount/iAMMember:IAMMember ")}
+    for workflow, role in (("deploy", "deployer"), ("preview", "viewer"), ("drift", "viewer")):
+        (job,) = yaml.safe_load((WORKFLOWS / f"{workflow}.yml").read_text())["jobs"].values()
+        assert "prod" in job["strategy"]["matrix"]["stack"]
+        environment = job["environment"].replace("${{ matrix.stack }}", "prod")
+        assert f"acme-{role}-{environment}" in members, "the job's environment is one that its account lets in"
 
 
 def test_an_operated_stack_and_its_rights_are_made_and_break_no_rule(stack, policed):
     trial = stack(STACK)
     assert "penstock@" in trial.up(*policed)
     assert trial.outputs() == {"name": "dev"}
+    (kept,) = (each for each in trial.cloud.existing().values() if each["type"].endswith(":Stack"))
+    assert kept["inputs"]["spec"]["continueResyncOnCommitMatch"] is True, "`retrain` asks for it"
     made = [each["type"].partition(":")[2] for each in trial.cloud.existing().values()]
     assert sorted(made) == [
         "core/v1:Namespace",

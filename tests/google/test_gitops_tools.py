@@ -4,8 +4,9 @@ import json
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 
-import drift
 import events
 import plan
 import promote
@@ -115,16 +116,33 @@ def test_a_program_that_fails_is_refused_with_its_error():
     assert plan.reasons(1, events.Events(), ()) == ["the preview failed with exit code 1"]
 
 
-def test_what_was_changed_or_is_gone_is_told_by_night_and_the_state_stays(trial):
-    assert told(trial, "refresh", "--preview-only").operations == {}
+def looked(trial, *arguments, expected):
+    """What the night's tool says of the stack, run in the stack's own project."""
+    for name in ("tools", "stacks"):
+        ignored = shutil.ignore_patterns(".venv", "__pycache__")
+        shutil.copytree(settings_check.PROJECT / name, trial.folder / name, ignore=ignored, dirs_exist_ok=True)
+    command = [sys.executable, "tools/drift.py", "dev", *map(str, arguments)]
+    done = subprocess.run(
+        command, cwd=trial.folder, env=trial._environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == expected, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def test_what_was_changed_or_is_gone_is_told_by_night_and_the_state_stays(trial, tmp_path):
+    issue = tmp_path / "issue.md"
+    assert "penstock: dev: nothing has drifted" in looked(trial, "--issue", issue, expected=0)
+    assert not issue.exists(), "which is how the workflow knows"
     before = trial.state()
     with trial.cloud.resources() as resources:
         (bucket,) = (each for each in resources.values() if each["type"].endswith(":Bucket"))
         bucket["outputs"]["labels"] = bucket["inputs"]["labels"] = {"owner": "somebody else"}
         (grant,) = (id_ for id_, each in resources.items() if "IAMMember" in each["type"])
         taken = resources.pop(grant)
-    found = told(trial, "refresh", "--preview-only")
-    text = drift.issue("dev", found)
+    said = looked(trial, "--issue", issue, expected=1)
+    text = issue.read_text()
+    assert text in said
+    assert text.startswith("What is deployed as `dev` is not what the program says:\n")
     assert f"- `{BUCKET}` was changed" in text, text
     assert "BucketIAMMember store-server` is gone" in text
     assert trial.state() == before

@@ -33,6 +33,17 @@ def test_the_inventory_of_an_environment_is_the_one_recorded_and_breaks_no_rule(
     assert found == file.read_text(), f"if this is what is wanted: {REGENERATE}"
 
 
+def beam_of_the_job(deployed):
+    """Beam's options in the command with which the stack prepares its data."""
+    (made,) = (each["inputs"] for each in deployed.state() if each["urn"].endswith("JobSet::flow-preprocess-dataset"))
+    (job,) = made["spec"]["replicatedJobs"]
+    (container,) = job["template"]["spec"]["template"]["spec"]["containers"]
+    command = container["args"]
+    at = command.index("--runner")
+    assert command[at : at + 3] == ["--runner", "dataflow", "--"]
+    return command[at + 3 :]
+
+
 def in_order(deletes):
     """What runs on a cluster goes before it, what lies in a network before that."""
     types = [type_ for _, type_, _ in deletes]
@@ -55,6 +66,10 @@ def test_the_rehearsal_is_deployed_refreshed_though_all_has_drifted_and_destroye
         assert staging.outputs()["decision"]["promoted"]
         launched = [id_ for _, type_, id_ in staging.cloud.calls("create") if type_.endswith(":JobSet")]
         assert len(launched) == len(set(launched)) == 4
+        own, told = beam_of_the_job(staging), staging.outputs()["beam_options"]
+        (run,) = set(own) - set(told)
+        assert told == [each.replace(run, "--labels=run=shared") for each in own], "a notebook runs what the stack runs"
+        assert run.startswith("--labels=run="), "by which the bills are split, and a notebook's is no run of the stack"
 
         assert len(drift.write(staging.cloud)) == 4
         staging.run("refresh", "--yes", "--skip-preview", "--stack", "staging", **around)

@@ -32,6 +32,13 @@ table = parquet.read_table(sorted(Path(output).rglob("*.parquet")))
 late = compute.greater_equal(table["arr_delay"].cast("float64"), 15).to_numpy(zero_copy_only=False)
 print(area_under_roc(late, table["prediction"].to_numpy()))
 """
+PARSED = """
+import json, sys
+from penstock_trainer.__main__ import parser
+
+parsed = [vars(parser().parse_args(command)) for command in json.loads(sys.argv[1])]
+print(json.dumps(parsed, default=str))
+"""
 TRAINER = """#!{python}
 import json, os, sys
 open({asked!r}, "w").write(json.dumps(sys.argv[1:]))
@@ -145,7 +152,8 @@ def prepared(tmp_path, monkeypatch):
         known = {"json": json, "os": os, "re": re, "subprocess": subprocess, "Path": Path, "HTML": str}
         known |= {"sys": SimpleNamespace(executable=str(tmp_path / "bin/trainer")), "WORK": tmp_path}
         known |= {"display": lambda *_, **__: SimpleNamespace(update=shown.append), "DRAFT": "draft.py"}
-        known |= {"RUNNER": runner, "STACK": "staging", "RAW": None, "LOCAL": tmp_path}
+        module = "acme.draft" if runner == "dataflow" else None
+        known |= {"RUNNER": runner, "STACK": "staging", "RAW": None, "LOCAL": tmp_path, "PROBLEM": module}
         (tmp_path / "manifest.json").write_text('{"counts": {"rows": 6000}}')
         exec(cell, known)
         return json.loads((tmp_path / "trainer.asked").read_text()), shown
@@ -161,13 +169,41 @@ def test_the_progress_bar_moves_with_the_rows_that_were_read(prepared, tmp_path)
     assert command[-5:] == ["--raw", str(tmp_path), "--runner", "in-process", "--"]
 
 
+def test_in_process_the_command_means_what_that_of_the_stack_s_stage_does(served, endpoint, prepared):
+    (stage,) = served.deployment()["flow-preprocess-dataset"]["inputs"]["roles"].values()
+    command, _ = prepared("in-process")
+    script = ["-c", PARSED, json.dumps([command[2:], stage["command"]])]
+    done = subprocess.run([KERNEL / "python", *script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    own, theirs = json.loads(done.stdout)
+    assert {name for name in own if own[name] != theirs[name]} == {"problem", "artifacts", "raw"}
+    assert (own["stage"], own["runner"], own["bad_rows_allowed"]) == ("preprocess", "in-process", 0.001)
+
+
 def test_on_dataflow_the_job_has_the_options_and_the_raw_files_of_the_stack(prepared, tmp_path):
     command, _ = prepared("dataflow")
-    assert command[:3] == ["-m", "penstock_trainer", "preprocess"]
+    assert command[:5] == ["-m", "penstock_trainer", "preprocess", "--problem", "acme.draft"]
     wanted = ["--raw", "gs://acme/raw/*.csv", "--runner", "dataflow"]
     assert command[-7:] == [*wanted, "--", "--project=acme", "--temp_location=gs://acme/tmp"]
     asked = (tmp_path / "pulumi.asked").read_text().splitlines()
     assert asked == ["stack output beam_options --json --stack staging", "config get raw --stack staging"]
+
+
+@pytest.mark.parametrize(
+    ("own", "told"),
+    [
+        ({}, "the draft is the file draft.py; put it into a package"),
+        ({"PENSTOCK_PROBLEM": "mine.py"}, "the draft is the file mine.py; put it into a package"),
+        ({"PENSTOCK_PROBLEM": "acme.draft"}, ""),
+    ],
+)
+def test_a_draft_that_is_a_file_is_refused_for_dataflow_before_anything_is_started(own, told, tmp_path):
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PENSTOCK_")}
+    kept |= {"PENSTOCK_HOME": str(tmp_path), "PENSTOCK_RAW": str(tmp_path), "PENSTOCK_RUNNER": "dataflow"}
+    command = [KERNEL / "python", "-c", _sources()[0]]
+    done = subprocess.run(command, env={**kept, **own}, capture_output=True, text=True, check=False)
+    assert told in (done.stderr.splitlines() or [""])[-1], done.stderr
+    assert done.returncode == (1 if told else 0), done.stderr
 
 
 def _sources() -> list[str]:

@@ -16,7 +16,7 @@ from penstock.kubernetes.preflight import ALSO, HELD, JUDGES, READ, VERBS, WATCH
 STACK = ("pulumi.com/v1", "Stack")
 PROGRAM = ("pulumi.com/v1", "Program")
 WORKSPACE = ("auto.pulumi.com/v1alpha1", "Workspace")
-SECTIONS = ("configuration", "variables", "resources", "outputs")
+SECTIONS = ("configuration", "packages", "variables", "resources", "outputs")
 """Of a program."""
 RBAC = "rbac.authorization.k8s.io"
 DELEGATOR = "system:auth-delegator"

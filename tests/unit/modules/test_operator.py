@@ -12,6 +12,7 @@ CRDS = json.loads((Path(__file__).resolve().parents[2] / "operator_crds.json").r
 IMAGE = "registry.example.com/pulumi@sha256:" + "a" * 64
 TYPES = {"string": str, "boolean": bool, "integer": int, "array": list, "object": dict}
 PROGRAM = {
+    "packages": {"net": "https://git.example/acme/net@1.0.0"},
     "resources": {"id": {"type": "random:RandomId", "properties": {"byteLength": 4}}},
     "outputs": {"id": "${id}"},
 }
@@ -95,6 +96,18 @@ def test_a_stack_that_is_deleted_by_mistake_takes_nothing_with_it():
     assert spec["useLocalStackOnly"] is True
 
 
+def test_a_program_may_have_every_section_that_the_operator_declares_and_no_other():
+    (declared,) = (crd["spec"]["versions"][0] for crd in CRDS if crd["spec"]["names"]["kind"] == "Program")
+    sections = declared["schema"]["openAPIV3Schema"]["properties"]["program"]["properties"]
+    assert set(operator.SECTIONS) == set(sections)
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_stack_is_deployed_again_without_a_commit_only_where_it_is_to_retrain(again):
+    spec = operator.objects(args(again=again))["stack"]["spec"]
+    assert spec["continueResyncOnCommitMatch"] is again
+
+
 def test_no_secret_is_in_the_stack_itself():
     spec = operator.objects(args(secrets={"TOKEN": ("api", "token")}))["stack"]["spec"]
     assert spec["envRefs"]["TOKEN"] == {"type": "Secret", "secret": {"name": "api", "key": "token"}}
@@ -151,7 +164,7 @@ def test_a_workspace_reaches_the_state_and_its_secrets_without_holding_them():
 
 
 def test_a_program_with_a_section_that_is_none_is_refused():
-    with pytest.raises(PenstockError, match="program small has resource; a program has configuration, variables"):
+    with pytest.raises(PenstockError, match="program small has resource; a program has configuration, packages"):
         operator.program("small", "gitops", {"resource": {}})
 
 

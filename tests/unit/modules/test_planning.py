@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import planning
@@ -20,6 +21,19 @@ def test_every_rate_is_one_that_was_measured():
         planning.INPUT_PER_CPU_SECOND,
     ):
         assert f"{rate:,}" in text, rate
+
+
+def test_what_a_cluster_needs_to_give_pods_their_nodes_is_what_was_measured():
+    text = (CHECKOUT / "docs/measurements.md").read_text(encoding="utf-8")
+    measured = dict(re.findall(r"^\| [\d,]+ \| ([\d,]+) \| ([\d.]+) s \|", text, re.M))
+    page = " ".join(planning.PAGE.read_text(encoding="utf-8").split())
+    said = re.findall(r"([\d.]+) s for ([\d,]+)(?: pods, which is more than this job's (\d+))?", page)
+    assert len(said) == 2
+    for seconds, pods, _ in said:
+        assert measured[pods] == seconds
+    machines = planning.Machines()
+    chief = 1
+    assert int(said[0][2]) == chief + machines.workers + machines.servers < int(said[0][1])
 
 
 def test_twice_the_workers_take_half_the_minutes_and_as_many_cpu_hours():

@@ -9,6 +9,7 @@ import pytest
 
 from penstock.errors import PenstockError
 from penstock.gcp.dashboard import CloudRun, OnCluster
+from penstock.gcp.environment import Budget
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 RUNBOOK = (CHECKOUT / "docs/runbook.md").read_text(encoding="utf-8")
@@ -90,6 +91,39 @@ def test_every_error_message_has_an_entry(place):
 def test_every_alarm_has_an_entry():
     for alarm in (*CloudRun("service").alarms(), *OnCluster("cluster", "namespace").alarms()):
         assert f"| `{alarm}` (Google Cloud) |" in RUNBOOK
+
+
+def alarms() -> dict[str, str]:
+    """The rows of the alarms, by their first cell."""
+    (section,) = re.findall(r"^## Alarms$(.*?)^## ", RUNBOOK, re.MULTILINE | re.DOTALL)
+    return {line.split(" | ")[0].removeprefix("| "): line for line in section.splitlines() if line.startswith("| ")}
+
+
+def test_every_alert_of_the_server_and_its_monitor_has_an_entry():
+    metrics = (CHECKOUT / "serving/penstock_serving/metrics.py").read_text(encoding="utf-8")
+    bad = set(re.findall(r'"(penstock_(?:skew|unobserved)\w*)"', metrics))
+    assert len(bad) >= 3
+    for name in bad:
+        assert [each for each in alarms() if f"`{name}`" in each], name
+    (webhook,) = (line for each, line in alarms().items() if "webhook" in each)
+    (told,) = re.findall(r"read `(\w+)`", webhook)
+    assert f'"{told}"' in (CHECKOUT / "serving/penstock_serving/skew/monitor.py").read_text(encoding="utf-8")
+
+
+def test_every_way_in_which_a_server_that_has_started_says_that_it_is_not_ready_has_an_entry():
+    tree = ast.parse((CHECKOUT / "serving/penstock_serving/app.py").read_text(encoding="utf-8"))
+    (answer,) = (node for node in ast.walk(tree) if getattr(node, "name", "") == "_readyz")
+    assigned = [node for node in ast.walk(answer) if isinstance(node, ast.Assign)]
+    values = [node.value for node in assigned if getattr(node.targets[0], "id", "") == "state"]
+    states = {each.value for value in values for each in ast.walk(value) if isinstance(each, ast.Constant)}
+    assert states > {"ready", "loading", "stopping"}, "a server's life without a fault"
+    for state in states - {"ready", "loading", "stopping"}:
+        assert f"`/readyz` says `{state}`" in alarms()
+
+
+def test_the_budget_s_entry_names_a_setting_that_there_is():
+    (setting,) = re.findall(r"`gcp\.budget\.(\w+)`", alarms()["budget"])
+    assert setting in Budget.model_fields
 
 
 def test_no_entry_fits_so_many_messages_that_it_would_hide_a_missing_one():

@@ -28,10 +28,16 @@ if len(fitting) > 1:
 """
 
 
+def read(workflow):
+    """A workflow, what starts it, and its one job."""
+    content = yaml.safe_load((WORKFLOWS / f"{workflow}.yml").read_text())
+    (job,) = content["jobs"].values()
+    return content, content[True], job  # in YAML 1.1, `on` is true
+
+
 def step(workflow, name):
     """The commands of a step."""
-    (job,) = yaml.safe_load((WORKFLOWS / f"{workflow}.yml").read_text())["jobs"].values()
-    (found,) = (each["run"] for each in job["steps"] if each.get("name") == name)
+    (found,) = (each["run"] for each in read(workflow)[2]["steps"] if each.get("name") == name)
     return found
 
 
@@ -81,6 +87,56 @@ def test_a_workflow_has_no_key_of_google_s_and_runs_commands_that_are_there(file
                 else:
                     script = words[1] if words[0] == ".venv/bin/python" else words[0]
                     assert (PROJECT / script).exists(), line
+
+
+def test_a_merge_to_main_plans_and_deploys_dev_then_staging_then_prod_and_ends_at_the_first_that_fails():
+    content, starts, job = read("deploy")
+    assert starts["push"]["branches"] == ["main"]
+    assert {"stacks/**", "modules/**", "policies/**"} <= set(starts["push"]["paths"])
+    assert job["strategy"] == {"max-parallel": 1, "fail-fast": True, "matrix": {"stack": ["dev", "staging", "prod"]}}
+    assert content["concurrency"] == {"group": "deploy"}, "one at a time, and none is cancelled while it deploys"
+    names = [each["name"] for each in job["steps"] if "run" in each]
+    assert names == ["plan", "up"], "what the policy pack refuses is not deployed"
+    for each in (job, *job["steps"]):
+        assert not {"if", "continue-on-error"} & set(each), "nothing goes on after a failure"
+
+
+def test_a_stack_is_looked_at_every_night_and_retrained_every_week():
+    for workflow, weekdays in (("drift", "*"), ("deploy", "1")):
+        (schedule,) = read(workflow)[1]["schedule"]
+        minute, hour, day, month, weekday = schedule["cron"].split()
+        assert (day, month, weekday) == ("*", "*", weekdays), "Mondays are 1"
+        assert 0 <= int(hour) < 5, "by night"
+        assert 0 < int(minute) < 60, "not when everybody's begin"
+
+
+def test_what_a_merge_would_deploy_is_previewed_on_its_pull_request():
+    assert read("preview")[1]["pull_request"]["paths"] == read("deploy")[1]["push"]["paths"]
+    assert read("preview")[2]["strategy"]["matrix"] == read("deploy")[2]["strategy"]["matrix"]
+    assert "github.event.pull_request.head.repo.full_name == github.repository" in read("preview")[2]["if"]
+
+
+SIGNED_IN = {"preview": ("VIEWER", "preview-"), "drift": ("VIEWER", "preview-"), "deploy": ("DEPLOYER", "")}
+"""By workflow: whose account its job has, and what is before the stack's name in its environment's."""
+
+
+@pytest.mark.parametrize("workflow", sorted(file.stem for file in WORKFLOWS.glob("*.yml")))
+def test_a_job_signs_in_to_google_without_a_key_and_only_the_one_that_deploys_as_the_deployer(workflow):
+    _, _, job = read(workflow)
+    uses = [each.get("uses", "").partition("@")[0] for each in job["steps"]]
+    signs_in = "google-github-actions/auth" in uses
+    assert signs_in == (job["permissions"].get("id-token") == "write") == (workflow in SIGNED_IN)
+    if not signs_in:
+        assert "environment" not in job
+        return
+    account, before = SIGNED_IN[workflow]
+    assert job["environment"] == before + "${{ matrix.stack }}"
+    at = uses.index("google-github-actions/auth")
+    assert job["steps"][at]["with"] == {
+        "workload_identity_provider": "${{ vars.WORKLOAD_IDENTITY_PROVIDER }}",
+        "service_account": f"${{{{ vars.{account}_SERVICE_ACCOUNT }}}}",
+    }
+    assert not any("run" in each for each in job["steps"][:at]), "before anything is asked of Google"
 
 
 @pytest.fixture
@@ -189,11 +245,8 @@ def test_a_promotion_is_a_commit_that_moves_digests_on_a_branch_of_its_own(gh, c
 
 def test_what_a_promotion_starts_takes_the_number_of_its_pull_request():
     for name in github.STARTED:
-        # In YAML 1.1, `on` is true.
-        workflow = yaml.safe_load((WORKFLOWS / f"{name}.yml").read_text())
-        assert "pull_request" in workflow[True]["workflow_dispatch"]["inputs"]
-    (job,) = yaml.safe_load((WORKFLOWS / "promote.yml").read_text())["jobs"].values()
-    assert job["permissions"]["actions"] == "write"
+        assert "pull_request" in read(name)[1]["workflow_dispatch"]["inputs"]
+    assert read("promote")[2]["permissions"]["actions"] == "write"
 
 
 def test_a_promotion_of_nothing_opens_nothing(gh, clone):

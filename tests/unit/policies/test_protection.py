@@ -26,6 +26,10 @@ def test_data_that_a_mistake_would_lose_is_found_in_a_protected_stack_only(type_
     assert list(protection.DATA.findings(resource(type_, path, value))) == []
 
 
+def test_every_type_that_holds_data_has_a_case():
+    assert {type_ for type_, *_ in CASES} == set(protection.JUDGES)
+
+
 @pytest.mark.parametrize("type_", protection.KEPT)
 def test_what_may_be_replaced_in_a_protected_stack_is_told_until_it_is_named(type_, resource):
     (found,) = protection.APPROVAL.findings(resource(type_, protected=False, protect=True))

@@ -1,13 +1,17 @@
 """Every rule passes what the modules make and finds each thing that it is for."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from penstock_policies import accounts, encryption, exposure, images, labels, pack, permissions, pods, protection
 from penstock_policies.resource import UNKNOWN
 from tests.unit.policies._resources import GOOD, NOTHING, changed
+from tests.unit.policies._resources import POD as RESTRICTED
 
+CHECKOUT = Path(__file__).resolve().parents[3]
 BUCKET, CLUSTER, POOL = (
     "gcp:storage/bucket:Bucket",
     "gcp:container/cluster:Cluster",
@@ -36,7 +40,36 @@ SERVICE, ROLE, BINDING = (
     "kubernetes:rbac.authorization.k8s.io/v1:Role",
     "kubernetes:rbac.authorization.k8s.io/v1:RoleBinding",
 )
-OPERATED = "kubernetes:pulumi.com/v1:Stack"
+OPERATED, WORKSPACE = "kubernetes:pulumi.com/v1:Stack", "kubernetes:auto.pulumi.com/v1alpha1:Workspace"
+TEMPLATE = "gcp:compute/instanceTemplate:InstanceTemplate"
+RUN_JOB, WORKERS = "gcp:cloudrunv2/job:Job", "gcp:cloudrunv2/workerPool:WorkerPool"
+BEAM, FLEX = "gcp:dataflow/job:Job", "gcp:dataflow/flexTemplateJob:FlexTemplateJob"
+BY_RUN_ONLY = [
+    ("gcp:artifactregistry/repository:Repository", "labels"),
+    (RUN_JOB, "labels"),
+    ("gcp:compute/address:Address", "labels"),
+    ("gcp:compute/disk:Disk", "labels"),
+    ("gcp:compute/globalAddress:GlobalAddress", "labels"),
+    (MACHINE, "labels"),
+    (FLEX, "labels"),
+    (BEAM, "labels"),
+    ("gcp:monitoring/alertPolicy:AlertPolicy", "userLabels"),
+    ("gcp:monitoring/notificationChannel:NotificationChannel", "userLabels"),
+    ("gcp:pubsub/subscription:Subscription", "labels"),
+    ("gcp:pubsub/topic:Topic", "labels"),
+    ("gcp:secretmanager/secret:Secret", "labels"),
+    (NOTEBOOK, "labels"),
+]
+"""What bears labels besides, and where."""
+DESCRIBED = [
+    ("kubernetes:apps/v1:StatefulSet", "spec.template.spec"),
+    ("kubernetes:apps/v1:DaemonSet", "spec.template.spec"),
+    ("kubernetes:apps/v1:ReplicaSet", "spec.template.spec"),
+    ("kubernetes:core/v1:ReplicationController", "spec.template.spec"),
+    ("kubernetes:batch/v1:Job", "spec.template.spec"),
+    (WORKSPACE, "spec.podTemplate.spec"),
+]
+"""What describes pods besides, and where."""
 IN_JOB_SET = "spec.replicatedJobs.0.template.spec.template."
 MAIN = "spec.containers.0."
 CASES = {
@@ -48,6 +81,9 @@ CASES = {
         (POD, "spec.initContainers", [{"image": "busybox"}], "'busybox'"),
         (OPERATED, "spec.workspaceTemplate.spec.image", "pulumi/pulumi:latest", "'pulumi/pulumi:latest'"),
         (POD, MAIN + "args", ["--sdk_container_image=beam:2"], "'beam:2'"),
+        (RUN_JOB, "template.template.containers", [{"image": "nginx"}], "'nginx'"),
+        (WORKERS, "template.containers", [{"image": "nginx"}], "'nginx'"),
+        (WORKSPACE, "spec.image", "pulumi/pulumi:latest", "'pulumi/pulumi:latest'"),
     ],
     exposure.RULE: [
         (BUCKET, "publicAccessPrevention", "inherited", "may be opened to everybody"),
@@ -64,6 +100,7 @@ CASES = {
         (CLUSTER, "controlPlaneEndpointsConfig", NOTHING, "control plane that every address reaches"),
         (POOL, "networkConfig", NOTHING, "nodes with public addresses"),
         (MACHINE, "networkInterfaces.0.accessConfigs", [{"natIp": ""}], "has a public address"),
+        (TEMPLATE, "networkInterfaces", [{"accessConfigs": [{"natIp": ""}]}], "has a public address"),
         (NOTEBOOK, "gceSetup.disablePublicIp", False, "has a public address"),
         (DATABASE, "settings.ipConfiguration.ipv4Enabled", True, "has a public address"),
         (
@@ -76,6 +113,7 @@ CASES = {
         (SERVICE, "spec.type", "NodePort", "opens a port of every node"),
         (SERVICE, "spec.externalIPs", ["198.51.100.1"], "not its own"),
         ("kubernetes:networking.k8s.io/v1:Ingress", "spec.ingressClassName", "nginx", "way in from the internet"),
+        ("kubernetes:gateway.networking.k8s.io/v1:Gateway", "spec.gatewayClassName", "gke-l7-gxlb", "(gke-l7-gxlb)"),
         (
             "kubernetes:networking.k8s.io/v1:NetworkPolicy",
             "spec.ingress.0.from",
@@ -108,6 +146,11 @@ CASES = {
         (FUNCTION, "serviceConfig.serviceAccountEmail", NOTHING, "Google's default account"),
         (NOTEBOOK, "gceSetup.serviceAccounts", [], "Google's default account"),
         (MACHINE, "serviceAccount.email", "default", "runs as default"),
+        (TEMPLATE, "serviceAccount.email", "default", "runs as default"),
+        (RUN_JOB, "template.template.serviceAccount", "default", "runs as default"),
+        (BEAM, "serviceAccountEmail", "default", "runs as default"),
+        (FLEX, "serviceAccountEmail", "default", "runs as default"),
+        (WORKSPACE, "spec.serviceAccountName", "default", "runs its workspace as the namespace's default account"),
         (DEPLOYMENT, "spec.template.spec.serviceAccountName", "default", "the namespace's default account"),
         (JOB_SET, IN_JOB_SET + "spec.serviceAccountName", NOTHING, "role chief: runs as the namespace's default"),
         (OPERATED, "spec.serviceAccountName", NOTHING, "the namespace's default account"),
@@ -122,12 +165,14 @@ CASES = {
         (FUNCTION, "labels.owner", NOTHING, "lacks the label owner in labels"),
         (DEPLOYMENT, "spec.template.metadata", NOTHING, "lacks the labels app.kubernetes.io/name"),
         (JOB_SET, IN_JOB_SET + "metadata.labels", {"app.kubernetes.io/name": "x"}, "app.kubernetes.io/instance"),
+        *((type_, at, {"run": "a"}, f"environment, owner, model in {at}:") for type_, at in BY_RUN_ONLY),
     ],
     encryption.RULE: [
         (DATABASE, "settings.ipConfiguration.sslMode", "ALLOW_UNENCRYPTED_AND_ENCRYPTED", "in plain text"),
         (POOL, "nodeConfig.shieldedInstanceConfig", NOTHING, "boot what nobody signed"),
         (POOL, "nodeConfig.kubeletConfig", NOTHING, "answer in plain text"),
         ("gcp:compute/targetHttpProxy:TargetHttpProxy", "urlMap", "m", "speaks plain HTTP"),
+        ("gcp:compute/regionTargetHttpProxy:RegionTargetHttpProxy", "urlMap", "m", "speaks plain HTTP"),
         (POD, MAIN + "env", [{"name": "PGPASSWORD", "value": "hunter2"}], "the secret PGPASSWORD in plain text"),
     ],
     pods.RULE: [
@@ -150,7 +195,9 @@ CASES = {
         (POD, MAIN + "resources.limits", NOTHING, "has no limits of cpu and memory"),
         (POD, MAIN + "resources.requests.cpu", NOTHING, "has no requests of cpu"),
         (JOB_SET, IN_JOB_SET + "spec.containers.0.securityContext.privileged", True, "role chief, container main: is"),
+        (DEPLOYMENT, "spec.template.spec.hostIPC", True, "hostIPC"),
         (CRON, "spec.jobTemplate.spec.template.spec.hostIPC", True, "hostIPC"),
+        *((type_, at, {**RESTRICTED, "hostIPC": True}, f"{at}: hostIPC shares") for type_, at in DESCRIBED),
     ],
 }
 EACH = [
@@ -184,6 +231,36 @@ def test_every_rule_has_cases_that_it_refuses():
     assert {*CASES, protection.APPROVAL, protection.DATA} == set(pack.RULES)
 
 
+NAMED = {
+    images.RULE: {*images.CLOUD_RUN, *images.WORKSPACES},
+    exposure.RULE: {*exposure.JUDGES},
+    accounts.RULE: {*accounts.WHO, *images.WORKSPACES},
+    labels.RULE: {*labels.WHERE},
+    encryption.RULE: {*encryption.JUDGES, *encryption.TYPES},
+}
+"""The types in a rule's tables."""
+
+
+@pytest.mark.parametrize("rule", NAMED, ids=lambda rule: rule.name)
+def test_every_type_that_a_rule_names_has_a_case_that_it_refuses(rule):
+    assert NAMED[rule] - {type_ for type_, *_ in CASES[rule]} == set()
+
+
+def test_every_kind_that_describes_pods_has_a_case_that_is_refused():
+    assert set(pods.TEMPLATES) - {type_.rpartition(":")[2] for type_, *_ in CASES[pods.RULE]} == set()
+
+
+def test_every_type_that_a_rule_or_a_case_names_is_one_of_the_sdk_s():
+    (packages,) = CHECKOUT.glob(".venv/lib/python3*/site-packages")
+    known = "".join((packages / f"pulumi_{name}/__init__.py").read_text() for name in ("gcp", "kubernetes"))
+    sources = [*(CHECKOUT / "policies/penstock_policies").glob("*.py"), *Path(__file__).parent.glob("*.py")]
+    text = "".join(source.read_text() for source in sources)
+    named = set(re.findall(r'"((?:gcp|kubernetes):[\w.-]+/\w+:\w+)"', text))
+    assert len(named) > 30
+    others = {"kubernetes:gateway.networking.k8s.io/v1:Gateway", JOB_SET, OPERATED, WORKSPACE}
+    assert {each for each in named if f'"{each}"' not in known} == others
+
+
 def test_an_endpoint_on_the_internet_takes_the_setting_that_says_so(resource):
     (rule,) = (rule for rule in pack.RULES if rule.name == "no-public-exposure")
     open_ = resource(RUN, "ingress", "INGRESS_TRAFFIC_ALL", internet=True)
@@ -214,3 +291,4 @@ def test_a_stack_with_a_key_of_its_own_encrypts_with_it_all_that_keeps_data(reso
 def test_what_keeps_data_in_the_modules_is_what_is_judged():
     kinds = {type_.rpartition(":")[2] for type_ in encryption.OWN_KEY}
     assert kinds == {"Bucket", "Cluster", "DatabaseInstance", "Repository", "NodePool", "Instance", "Secret"}
+    assert set(encryption.OWN_KEY) <= set(GOOD)
