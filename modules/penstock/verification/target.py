@@ -190,7 +190,8 @@ def _answering(service: Mapping[str, Any]) -> dict[str, str]:
 def _range(state: State, name: str, deployment: Mapping[str, Any]) -> Range:
     for each in state.resources:
         spec: Mapping[str, Any] = each.outputs.get("spec") or {}
-        if (spec.get("scaleTargetRef") or {}).get("name") != name:
+        scaled: Mapping[str, str] = spec.get("scaleTargetRef") or {}
+        if scaled.get("name") != name:
             continue
         if each.type.endswith(":HorizontalPodAutoscaler"):
             return Range(int(spec["minReplicas"]), int(spec["maxReplicas"]), scaled=True)
