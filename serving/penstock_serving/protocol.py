@@ -4,9 +4,11 @@ import asyncio
 import re
 import threading
 import time
+from collections.abc import Sized
 from functools import partial
 from typing import Any, ClassVar
 
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from penstock_serving.asking import LARGE_BODY
@@ -16,6 +18,8 @@ from penstock_serving.messages import WHOLE, Response
 
 REQUEST_SECONDS = 30.0
 """From the connection, or the first byte of a later request, to the last byte of its body."""
+UNREAD_SECONDS = 30.0
+"""For so long a client may take nothing of the answers that wait for it."""
 HEADERS_LIMIT = 64 * 1024
 UPGRADE = re.compile(rb"\r\nupgrade:[^\r]*", re.IGNORECASE)
 NO_SHORTCUT = frozenset([b"content-encoding", b"transfer-encoding", b"expect", b"upgrade", b"x-request-timeout"])
@@ -37,8 +41,22 @@ class Shortcut:
         self.started = time.perf_counter()
 
 
+class Flow(FlowControl):
+    """uvicorn's reads on with every answer, however many requests wait for theirs by then; this one does not."""
+
+    def __init__(self, transport: asyncio.Transport, waiting: Sized) -> None:
+        """`waiting`: the requests that were sent ahead of their answers."""
+        super().__init__(transport)
+        self._waiting = waiting
+
+    def resume_reading(self) -> None:
+        """Read on, unless there is more to answer already."""
+        if not self._waiting:
+            super().resume_reading()
+
+
 class PatientProtocol(HttpToolsProtocol):
-    """uvicorn's protocol, a clock that runs while a request is incomplete, and a limit to its headers.
+    """uvicorn's protocol, a clock that runs while a request is incomplete or an answer unread, and a limit to headers.
 
     What an application with a `shortcut` can answer without ASGI is given to its `predict`: that is half the cost.
     """
@@ -52,8 +70,11 @@ class PatientProtocol(HttpToolsProtocol):
         self._shortcut: bytes | None = getattr(self.app, "shortcut", None)
         self._incomplete = True
         self._in_headers = True
+        self._begun = False
+        """With the bytes that came last."""
         self._header_bytes = 0
         self._clock: asyncio.TimerHandle | None = None
+        self._unread: asyncio.TimerHandle | None = None
         self._answering: Any = None
         self._held: Held = getattr(self.app, "held", None) or Held()
         self._holds = 0
@@ -62,6 +83,7 @@ class PatientProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Start the clock: a client that connects has something to say."""
         super().connection_made(transport)
+        self.flow = Flow(transport, self.pipeline)
         self._clock = self.loop.call_later(REQUEST_SECONDS, self._too_slow)
 
     def data_received(self, data: bytes) -> None:
@@ -70,6 +92,7 @@ class PatientProtocol(HttpToolsProtocol):
             # Java's client offers HTTP/2 with every request; the parser would take that for accepted and drop the body.
             headers, end, body = data.partition(b"\r\n\r\n")
             data = UPGRADE.sub(b"", headers) + end + body
+        self._begun = False
         super().data_received(data)
         if not self._incomplete:
             self._stop_clock()
@@ -81,7 +104,8 @@ class PatientProtocol(HttpToolsProtocol):
         if self._clock is None:
             self._clock = self.loop.call_later(REQUEST_SECONDS, self._too_slow)
         if self._in_headers:
-            self._header_bytes += size
+            if not self._begun:  # else part of them may be of the requests before it
+                self._header_bytes += size
             if self._header_bytes > HEADERS_LIMIT:
                 self._refuse(HeadersTooLargeError(f"the headers have over {HEADERS_LIMIT} bytes"))
                 return
@@ -97,14 +121,41 @@ class PatientProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone, and so are the clock and what it asked for."""
         self._stop_clock()
+        self._stop_waiting()
         self.pipeline.clear()
         if self._answering is not None:  # uvicorn marks the last request it read, which need not be the one it answers
             self._answering.disconnected = True
         super().connection_lost(exc)
 
+    def pause_writing(self) -> None:
+        """Answers wait for the client to take them: start to look whether it does."""
+        super().pause_writing()
+        self._await_reader(self.transport.get_write_buffer_size())
+
+    def resume_writing(self) -> None:
+        """It has taken them."""
+        super().resume_writing()
+        self._stop_waiting()
+
+    def _await_reader(self, size: int) -> None:
+        self._unread = self.loop.call_later(UNREAD_SECONDS, self._look_at_reader, size)
+
+    def _look_at_reader(self, before: int) -> None:
+        """Go on waiting if it has taken some of the bytes that waited before, else let it go."""
+        size = self.transport.get_write_buffer_size()
+        if size < before:
+            self._await_reader(size)
+        else:
+            self.transport.abort()
+
+    def _stop_waiting(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
+
     def on_message_begin(self) -> None:
         """The parser has seen the first byte of a request."""
-        self._incomplete = self._in_headers = True
+        self._incomplete = self._in_headers = self._begun = True
         self._header_bytes = 0
         super().on_message_begin()
 

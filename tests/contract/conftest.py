@@ -45,6 +45,11 @@ class RunningServer:
         """What the process has written to standard error so far."""
         return self._log.read_text()
 
+    @property
+    def grpc_port(self) -> int:
+        """The port that it says it answers gRPC on."""
+        return self._wait_for(r'"grpc_port": (\d+)')
+
     def wait_until_ready(self) -> "RunningServer":
         """Return once the model is loaded."""
         deadline = time.monotonic() + STARTUP_SECONDS

@@ -1,5 +1,6 @@
 """Which backend answers, and that it makes no difference to a client."""
 
+import http.client
 import json
 import shutil
 import sys
@@ -27,15 +28,45 @@ def test_a_model_with_a_proven_slim_form_is_served_by_it_and_any_other_by_tensor
     assert backend(serve("without_slim").wait_until_ready()) == "tensorflow"
 
 
+def answers(server, rows):
+    return server.predict({"instances": rows}).json()["predictions"]
+
+
+def answered_together(server, parts):
+    """The answers to requests that are all sent before one is read."""
+    asked = [http.client.HTTPConnection("127.0.0.1", server.port, timeout=60) for _ in parts]
+    for connection in asked:
+        connection.connect()
+    for connection, part in zip(asked, parts, strict=True):
+        connection.request("POST", f"/v1/models/{server.name}:predict", json.dumps({"instances": part}).encode())
+    found = []
+    for connection in asked:
+        found += json.loads(connection.getresponse().read())["predictions"]
+        connection.close()
+    return found
+
+
+def calls(server):
+    """How often the model was called."""
+    (line,) = [x for x in server.client.get("/metrics").text.splitlines() if x.startswith("penstock_batch_rows_count{")]
+    return float(line.rpartition(" ")[2])
+
+
 def test_both_backends_give_the_same_answers_one_by_one_and_together(flights, serve):
     tensorflow = serve("flights", "--backend", "tensorflow").wait_until_ready()
     assert backend(tensorflow) == "tensorflow"
-    wanted = tensorflow.predict({"instances": ROWS}).json()["predictions"]
-    assert flights.predict({"instances": ROWS}).json()["predictions"] == pytest.approx(wanted, abs=1e-6)
-    assert flights.predict({"instances": ROWS * 20}).json()["predictions"] == pytest.approx(wanted * 20, abs=1e-6)
-    for row, answer in zip(ROWS, wanted, strict=True):
-        assert flights.predict({"instances": [row]}).json()["predictions"] == pytest.approx([answer], abs=1e-6)
+    wanted = answers(tensorflow, ROWS)
     assert len(set(wanted)) > 30
+    for server in (flights, tensorflow):
+        assert answers(server, ROWS * 20) == pytest.approx(wanted * 20, abs=1e-6)
+        for size in (1, 2, 5):
+            parts = [ROWS[start : start + size] for start in range(0, len(ROWS), size)]
+            found = [answer for part in parts for answer in answers(server, part)]
+            assert found == pytest.approx(wanted, abs=1e-6)
+            before = calls(server)
+            assert answered_together(server, parts * 2) == pytest.approx(wanted * 2, abs=1e-6)
+            if server is tensorflow:  # the other answers before the next one comes
+                assert calls(server) < before + len(parts) * 2, "no two were answered by one call"
 
 
 def test_the_slim_environment_has_no_tensorflow_and_serves_the_slim_form(serve, monkeypatch):

@@ -264,6 +264,10 @@ def test_a_flood_and_clients_that_stall_cost_neither_memory_nor_the_others_their
     stalled = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(100)]
     for number, connection in enumerate(stalled):
         connection.sendall((head + "\r\n").encode()[: 1 + number] + posted[: 1000 * (number > 90)])
+    deaf = [socket.create_connection(("127.0.0.1", server.port), timeout=0.2) for _ in range(2)]
+    for connection in deaf:
+        with pytest.raises(TimeoutError):  # it is read no further while it reads no answer
+            connection.sendall(b"GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n" * 400_000)
     codes: Counter[str] = Counter()
 
     def flood() -> None:
@@ -286,7 +290,7 @@ def test_a_flood_and_clients_that_stall_cost_neither_memory_nor_the_others_their
     assert codes["200"] >= 1
     assert server.predict({"instances": [1.0]}).json() == {"predictions": [3.5]}
     assert peak_mib(server) < before + 400
-    for connection in stalled:
+    for connection in (*stalled, *deaf):
         connection.close()
     assert server.predict({"instances": [1.0]}).status_code == 200
     assert "request failed" not in server.log

@@ -2,10 +2,8 @@
 
 import json
 import os
-import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -20,15 +18,6 @@ ROWS = [
 TOKEN = "the-token-of-the-grpc-test"
 
 
-def grpc_port(server) -> int:
-    """The port that it says it answers gRPC on."""
-    deadline = time.monotonic() + 60
-    while not (found := re.search(r'"grpc_port": (\d+)', server.log)):
-        assert time.monotonic() < deadline, server.log
-        time.sleep(0.02)
-    return int(found.group(1))
-
-
 def test_the_official_stubs_are_answered_as_rest_is_over_tls_with_a_token_and_drained(serve, flights, tmp_path):
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(tmp_path / "ca"))
@@ -38,7 +27,7 @@ def test_the_official_stubs_are_answered_as_rest_is_over_tls_with_a_token_and_dr
     (tmp_path / "tokens").write_text(TOKEN)
     secured = ("--certificate", str(tmp_path / "certificate"), "--private-key", str(tmp_path / "key"))
     server = serve("flights", "--grpc-port", "0", *secured, "--token-file", str(tmp_path / "tokens"))
-    target = f"localhost:{grpc_port(server)}"
+    target = f"localhost:{server.grpc_port}"
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0"}
     command = [sys.executable, "-W", "ignore", str(SCRIPT), target, "flights", str(tmp_path / "ca"), TOKEN]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

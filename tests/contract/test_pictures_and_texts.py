@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import struct
 import zlib
 
@@ -54,6 +55,18 @@ def test_what_is_no_picture_is_refused_with_the_reason_and_no_other_request_with
     assert answer.status_code == 400
     assert said in answer.json()["error"]
     assert album.predict({"instances": [{"scan": encoded(png(0))}]}).json() == {"predictions": [0.0]}
+
+
+def test_the_log_is_json_without_what_was_posted(album):
+    posted = {"scan": encoded(b"no picture of Zaphod"), "remark": "Zaphod"}
+    assert album.predict({"instances": [posted]}).status_code == 400
+    assert album.predict({"instances": [{**posted, "scan": encoded(png(0))}]}).status_code == 200
+    lines = album.log.splitlines()
+    libjpegs = [line for line in lines if re.fullmatch("Not a JPEG file: starts with 0x.. 0x..", line)]
+    """Which it writes itself, past every logger, with the first two bytes."""
+    assert {"starting", "ready"} <= {json.loads(line)["event"] for line in lines if line not in libjpegs}
+    assert "Zaphod" not in album.log
+    assert posted["scan"]["b64"] not in album.log
 
 
 def test_the_document_says_how_a_picture_is_sent(album):

@@ -213,6 +213,39 @@ def test_a_version_that_refuses_or_is_too_slow_is_rolled_back_too(endpoint, mode
     )
 
 
+def test_a_version_that_receives_other_rows_than_it_was_trained_on_is_rolled_back_too(supervised, load):
+    endpoint = supervised("--window-seconds", "1")
+    gates = {"score_shift": 100.0, "latency": 1e6}
+    rollout = {"steps": [50, 100], "step_seconds": 3600, "step_requests": 20, **gates}
+    endpoint.plan(latest="1", rollout=rollout)
+    endpoint.start()
+    endpoint.follow(latest="2", rollout=rollout)
+    answered: dict[str, str] = {}
+    """The version of each key."""
+    scales = {"1": 1.0, "2": 1.0}
+
+    def ask() -> float:
+        """Rows as those of training are, scaled for the keys of a version; how the skew gate was judged last."""
+        for key in range(40):
+            scale = scales[answered.get(str(key), "1")]
+            rows = [scale * (5 * number + key / 8) for number in range(20)]
+            answer = endpoint.predict({"instances": rows}, **{"x-request-key": str(key)})
+            (answered[str(key)],) = (n for n, d in endpoint.digests.items() if d == answer.headers["x-model-digest"])
+        return endpoint.traffic()["rollout"]["gates"].get("skew", {"value": 0.0})["value"]
+
+    endpoint.until(lambda: ask() > 0)
+    assert set(answered.values()) == {"1", "2"}
+    assert max(ask() for _ in range(10)) < 1
+    assert endpoint.traffic()["rollout"]["candidate"] == "2"
+    scales["2"] = 1.609
+    endpoint.until(lambda: ask() == 0)
+    told = endpoint.traffic()["rollout"]
+    assert told["rejected"] == ["2"]
+    assert (told["events"][-1]["event"], told["events"][-1]["version"]) == ("rolled back", "2")
+    assert re.match(r"skew [1-9][.\d]*, limit 1, after \d+ requests$", told["events"][-1]["why"])
+    assert endpoint.predict(load.BODY).json() == load.ANSWER
+
+
 def end_killed(endpoint) -> None:
     """Kill the supervisor, and wait until its workers have left the port."""
     workers, killed = endpoint.workers(), endpoint.processes.pop()

@@ -1,4 +1,7 @@
-"""The examples of TensorFlow Serving's REST documentation, as published."""
+"""The predict API of TensorFlow Serving's REST documentation: its published examples, and the forms that it describes.
+
+Its `:classify` and `:regress` are not offered.
+"""
 
 import pytest
 
@@ -31,6 +34,15 @@ def test_one_unnamed_column_is_typed_too(server):
     assert server.predict(b'{"inputs": [null]}').json() == {
         "error": "row 0, column 'x': null is not a value of a required column"
     }
+
+
+@pytest.mark.parametrize("method", ["classify", "regress"])
+def test_the_published_call_of_another_method_is_404_by_its_name(server, method):
+    body = {"signature_name": "tensorflow/serving/regress", "examples": [{"x": 1.0}, {"x": 2.0}]}
+    path = f"/v1/models/half_plus_three:{method}"
+    answer = server.client.post(path, json=body)
+    assert answer.status_code == 404
+    assert answer.json()["error"].startswith(f'no route "{path}"')
 
 
 def test_a_missing_model_is_404_with_a_json_error(server):

@@ -88,8 +88,18 @@ def test_a_new_model_is_trained_but_not_served_while_the_traffic_is_anothers(ser
     assert shares(served) == {"1": 1.0}
 
 
-def test_one_line_splits_promotes_and_rolls_back_and_no_request_is_lost(served, two_models):
+def test_one_line_shadows_splits_promotes_and_rolls_back_and_no_request_is_lost(served, two_models):
     process, client = supervisor(served), Client(served)
+    served.configure(traffic={"latest": 0, "previous": 100})
+    served.run("up")
+    deadline = time.monotonic() + 60
+    while not (comparison := served.get("/traffic")["comparison"]) or comparison["compared"] < 5:
+        assert time.monotonic() < deadline, served.get("/traffic")
+        time.sleep(0.1)
+    assert (comparison["version"], comparison["failed"]) == ("2", 0)
+    assert comparison["largest_difference"] > 0, "the shadow has answered as the other model does"
+    assert shares(served) == {"1": 1.0, "2": 0.0}
+    assert {*client.digests} == {two_models["1"]}, "the shadow has answered a client"
     served.configure(traffic={"latest": 30, "previous": 70})
     served.run("up")
     assert shares(served) == {"1": 0.7, "2": 0.3}

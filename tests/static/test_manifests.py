@@ -31,6 +31,12 @@ REASONS = {
     "Deployment does not have a host podAntiAffinity set": "topologySpreadConstraints spread its pods over nodes",
     "CKV_K8S_35": "PostgreSQL's client takes no password from a file that a group may read, as a Secret's is",
 }
+AT_ZERO = {
+    "Deployment few replicas": "KEDA says how many, down to none; one activator counts what waits for them",
+    "No matching PodDisruptionBudget was found": "a budget would keep a replica, and there may be none",
+    "Container has the same readiness and liveness probe": "an activator that listens is ready: it holds requests",
+}
+"""Of a stack whose endpoint may have no replica, beside those."""
 
 
 def exploded(manifest):
@@ -63,18 +69,46 @@ def rendered():
     return [*made, *rights]
 
 
+def down_to_zero():
+    """A stack whose endpoint splits by a plan, is scaled by KEDA, and has an HTTPRoute."""
+    made = [*manifests.scaled(), manifests.routed(), *manifests.workspace()]
+    for each in made:
+        each["metadata"]["namespace"] = manifests.NAMESPACE
+    return made
+
+
+def written(made, file):
+    """The file with these manifests."""
+    file.write_text("\n---\n".join(json.dumps(each) for each in made))
+    return file
+
+
 @pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    """The manifests, and the same with one pod that may do everything."""
-    folder = tmp_path_factory.mktemp("manifests")
-    good, bad = folder / "good.yaml", folder / "bad.yaml"
+def folder(tmp_path_factory):
+    """For manifests in files."""
+    return tmp_path_factory.mktemp("manifests")
+
+
+@pytest.fixture(scope="module")
+def good(folder):
+    """A stack with everything."""
+    return written(rendered(), folder / "good.yaml")
+
+
+@pytest.fixture(scope="module")
+def zero(folder):
+    """A file of its own: both have an endpoint of one name, and a linter would take one for the other."""
+    return written(down_to_zero(), folder / "zero.yaml")
+
+
+@pytest.fixture(scope="module")
+def bad(folder):
+    """A stack with one pod that may do everything."""
     made = rendered()
-    good.write_text("\n---\n".join(json.dumps(each) for each in made))
     pod = made[0]["spec"]["template"]["spec"]
     pod["hostNetwork"] = True
     pod["containers"][0]["securityContext"] = {"privileged": True}
-    bad.write_text("\n---\n".join(json.dumps(each) for each in made))
-    return good, bad
+    return written(made, folder / "bad.yaml")
 
 
 def kube_score(file):
@@ -85,8 +119,8 @@ def kube_score(file):
     return [(what, re.sub(r"^\S+: (\(\w+\) )?", "", told)) for what, told in found]
 
 
-def checkov(file):
-    command = [LINTERS / "python", LINTERS / "checkov", "--file", str(file)]
+def checkov(*files):
+    command = [LINTERS / "python", LINTERS / "checkov", "--file", *map(str, files)]
     command += ["--framework", "kubernetes", "--compact", "--quiet", "--skip-download", "--output", "json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     found = json.loads(done.stdout)
@@ -95,21 +129,22 @@ def checkov(file):
     return [f"{each['check_id']} {each['resource']}" for each in found["results"]["failed_checks"]]
 
 
-def test_kube_score_finds_nothing_but_what_has_a_reason(files):
-    found = kube_score(files[0])
-    assert [each for each in found if each[1] not in REASONS] == []
-    needed = {reason for reason in REASONS if not reason.startswith("CKV_")}
+@pytest.mark.parametrize(("stack", "reasons"), [("good", REASONS), ("zero", {**REASONS, **AT_ZERO})])
+def test_kube_score_finds_nothing_but_what_has_a_reason(request, stack, reasons):
+    found = kube_score(request.getfixturevalue(stack))
+    assert [each for each in found if each[1] not in reasons] == []
+    needed = {reason for reason in reasons if not reason.startswith("CKV_")}
     assert {told for _, told in found} == needed, "a reason that nothing needs any more goes"
 
 
-def test_checkov_finds_nothing_but_what_has_a_reason(files):
-    found = {finding.split()[0] for finding in checkov(files[0])}
+def test_checkov_finds_nothing_but_what_has_a_reason(good, zero):
+    found = {finding.split()[0] for finding in checkov(good, zero)}
     assert found == {reason for reason in REASONS if reason.startswith("CKV_")}
 
 
-def test_the_linters_do_see_into_the_jobs(files):
-    assert any("privileged" in told.lower() for _, told in kube_score(files[1]))
-    assert any(each.startswith("CKV_K8S_16 ") for each in checkov(files[1])), "privileged"
+def test_the_linters_do_see_into_the_jobs(bad):
+    assert any("privileged" in told.lower() for _, told in kube_score(bad))
+    assert any(each.startswith("CKV_K8S_16 ") for each in checkov(bad)), "privileged"
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,9 @@
 """Clients that do not finish what they begin."""
 
 import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -52,19 +55,35 @@ def post(body: bytes, *headers: bytes, path: bytes = b"/quick") -> bytes:
     return b"\r\n".join(lines)
 
 
-async def talk(*parts: bytes, pause: float = 0.0, app: Any = app) -> bytes:
-    """What a server says to these bytes, sent with pauses between them, until it closes or a second is over."""
+@asynccontextmanager
+async def listening(app: Any) -> AsyncIterator[tuple[asyncio.Server, list[PatientProtocol]]]:
+    """A server of the application on a loopback port, and the protocols of its connections."""
     config = uvicorn.Config(
         app, lifespan="off", proxy_headers=False, log_config=None, log_level="warning", timeout_keep_alive=60
     )
     config.load()
     state = ServerState()
     state.default_headers = [(b"date", b"now")]
+    made: list[PatientProtocol] = []
 
     def connection() -> PatientProtocol:
-        return PatientProtocol(config=config, server_state=state, app_state={})
+        made.append(PatientProtocol(config=config, server_state=state, app_state={}))
+        return made[-1]
 
     server = await asyncio.get_running_loop().create_server(connection, "127.0.0.1", 0)
+    try:
+        yield server, made
+    finally:
+        server.close()
+
+
+async def talk(*parts: bytes, pause: float = 0.0, app: Any = app) -> bytes:
+    """What a server says to these bytes, sent with pauses between them, until it closes or a second is over."""
+    async with listening(app) as (server, _):
+        return await asked(server, *parts, pause=pause)
+
+
+async def asked(server: asyncio.Server, *parts: bytes, pause: float) -> bytes:
     reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
     for part in parts:
         writer.write(part)
@@ -78,7 +97,6 @@ async def talk(*parts: bytes, pause: float = 0.0, app: Any = app) -> bytes:
         said = b"open"
     writer.close()
     await writer.wait_closed()
-    server.close()
     return said
 
 
@@ -193,3 +211,59 @@ def test_an_answer_to_a_client_that_is_gone_is_dropped(monkeypatch):
         respond(Response(b"late"), False)
 
     asyncio.run(leave())
+
+
+def test_a_client_that_takes_nothing_of_its_answer_is_let_go_and_a_slow_one_is_not(monkeypatch):
+    monkeypatch.setattr(protocol, "UNREAD_SECONDS", 0.5)
+    size = 4 << 20
+
+    async def large(scope: Any, _receive: Any, send: Any) -> None:
+        await Response(bytes(size)).send(scope, send, closing=True)
+
+    async def ask(server: asyncio.Server) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname(), limit=1 << 16)
+        writer.write(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        return reader, writer
+
+    async def taken(reader: asyncio.StreamReader, pause: float) -> int:
+        """How much comes to a client that makes pauses."""
+        found = 0
+        with suppress(ConnectionError):
+            while piece := await reader.read(1 << 20):
+                found += len(piece)
+                await asyncio.sleep(pause)
+        return found
+
+    async def compare() -> None:
+        async with listening(large) as (server, made):
+            server.sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 16)
+            deaf, unheard = await ask(server)
+            slow, heard = await ask(server)
+            assert await taken(slow, pause=0.05) > size
+            while any(each in each.connections for each in made):
+                await asyncio.sleep(0.02)
+            assert await taken(deaf, pause=0) < size
+            unheard.close()
+            heard.close()
+
+    asyncio.run(asyncio.wait_for(compare(), 20))
+
+
+def test_requests_sent_ahead_of_their_answers_are_read_only_as_the_answers_go_out():
+    count, ahead = 10_000, []
+    request = b"GET / HTTP/1.1\r\nhost: x\r\nx-padding: %b\r\n\r\n" % (b"x" * 60)
+
+    async def ask_all() -> bytes:
+        async def empty(scope: Any, _receive: Any, send: Any) -> None:
+            ahead.append(len(made[0].pipeline))
+            await Response(b"").send(scope, send, closing=False)
+
+        async with listening(empty) as (server, made):
+            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            writer.write(request * (count - 1) + request.replace(b"x-padding", b"connection: close\r\nx-padding"))
+            said = await reader.read()
+            writer.close()
+            return said
+
+    assert asyncio.run(ask_all()).count(b"HTTP/1.1 200 OK\r\n") == len(ahead) == count
+    assert max(ahead) < count / 3, "a read's worth at a time"

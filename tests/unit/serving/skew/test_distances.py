@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.spatial.distance import jensenshannon
+from scipy.spatial.distance import chebyshev, jensenshannon
 from scipy.stats import entropy
 
 from penstock_serving.skew import distances
@@ -25,6 +25,12 @@ def test_psi_is_the_sum_of_scipys_two_relative_entropies(pair):
 def test_jensen_shannon_is_scipys_distance_to_base_2(pair):
     p, q = (np.array(counts, np.float64) for counts in pair)
     assert distances.jensen_shannon(p, q) == pytest.approx(jensenshannon(p + 0.5, q + 0.5, base=2), abs=2e-7)
+
+
+@given(COUNTS)
+def test_l_infinity_is_scipys_chebyshev_distance_of_the_shares(pair):
+    p, q = (np.array(counts, np.float64) for counts in pair)
+    assert distances.l_infinity(p, q) == pytest.approx(chebyshev(p / p.sum(), q / q.sum()), rel=1e-9, abs=1e-12)
 
 
 def test_equal_shares_are_0_apart_and_shares_with_nothing_in_common_1():
