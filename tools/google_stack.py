@@ -16,6 +16,11 @@ def chosen(settings: Settings) -> Environment | None:
     return settings.gcp if settings.platform == "gcp" else None
 
 
+def variables(environment: Environment | None) -> dict[str, str]:
+    """What the engine is given besides: its plugin's project is the stack's, whatever `gcloud` is set to."""
+    return {"GOOGLE_PROJECT": environment.project} if environment else {}
+
+
 def asked(environment: Environment, keyed: bool = False) -> list[str]:
     """Why the project cannot take it, in words; what else is to be said of it is said. `keyed`: as the verdict's."""
     try:
@@ -48,12 +53,12 @@ def plan(preview: str) -> dict[str, str]:
     return found
 
 
-def after_down(stack: str, environment: Environment) -> None:
-    """Tells what the project still has of the stack."""
+def after_down(stack: str, environment: Environment, finished: bool = True) -> None:
+    """Tells what the project still has of the stack; `finished`: whether all that the stack knows of is removed."""
     try:
         beam = environment.trains and environment.beam == "dataflow"
         left = sweep.left(environment.project, environment.region, environment.places, f"penstock-{stack}", beam)
     except PenstockError as exc:
         say(f"not asked what is left in {environment.project}: {exc}")
         return
-    say(f"{environment.project}: {sweep.receipt(left)}")
+    say(f"{environment.project}: {sweep.receipt(left, finished)}")

@@ -21,15 +21,18 @@ from settings import SettingsError
 from penstock.command import interrupted
 from penstock.command.project import Project
 from penstock.errors import PenstockError
+from penstock.gcp.begun import taken_over
+from penstock.gcp.environment import Environment
 
 HERE = Project(PROJECT)
 
 
 def env(stack: str) -> None:
     """Prints what a shell must export for `pulumi up -s STACK` to work by hand, and makes the stack."""
-    Pulumi(stack).select()
+    pulumi = Pulumi(stack)
+    pulumi.select()
     cli = pulumi_cli.prepare()
-    for name, value in HERE.variables(cli).items():
+    for name, value in {**HERE.variables(cli), **google_stack.variables(pulumi.google)}.items():
         quoted = f'{shlex.quote(str(cli.folder))}:"$PATH"' if name == "PATH" else shlex.quote(value)
         print(f"export {name}={quoted}")
 
@@ -61,6 +64,9 @@ def down(stack: str) -> None:
         return
     pulumi.continue_after_interruption()
     code = pulumi.interactive("destroy", "--yes", "--skip-preview")
+    # What was not removed is most often in use by what the stack knows nothing of: the list names it.
+    if pulumi.google is not None:
+        google_stack.after_down(stack, pulumi.google, finished=code == 0)
     if code != 0:
         raise ToolError(f"not everything was removed (exit code {code}); see above, then run `make down` again")
     pulumi.captured("stack", "rm", "--yes", "--preserve-config")
@@ -70,22 +76,28 @@ def down(stack: str) -> None:
         (HERE.home / "passphrase").unlink(missing_ok=True)
     home = HERE.home
     kept = sorted(path.name for path in (home / stack / "artifacts").glob("*"))
-    environment = google_stack.chosen(settings_check.check(stack))
-    if environment is not None:
-        google_stack.after_down(stack, environment)
     say(f"stack {stack} is gone" + (f"; kept in {home / stack / 'artifacts'}: {', '.join(kept)}" if kept else ""))
     if home.is_dir() and not list(home.iterdir()):
         home.rmdir()
+
+
+def _google(stack: str) -> Environment | None:
+    """The stack's environment on Google Cloud; None for any other, and for settings that somebody has to correct."""
+    try:
+        return google_stack.chosen(settings_check.check(stack))
+    except SettingsError as exc:
+        say(f"the settings of stack {stack} are wrong, so none of them is gone by: {exc}")
+        return None
 
 
 class Pulumi:
     """The CLI, on one stack of this project."""
 
     def __init__(self, stack: str) -> None:
-        self._stack = stack
+        self._stack, self.google = stack, _google(stack)
         self._cli = pulumi_cli.prepare()
         HERE.prepare()
-        self._environment = {**os.environ, **HERE.variables(self._cli)}
+        self._environment = {**os.environ, **HERE.variables(self._cli), **google_stack.variables(self.google)}
 
     def exists(self) -> bool:
         """Whether the backend knows the stack."""
@@ -105,11 +117,19 @@ class Pulumi:
         """Puts the stack right after a run that was killed."""
         for who in interrupted.release_lock(HERE.backend, self._stack) if HERE.backend else []:
             say(f"the last run ({who}) is gone: its lock on stack {self._stack} is released")
-        exported: dict[str, Any] = json.loads(self.captured("stack", "export"))
+        before = self.captured("stack", "export")
+        exported: dict[str, Any] = json.loads(before)
+        begun = taken_over(exported["deployment"], self.google.project) if self.google else []
         names = interrupted.forget_pending(exported["deployment"])
         if names:
             self.captured("stack", "import", text=json.dumps(exported))
             say(f"the last run was killed while it worked on {', '.join(names)}: done again from there")
+        if begun:
+            targets = [f"--target={urn}" for urn in begun]
+            code = self.interactive("refresh", "--yes", "--skip-preview", "--suppress-outputs", *targets)
+            if code != 0:
+                self.captured("stack", "import", text=before)
+                raise ToolError(f"what the last run had begun could not be looked up (exit code {code}); see above")
 
     def interactive(self, *arguments: str) -> int:
         """Runs a command whose output the person sees; Ctrl-C is for the command, which ends in good order."""

@@ -10,6 +10,7 @@ KEPT = {
     "gcp:storage/bucket:Bucket": "a bucket",
     "gcp:sql/databaseInstance:DatabaseInstance": "a database",
     "gcp:cloudrunv2/service:Service": "an endpoint",
+    "gcp:compute/address:Address": "an endpoint's address",
 }
 """The types are those of `penstock.gcp.pins`; a test compares them."""
 

@@ -81,6 +81,16 @@ class Stack:
         assert done.returncode == expected, f"exit code {done.returncode}\n{done.stdout}{done.stderr}"
         return done.stdout + done.stderr
 
+    def make(self, command: str, expected: int = 0, **environment: str) -> str:
+        """What `make up` or `make down` runs, to its end, from a copy of the tools; what it said."""
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(CHECKOUT / "tools", self.folder / "tools", ignore=ignored, dirs_exist_ok=True)
+        program = [CHECKOUT / ".venv/bin/python", "tools/stack.py", command, self.name]
+        own = {**self._environment, **self.around, "PENSTOCK_HOME": str(self.folder), **environment}
+        done = subprocess.run(program, cwd=self.folder, env=own, capture_output=True, text=True, check=False)
+        assert done.returncode == expected, f"exit code {done.returncode}\n{done.stdout}{done.stderr}"
+        return done.stdout + done.stderr
+
     def up(self, *arguments: str, **further: Any) -> str:
         """`pulumi up`, without asking."""
         return self.run("up", "--yes", "--skip-preview", "--stack", self.name, *arguments, **further)

@@ -85,6 +85,7 @@ def test_an_accelerator_is_possible_or_refused_with_what_is(fields):
     shape = accelerators.shape(own.type, own.count, own.topology)
     assert shape.nodes_per_slice == 1, "training is one process on a TPU"
     assert own.provisioning != "queued"
+    assert own.count == 1 or own.sharing == 1
     assert own.topology is None or SINGLE.match(own.topology)
 
 
@@ -110,6 +111,7 @@ def test_an_accelerator_is_possible_or_refused_with_what_is(fields):
         ({"regoin": "us-east1"}, "unknown setting 'gcp.regoin'"),
         ({"accelerator": {"type": "nvidia-l4", "provisioning": "queued"}}, "so jobs would wait for ever"),
         ({"accelerator": {"type": "tpu-v5e", "topology": "4x4"}}, "one machine; expected 1x1 or 2x2 or 2x4"),
+        ({"accelerator": {"type": "nvidia-l4", "count": 2, "sharing": 3}}, "sharing is 3 and accelerator.count 2: GKE"),
     ],
 )  # fmt: skip
 def test_a_wrong_setting_is_told_by_its_name(fields, told):
@@ -153,6 +155,16 @@ def test_the_stages_that_the_page_shows_are_the_defaults():
     assert environment.budget == Budget(**plain, notify=("data-science@example.com",))
     fewer = Budget(**plain, stages=Stages(stop_trials=None))
     assert fewer.stages.shares == {"warn": 0.5, "scale_to_zero": 1.0}, "null is never"
+
+
+def test_the_page_says_how_many_files_are_read_and_how_many_are_planned():
+    page = (Path(__file__).resolve().parents[2] / "docs/gcp.md").read_text(encoding="utf-8")
+    drawn = {
+        name: [int(n) for n in re.findall(r"max_examples=(\d+)", (Path(__file__).parent / name).read_text())]
+        for name in ("test_environment.py", "test_plans.py")
+    }
+    *read, planned = [*drawn["test_environment.py"], *drawn["test_plans.py"]]
+    assert f"{sum(read):,} generated files of settings, right and wrong, are read; of the right ones {planned} " in page
 
 
 def test_a_machine_without_a_recorded_price_is_named_and_not_counted_as_free():
@@ -225,13 +237,20 @@ def test_a_plan_that_replaces_what_holds_data_is_refused_until_it_is_named():
         "gcp:container/cluster:Cluster gke": "create-replacement",
         "gcp:container/nodePool:NodePool pool": "update",
         "gcp:compute/router:Router router": "replace",
+        "gcp:compute/address:Address address": "replace",
+        "kubernetes:apps/v1:Deployment served": "create-replacement",
+        "kubernetes:gateway.networking.k8s.io/v1:Gateway way": "delete-replaced",
+        "kubernetes:core/v1:Service service": "replace",
     }
     told = pins.refused(plan, ())
     assert [line.split(":")[0] for line in told] == [
+        "the plan replaces the endpoint's address address",
         "the plan replaces the cluster gke",
         "the plan replaces the bucket store",
+        "the plan replaces the endpoint served",
+        "the plan replaces the endpoint's load balancer way",
     ]
-    assert pins.refused(plan, ("store", "gke")) == []
+    assert pins.refused(plan, ("address", "gke", "served", "store", "way")) == []
 
 
 def test_every_machine_of_the_tables_has_a_shape():

@@ -1,5 +1,6 @@
 """What a budget's stages do, by requests that Google's own descriptions know; and the function as Google runs it."""
 
+import ast
 import base64
 import json
 import os
@@ -14,7 +15,7 @@ import requests
 
 from penstock.errors import PenstockError
 from penstock.gcp import guarded, guarding
-from penstock.gcp.budget_guard import source
+from penstock.gcp.budget_guard import CONTROL, source
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 SERVICE = "projects/acme-dev/locations/us-central1/services/penstock-dev"
@@ -116,6 +117,18 @@ def test_when_the_budget_is_spent_jobs_are_suspended_and_the_endpoint_keeps_its_
     assert "requestedState" not in google.jobs["foreign"]
     assert "suspend" not in google.cluster["jobsets"]["done"].get("spec", {})
     assert {"no new trials", "job train is suspended", "Dataflow job beam is cancelled"} <= set(changed)
+
+
+def test_the_trainer_looks_for_the_object_that_the_guard_writes():
+    """Two packages that do not know each other: the name stands in both."""
+    trainer = ast.parse((CHECKOUT / "trainer/penstock_trainer/tune.py").read_text(encoding="utf-8"))
+    (name,) = (
+        node.value
+        for node in trainer.body
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "NO_NEW_TRIALS"
+    )
+    assert ast.literal_eval(name) == guarded.NO_NEW_TRIALS
+    assert guarded.NO_NEW_TRIALS.startswith(CONTROL), "which is where the guard may write"
 
 
 def test_a_message_that_comes_twice_changes_nothing_more(google):

@@ -7,7 +7,7 @@ import re
 import pytest
 from standin import schema
 
-from penstock.gcp import compute
+from penstock.gcp import compute, guarded, guarding
 from penstock.gcp.deploying import GRANTED
 
 PROGRAM = """
@@ -53,7 +53,7 @@ PROGRAM = """
     served = gcp.CloudRunEndpoint("serve", {
         "location": "us-central1", "image": IMAGE, "command": ["--model", "/artifacts/models/x"], "bucket": "b",
         "mount": "/artifacts", "service_account_email": ACCOUNT, "labels": LABELS, "callers": ["group:a@b.example"],
-        "verify_key": VERIFYING, "encryption_key": KEY,
+        "verify_key": VERIFYING, "encryption_key": KEY, "min_replicas": 2, "max_replicas": 9, "concurrency": 20,
         "traffic": {"serve-00001": 90, "serve-00002": 10}})
     on_cluster = pulumi.ResourceOptions(provider=pulumi_kubernetes.Provider("cluster", kubeconfig="{}"))
     ladder = gcp.Ladder("training", {"pools": ["spot", "on-demand"]}, on_cluster)
@@ -64,7 +64,9 @@ PROGRAM = """
     gcp.Notebook("lab", {"zone": "us-central1-a", **NET, "service_account_email": ACCOUNT, "labels": LABELS})
     page = gcp.Dashboard("page", {"service": "serve", "notify": ["a@b.example"], "labels": LABELS})
     gcp.BudgetGuard("budget", {"project": "acme-dev", "billing_account": "000000-000000-000000", "usd_per_month": 100,
-                               "location": "us-central1", "channels": page.channels, "labels": LABELS})
+                               "location": "us-central1", "channels": page.channels, "labels": LABELS,
+                               "store": "acme-dev-store", "service": "serve", "floor": 2, "dataflow": True,
+                               "cluster": "control-plane.example", "namespace": "penstock"})
     gcp.GitHubAccess("acme", {"project": "acme-dev", "repository": "acme/penstock", "repository_id": "123456",
                               "deploys": ["dev", "prod"], "state": "acme-pulumi-state"})
     pulumi.export("options", beam.options)
@@ -88,6 +90,11 @@ def deployed(tmp_path_factory, schemas, make_stack, policed):
 def inputs(deployed, kind):
     found = deployed.cloud.existing().values()
     return {each["inputs"]["name"]: each["inputs"] for each in found if each["type"].endswith(f":{kind}")}
+
+
+def made(deployed, kind):
+    """The inputs of all of a kind."""
+    return [each["inputs"] for each in deployed.cloud.existing().values() if each["type"].endswith(f":{kind}")]
 
 
 def test_every_module_deploys_alone_breaking_no_rule_and_a_second_time_changes_nothing(deployed):
@@ -144,6 +151,118 @@ def test_no_machine_has_a_public_address_and_nobody_may_call_unasked(deployed):
     assert "allUsers" not in everything
     assert "allAuthenticatedUsers" not in everything
     assert not re.search(r'"roles/(owner|editor|viewer|[a-z]+\.admin)"', everything)
+
+
+def test_a_cluster_is_secure_and_has_what_jobs_servers_and_bills_need(deployed):
+    (cluster,) = made(deployed, "Cluster")
+    wanted = {
+        "workloadIdentityConfig": {"workloadPool": "acme-dev.svc.id.goog"},
+        "enableShieldedNodes": True,
+        "enableLegacyAbac": False,
+        "releaseChannel": {"channel": "REGULAR"},
+        "datapathProvider": "ADVANCED_DATAPATH",
+        "gatewayApiConfig": {"channel": "CHANNEL_STANDARD"},
+        "nodePoolDefaults": {"nodeConfigDefaults": {"gcfsConfig": {"enabled": True}}},
+        "costManagementConfig": {"enabled": True},
+    }
+    assert {field: cluster[field] for field in wanted} == wanted
+    assert cluster["addonsConfig"]["gcsFuseCsiDriverConfig"] == {"enabled": True}
+    assert cluster["monitoringConfig"]["managedPrometheus"] == {"enabled": True}
+    for pool in made(deployed, "NodePool"):
+        node = pool["nodeConfig"]
+        assert node["shieldedInstanceConfig"] == {"enableSecureBoot": True, "enableIntegrityMonitoring": True}
+        assert node["workloadMetadataConfig"] == {"mode": "GKE_METADATA"}
+        assert node["gcfsConfig"] == {"enabled": True}
+
+
+def test_a_network_has_one_way_out_and_reaches_googles_services_without_it(deployed):
+    (network,), (subnetwork,), (nat,) = (made(deployed, kind) for kind in ("Network", "Subnetwork", "RouterNat"))
+    assert network["autoCreateSubnetworks"] is False
+    assert subnetwork["privateIpGoogleAccess"] is True
+    assert [each["rangeName"] for each in subnetwork["secondaryIpRanges"]] == ["pods", "services"]
+    assert nat["sourceSubnetworkIpRangesToNat"] == "ALL_SUBNETWORKS_ALL_IP_RANGES"
+    assert nat["natIpAllocateOption"] == "AUTO_ONLY"
+
+
+def test_an_endpoint_scales_and_splits_its_traffic_as_it_was_told(deployed):
+    # Kubernetes' is called so too.
+    (service,) = (each for each in made(deployed, "Service") if "traffics" in each)
+    assert service["scaling"] == {"minInstanceCount": 2}
+    assert service["template"]["scaling"] == {"maxInstanceCount": 9}
+    assert service["template"]["maxInstanceRequestConcurrency"] == 20
+    shares = {each["revision"]: (each["percent"], each["type"]) for each in service["traffics"]}
+    by_revision = "TRAFFIC_TARGET_ALLOCATION_TYPE_REVISION"
+    assert shares == {"serve-00001": (90, by_revision), "serve-00002": (10, by_revision)}
+
+
+def test_a_store_keeps_old_versions_for_a_month_and_models_for_ever_and_images_keep_their_tags(deployed):
+    store = inputs(deployed, "Bucket")["acme-dev-store"]
+    assert store["versioning"] == {"enabled": True}
+    rules = [(rule["action"]["type"], rule["condition"]) for rule in store["lifecycleRules"]]
+    assert rules == [
+        ("Delete", {"age": 7, "matchesPrefixes": ["tmp/"]}),
+        ("Delete", {"daysSinceNoncurrentTime": 30, "withState": "ARCHIVED", "numNewerVersions": 1}),
+        ("AbortIncompleteMultipartUpload", {"age": 7}),
+        ("Delete", {"age": 90, "matchesPrefixes": ["raw/", "dataset/", "study/"]}),
+    ]
+    (repository,) = made(deployed, "Repository")
+    assert repository["dockerConfig"] == {"immutableTags": True}
+
+
+def test_a_notebook_sleeps_after_an_hour_and_alarms_reach_people(deployed):
+    (notebook,) = made(deployed, "Instance")
+    assert notebook["gceSetup"]["metadata"]["idle-timeout-seconds"] == "3600"
+    existing = deployed.cloud.existing()
+    channels = [each["outputs"]["name"] for each in existing.values() if each["type"].endswith(":NotificationChannel")]
+    assert len(channels) == 1
+    alarms = made(deployed, "AlertPolicy")
+    assert [each["notificationChannels"] for each in alarms] == [channels] * 2
+
+
+def test_a_pipeline_on_dataflow_is_private_labelled_and_runs_as_its_own_account(deployed):
+    options = deployed.outputs()["options"]
+    assert {
+        "--project=acme-dev",
+        "--region=us-central1",
+        "--temp_location=gs://b/tmp/dataflow",
+        "--no_use_public_ips",
+        "--subnetwork=projects/acme-dev/regions/r/subnetworks/n",
+        "--service_account_email=someone@acme-dev.iam.gserviceaccount.com",
+        "--max_num_workers=8",
+        *(f"--labels={label}" for label in ("environment=dev", "owner=me", "model=flights", "run=shared")),
+    } <= set(options)
+
+
+def test_a_budget_tells_its_channels_and_its_function_at_every_stage_what_to_act_on(deployed):
+    (budget,) = made(deployed, "Budget")
+    assert budget["amount"] == {"specifiedAmount": {"currencyCode": "USD", "units": "100"}}
+    assert [rule["thresholdPercent"] for rule in budget["thresholdRules"]] == [0.5, 0.8, 1]
+    (function,), (topic,) = (made(deployed, kind) for kind in ("Function", "Topic"))
+    assert budget["allUpdatesRule"]["pubsubTopic"] == function["eventTrigger"]["pubsubTopic"]
+    assert budget["allUpdatesRule"]["pubsubTopic"].endswith(f"/{topic['name']}")
+    assert len(budget["allUpdatesRule"]["monitoringNotificationChannels"]) == 1
+    # As the function reads it.
+    read = guarded.Guarded(**json.loads(function["serviceConfig"]["environmentVariables"][guarding.SETTINGS]))
+    place = "projects/acme-dev/locations/us-central1"
+    assert read == guarded.Guarded(
+        stages={"warn": 0.5, "stop_trials": 0.8, "scale_to_zero": 1.0},
+        records="acme-dev-budget-guard",
+        store="acme-dev-store",
+        service=f"{place}/services/serve",
+        floor=2,
+        cluster="control-plane.example",
+        namespace="penstock",
+        dataflow=place,
+        environment="dev",
+    )
+
+
+def test_the_engine_keeps_what_holds_data_or_serves_and_nothing_else(deployed):
+    kept = {each["urn"].rpartition("::")[2] for each in deployed.state() if each.get("protect")}
+    assert kept == {
+        *("gke-gke", "gke-system", "store-bucket", "budget-guard-bucket", "studies-instance", "serve-service"),
+        *("beside-deployment", "beside-address", "beside-gateway"),
+    }
 
 
 def test_what_holds_data_is_protected_by_default(deployed):

@@ -346,6 +346,70 @@ def test_a_replica_on_gke_goes_after_the_pause_that_is_set_and_cloud_run_takes_n
         served()
 
 
+@pytest.mark.filterwarnings("ignore:gcp:DeprecationWarning")
+def test_a_job_on_dataflow_bears_its_run_as_pods_do_and_another_run_another():
+    def runs(raw):
+        chosen, told = read(config_of({"beam": "dataflow"}))
+        assert chosen is not None, told
+        made = {name: own for token, name, own in planned(chosen, raw=raw) if token.endswith(":JobSet")}
+        found = {}
+        for name, own in made.items():
+            (chief,) = (job for job in own["spec"]["replicatedJobs"] if job["name"] == "chief")
+            pod = chief["template"]["spec"]["template"]
+            arguments = pod["spec"]["containers"][0]["args"]
+            found[name] = pod["metadata"]["labels"]["run"], [a for a in arguments if a.startswith("--labels=run=")]
+        return found
+
+    first = runs(["gs://acme/*.csv"])
+    run, options = first.pop("flow-preprocess-dataset")
+    assert options == [f"--labels=run={run}"]
+    assert re.fullmatch(r"[a-z0-9_-]{1,63}", run), "what Dataflow takes as a label's value"
+    assert run != "shared"
+    assert not [options for _, options in first.values() if options], "no other job is on Dataflow"
+    assert runs(["gs://acme/*.csv"])["flow-preprocess-dataset"][0] == run
+    assert runs(["gs://acme/late/*.csv"])["flow-preprocess-dataset"][0] != run
+
+
+@pytest.mark.filterwarnings("ignore:gcp:DeprecationWarning")
+@pytest.mark.parametrize(
+    ("accelerator", "labels", "device", "count"),
+    [
+        ({"type": "nvidia-l4", "count": 2}, {"gke-accelerator": "nvidia-l4"}, "nvidia.com/gpu", 2),
+        (
+            {"type": "tpu-v6e", "topology": "2x4"},
+            {"gke-tpu-accelerator": "tpu-v6e-slice", "gke-tpu-topology": "2x4"},
+            "google.com/tpu",
+            8,
+        ),
+    ],
+)
+def test_what_trains_asks_for_the_accelerator_by_the_ladder_that_has_it_spot_machines_first(
+    accelerator, labels, device, count
+):
+    chosen, told = read(config_of({"accelerator": accelerator}))
+    assert chosen is not None, told
+    resources = planned(chosen, raw=chosen.raw, strategy=chosen.strategy)
+    made = {(token.rpartition(":")[2], name): own for token, name, own in resources}
+    ladder = "cloud.google.com/compute-class"
+    for job in made["JobSet", "flow-train-model"]["spec"]["replicatedJobs"]:
+        pod = job["template"]["spec"]["template"]["spec"]
+        (container,) = pod["containers"]
+        if job["name"] == "ps":
+            assert pod["nodeSelector"] == {ladder: "penstock-training"}, "which computes nothing"
+            assert device not in container["resources"]["limits"]
+            continue
+        wanted = {f"cloud.google.com/{label}": value for label, value in labels.items()}
+        assert pod["nodeSelector"] == {ladder: "penstock-accelerated", **wanted}
+        assert int(container["resources"]["limits"][device]) == count
+    rungs = made["ComputeClass", "penstock-dev-penstock-accelerated"]["spec"]["priorities"]
+    assert rungs == [{"nodepools": ["accelerated-spot"]}, {"nodepools": ["accelerated-on-demand"]}]
+    for kind in ("spot", "on-demand"):
+        config = made["NodePool", f"accelerated-{kind}-pool"]["nodeConfig"]
+        assert config["labels"] == {ladder: "penstock-accelerated"}
+        assert config["taints"] == [{"key": ladder, "value": "penstock-accelerated", "effect": "NO_SCHEDULE"}]
+        assert config.get("spot", False) == (kind == "spot")
+
+
 def test_the_judge_sees_what_is_open():
     bucket = {"publicAccessPrevention": "inherited", "uniformBucketLevelAccess": True}
     grant = {"role": "roles/storage.objectViewer", "member": "allUsers"}

@@ -1,12 +1,18 @@
 """The stand-in under the real engine: what exists, what is left half-way, what a second run does."""
 
+import importlib.util
 import os
+import re
 import signal
+import textwrap
 import time
+from pathlib import Path
 
+import loopback
+import pytest
 from standin import drift
 
-from penstock.gcp import pins
+from penstock.gcp import begun, pins, verdict
 
 PROGRAM = """
     import os, pulumi, pulumi_gcp as gcp
@@ -119,3 +125,87 @@ def test_a_slow_creation_ends_on_ctrl_c(stack):
     said, _ = process.communicate(timeout=60)
     assert process.returncode != 0
     assert time.monotonic() - begin < 60, said
+
+
+BEGUN = """
+    import pulumi
+    from penstock import gcp
+    from penstock.gcp import compute
+    from penstock.local import engine
+
+    engine.end_with_engine()  # as a platform does
+    vpc = compute.Network("vpc", None, name="penstock-dev", auto_create_subnetworks=False)
+    cluster = gcp.Cluster("penstock-dev", {
+        "project": "acme-dev", "location": "us-central1-a", "network": vpc.self_link, "subnetwork": "nodes",
+        "node_service_account": "nodes@acme-dev.iam.gserviceaccount.com", "protect": False})
+    pulumi.export("name", cluster.name)
+"""
+CLUSTER = "gcp:container/cluster:Cluster"
+
+
+def test_a_cluster_that_was_made_while_its_up_was_killed_is_the_stack_s_and_down_names_what_is_in_the_way(
+    make_environment,
+):
+    """By the tools: the next `up` asks for what was begun, and a `down` that fails tells what holds it up."""
+    trial = make_environment("dev", project="acme-dev")
+    (trial.folder / "stacks/__main__.py").write_text(textwrap.dedent(BEGUN))
+    trial.around |= {"GOOGLE_APPLICATION_CREDENTIALS": "/nowhere.json", "GOOGLE_PROJECT": "acme-dev"}
+    trial.cloud.script({"operation": "create", "type": "Cluster", "seconds": 2})
+    process = trial.start("up", "--yes", "--skip-preview", "--stack", "dev")
+    _wait(lambda: CLUSTER in [type_ for _, type_, _ in trial.cloud.calls("create")], process)
+    process.kill()
+    process.communicate()
+    del trial.around["GOOGLE_PROJECT"]
+    _wait(lambda: CLUSTER in [each["type"] for each in trial.cloud.existing().values()])
+
+    said = trial.make("up")
+    assert "the last run was killed while it worked on penstock-dev-gke" in said
+    made = [id_ for _, type_, id_ in trial.cloud.calls("create") if type_ == CLUSTER]
+    assert made == ["projects/acme-dev/locations/us-central1-a/Cluster/penstock-dev"], said
+    (cluster,) = (each for each in trial.state() if each["type"] == CLUSTER)
+    assert cluster["id"] == made[0]
+    assert all("/acme-dev/" in id_ for id_ in trial.cloud.existing()), "the stack's project, whatever gcloud's is"
+
+    with trial.cloud.resources() as resources:
+        resources["k8s"] = {"type": "", "inputs": {"network": "penstock-dev"}, "outputs": {}}
+    with loopback.serving() as google:
+        google.listed["compute.firewalls.list"] = [{"name": "k8s-fw-1"}]
+        said = trial.make("down", expected=1, **{verdict.EMULATOR: google.url})
+    assert "is already being used by k8s" in said
+    assert "gcloud compute firewall-rules delete k8s-fw-1 --quiet" in said
+    assert said.strip().endswith("see above, then run `make down` again")
+
+
+def _wait(done, process=None):
+    deadline = time.monotonic() + 60
+    while not done():
+        assert process is None or process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("token", sorted(begun.NAMES))
+def test_what_was_begun_is_named_as_the_sdk_says_that_it_is_imported(token):
+    """Read, not imported: some of the SDK's modules take seconds."""
+    place = re.sub("([A-Z])", r"_\1", token.split(":")[1]).lower().replace("/i_a_m_", "/iam_")
+    spec = importlib.util.find_spec("pulumi_gcp")
+    assert spec is not None
+    text = (Path(str(spec.origin)).parent / f"{place}.py").read_text(encoding="utf-8")
+    documented = text.partition("## Import")[2].partition('"""')[0]
+    forms = {re.sub(r"\{\{\w+\}\}", "*", form) for form in re.findall(r"^ +\* `(\S+)`$", documented, re.MULTILINE)}
+    if token.rpartition(":")[2] in ("Account", "Bucket", "IAMCustomRole"):
+        assert not forms, "of which it says nothing"
+    else:
+        assert re.sub(r"\{\w+\}", "*", begun.NAMES[token]) in forms
+
+
+def test_what_has_a_name_of_ours_is_taken_over_once_and_what_is_in_the_state_or_has_none_is_not():
+    bucket = {"urn": "a::b::store", "type": "gcp:storage/bucket:Bucket", "inputs": {"name": "acme"}}
+    begin = {"resource": bucket, "type": "creating"}
+    deployment = {"resources": [], "pending_operations": [begin, {**begin, "type": "updating"}]}
+    assert begun.taken_over(deployment, "acme-dev") == ["a::b::store"]
+    assert deployment["resources"] == [{**bucket, "id": "acme", "outputs": {"name": "acme"}}]
+    assert begun.taken_over(deployment, "acme-dev") == [], "it is in the state"
+    for type_ in ("gcp:monitoring/alertPolicy:AlertPolicy", CLUSTER):
+        other = {"urn": "a::b::other", "type": type_, "inputs": {"name": "acme"}}
+        assert begun.taken_over({"pending_operations": [{"resource": other, "type": "creating"}]}, "acme-dev") == []

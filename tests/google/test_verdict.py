@@ -11,11 +11,13 @@ from events import Events
 from settings import Settings
 
 from penstock.errors import PenstockError
-from penstock.gcp import sweep, verdict
+from penstock.gcp import accelerators, sweep, verdict
 from penstock.gcp.dashboard import CloudRun, OnCluster, page
 from penstock.gcp.environment import Environment
 
 SMALL = ["e2-standard-2", "e2-standard-4"]
+PLENTY = dict.fromkeys(("CPUS", "PREEMPTIBLE_CPUS", "SSD_TOTAL_GB", "NVIDIA_L4_GPUS"), 10_000)
+NEWER = "not compared with a quota, as Compute Engine lists none of that name in us-central1: "
 IMAGE = "us-docker.pkg.dev/acme/penstock/trainer@sha256:" + "a" * 64
 
 
@@ -37,9 +39,13 @@ def offers(google, env, quota, machines, **further):
     }
     google.got["compute.regions.get"] = {
         "quotas": [{"metric": "PREEMPTIBLE_NVIDIA_L4_GPUS", "limit": quota, "usage": 1.0}]
-        + [{"metric": metric, "limit": limit, "usage": 0.0} for metric, limit in further.items()]
+        + [{"metric": metric, "limit": limit, "usage": 0.0} for metric, limit in {**PLENTY, **further}.items()]
     }
+    # Google lists this one with the project, and not with its regions.
+    everywhere = further.get(verdict.ALL_GPUS, 10_000)
+    google.got["compute.projects.get"] = {"quotas": [{"metric": verdict.ALL_GPUS, "limit": everywhere, "usage": 0}]}
     google.listed["compute.machineTypes.list"] = [{"name": name} for name in machines]
+    google.listed["compute.acceleratorTypes.list"] = [{"name": name} for name in ("nvidia-l4", "nvidia-h100-80gb")]
 
 
 def test_a_quota_that_is_too_small_is_told_with_what_is_needed(google):
@@ -65,17 +71,45 @@ def test_processors_and_disks_are_counted_as_machines_are(google):
 def test_what_stands_in_for_spot_machines_is_told_and_refuses_nothing(google):
     env = environment(machine_type="n2-standard-8", max_nodes=2, accelerator={"type": "nvidia-l4", "max_nodes": 3})
     machines = [*SMALL, "n2-standard-8", "g2-standard-8"]
-    offers(google, env, 9.0, machines, PREEMPTIBLE_CPUS=16, N2_CPUS=8, NVIDIA_L4_GPUS=2)
+    offers(google, env, 9.0, machines, PREEMPTIBLE_CPUS=16, N2_CPUS=8, NVIDIA_L4_GPUS=2, GPUS_ALL_REGIONS=1)
     short, remarks = verdict.verdict(env)
     assert short == []
-    assert remarks == [
+    assert remarks[:-1] == [
         "where there is no Spot machine: needs 16 N2_CPUS in us-central1, quota 8",
         "where there is no Spot machine: needs 3 NVIDIA_L4_GPUS in us-central1, quota 2",
+        "where there is no Spot machine: needs 3 GPUS_ALL_REGIONS, quota 1",
     ]
-    offers(google, env, 9.0, machines, PREEMPTIBLE_CPUS=0, N2_CPUS=8, NVIDIA_L4_GPUS=3)
+    offers(google, env, 0.0, machines, PREEMPTIBLE_CPUS=0, N2_CPUS=8, NVIDIA_L4_GPUS=3, GPUS_ALL_REGIONS=1)
     short, remarks = verdict.verdict(env)
-    assert short == ["needs 16 N2_CPUS in us-central1, quota 8"], "without a quota of its own Spot takes the ordinary"
-    assert remarks == []
+    assert short == [
+        "needs 16 N2_CPUS in us-central1, quota 8",
+        "needs 3 GPUS_ALL_REGIONS, quota 1",
+    ], "without a quota of its own Spot takes the ordinary"
+    assert remarks == [f"{NEWER}processors of g2-standard-8; look at IAM & Admin > Quotas in the console"]
+
+
+def test_a_quota_that_compute_engine_does_not_list_is_said_not_to_be_asked_and_where_to_look(google):
+    h100 = {"type": "nvidia-h100-80gb", "count": 8, "max_nodes": 2, "provisioning": "on-demand"}
+    env = environment(accelerator=h100, machine_type="n4-standard-8")
+    offers(google, env, 0.0, [*SMALL, "n4-standard-8", "a3-highgpu-8g"], GPUS_ALL_REGIONS=8)
+    short, remarks = verdict.verdict(env)
+    assert short == ["needs 16 GPUS_ALL_REGIONS, quota 8"]
+    (told,) = remarks
+    names = "NVIDIA_H100_GPUS, processors of n4-standard-8, processors of a3-highgpu-8g"
+    assert told == f"{NEWER}{names}; look at IAM & Admin > Quotas in the console"
+    plain = environment()
+    offers(google, plain, 0.0, SMALL)
+    google.calls.clear()
+    assert verdict.verdict(plain) == ([], [])
+    assert "compute.projects.get" not in google.calls, "without GPUs their quota is nothing to ask"
+
+
+def test_the_workers_of_dataflow_are_counted_with_the_machines_of_the_cluster(google):
+    env = environment(beam="dataflow", max_beam_workers=32, spot=False, max_nodes=1)
+    offers(google, env, 0.0, SMALL, CPUS=41)
+    assert verdict.problems(env) == ["needs 42 CPUS in us-central1, quota 41"], "3 of 2, 1 of 4, 32 of 1"
+    served = environment(beam="dataflow", model="sha256:" + "0" * 64, model_store="elsewhere")
+    assert verdict.needed_quotas(served).needed == {}, "where nothing is trained nothing is computed"
 
 
 def test_slices_take_whole_machines_and_google_knows_every_quota_by_that_name():
@@ -85,7 +119,13 @@ def test_slices_take_whole_machines_and_google_knows_every_quota_by_that_name():
     known = set(discovery.document("compute", "v1")["schemas"]["Quota"]["properties"]["metric"]["enum"])
     families = [environment(machine_type=f"{family}-standard-8") for family in verdict.CPU_QUOTAS]
     asked = {metric for env in families for each in (verdict.needed_quotas(env),) for metric in each.needed}
-    assert asked | set(verdict.CPU_QUOTAS.values()) <= known
+    assert {*asked, *verdict.CPU_QUOTAS.values(), verdict.ALL_GPUS} <= known
+    devices = {each.quota for each in (*accelerators.GPUS.values(), *accelerators.TPUS.values())}
+    # These are Cloud Quotas' alone; of each of them it is said that it was not asked.
+    newer = {"NVIDIA_H100_GPUS", "NVIDIA_H200_GPUS", "NVIDIA_B200_GPUS", "TPU_PODSLICE_V5P", "TPU_V6E", "TPU_7X"}
+    assert devices - known == newer
+    spot = {verdict.SPOT + each for each in devices}
+    assert spot - known == {verdict.SPOT + each for each in newer - {"NVIDIA_H100_GPUS"}}
 
 
 def test_a_machine_that_the_zone_does_not_offer_and_an_interface_that_is_off_are_told(google):
@@ -99,6 +139,9 @@ def test_a_machine_that_the_zone_does_not_offer_and_an_interface_that_is_off_are
         "not enabled: dataflow.googleapis.com; `gcloud services enable dataflow.googleapis.com`",
         "us-central1-b does not offer g2-standard-8",
     ]
+    offers(google, env, 100.0, [*SMALL, "g2-standard-8"])
+    google.listed["compute.acceleratorTypes.list"] = [{"name": "nvidia-tesla-t4"}]
+    assert verdict.problems(env) == ["us-central1-b does not offer nvidia-l4"], "a machine says nothing of its GPU"
 
 
 def test_a_key_to_verify_models_by_takes_an_interface_on_cloud_run_and_none_on_gke(google):
@@ -225,7 +268,9 @@ def previewed(*arguments):
 def test_after_a_destroy_a_person_is_told_what_is_left(google, capsys):
     google.listed["compute.disks.list"] = [{"name": "pvc-1"}]
     google_stack.after_down("dev", environment())
-    assert "1 left" in capsys.readouterr().err
+    assert "1 left, made behind the stack's back" in capsys.readouterr().err
+    google_stack.after_down("dev", environment(), finished=False)
+    assert "1 left, the stack's own, or made behind its back" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("queries", [CloudRun("penstock-dev"), OnCluster("penstock-dev", "penstock")])

@@ -1,6 +1,6 @@
 """Beam on Dataflow: who its workers are, where they stand, and the options with which a pipeline finds them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pulumi
 from typing_extensions import NotRequired, TypedDict
@@ -9,6 +9,8 @@ from penstock.gcp import compute
 
 TAG = "dataflow"
 """Network tag that Google gives Dataflow's workers."""
+RUN = "--labels=run="
+"""How the option begins that says which run a job belongs to."""
 
 
 class DataflowPreprocessingArgs(TypedDict):
@@ -56,6 +58,11 @@ class DataflowPreprocessing(pulumi.ComponentResource):
         )
         self.options = pipeline_options(args)
         self.register_outputs({"options": self.options})
+
+
+def of_run(command: Sequence[str], run: str) -> list[str]:
+    """A launcher's command by which the job bears the run's own label, as pods do, where Beam's options give it one."""
+    return [f"{RUN}{run}" if argument.startswith(RUN) else argument for argument in command]
 
 
 def pipeline_options(args: DataflowPreprocessingArgs) -> list[pulumi.Input[str]]:

@@ -38,7 +38,13 @@ THINGS: dict[str, tuple[str, ...]] = {
     "storage.objects": ("create", "delete", "get", "list", "update"),
 }
 READING = ("get", "list", "getIamPolicy", "read", "connect", "getCredentials")
-LOOKED_AT = ("compute.regions", "compute.machineTypes", "compute.zones", "compute.networkEndpointGroups")
+LOOKED_AT = (
+    "compute.acceleratorTypes",
+    "compute.machineTypes",
+    "compute.networkEndpointGroups",
+    "compute.regions",
+    "compute.zones",
+)
 """Asked for the verdict before a deployment and for the receipt after a destroy."""
 SWEPT = (
     "compute.disks",
@@ -75,4 +81,5 @@ def looking() -> list[str]:
 
 
 def _asked() -> list[str]:
-    return [f"{thing}.{verb}" for thing in (*LOOKED_AT, *SWEPT) for verb in ("get", "list")]
+    # A project's own quotas come with the project, of which there is no list.
+    return ["compute.projects.get", *(f"{thing}.{verb}" for thing in (*LOOKED_AT, *SWEPT) for verb in ("get", "list"))]

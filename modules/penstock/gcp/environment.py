@@ -278,6 +278,12 @@ class Environment(_Strict):
                 "provisioning 'queued' waits for a ProvisioningRequest, which nothing here makes, so jobs would wait "
                 "for ever; expected spot, on-demand, flex-start or reservation"
             )
+        if self.accelerator and min(self.accelerator.sharing, self.accelerator.count) > 1:
+            sharing, count = self.accelerator.sharing, self.accelerator.count
+            raise ValueError(
+                f"accelerator.sharing is {sharing} and accelerator.count {count}: GKE gives a pod one shared GPU, and "
+                "a job's pods ask for all of a machine's; expected one of them to be 1"
+            )
         if self.min_replicas > self.max_replicas:
             raise ValueError(f"min_replicas ({self.min_replicas}) is more than max_replicas ({self.max_replicas})")
         if self.budget and self.budget.endpoint_floor > self.max_replicas:

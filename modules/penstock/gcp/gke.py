@@ -13,6 +13,7 @@ from penstock import platform
 from penstock.gcp import accelerators
 from penstock.gcp.budget_guard import BudgetGuard
 from penstock.gcp.cluster import Cluster
+from penstock.gcp.dataflow import of_run
 from penstock.gcp.environment import BUCKETS, NAMESPACE, SERVER_MACHINE, Environment, refuse_strategy, server_nodes
 from penstock.gcp.gke_endpoint import GkeEndpoint, GkeEndpointArgs
 from penstock.gcp.network import Network
@@ -175,6 +176,8 @@ class Gke:
             "host": env.endpoint_host,
             "certificate": env.endpoint_certificate,
             "labels": self._labels,
+            "protect": env.protect,
+            "approved": env.approve_replacement,
         }
         return GkeEndpoint(name, args, self._in_workspace(opts)).url
 
@@ -245,7 +248,9 @@ class Gke:
         run = hashlib.sha256(content.encode()).hexdigest()[:12]
         own = {key: value for key, value in self._labels.items() if key != "run"}
         args = self._args(claim, job, problem, held)
-        return with_bucket(job_set.job_set(name, job, commands, digests, args), run, own)
+        # The run is the digest of the commands as they were: what it is written into cannot be part of it.
+        marked = {role: of_run(command, run) for role, command in commands.items()}
+        return with_bucket(job_set.job_set(name, job, marked, digests, args), run, own)
 
     def _args(self, claim: str, job: platform.Job, problem: str = "", held: str = "") -> job_set.JobSetArgs:
         env = self._environment

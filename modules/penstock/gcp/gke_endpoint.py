@@ -1,13 +1,13 @@
 """An endpoint on a cluster: a Deployment that mounts the bucket, behind an internal load balancer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pulumi
 from typing_extensions import NotRequired, TypedDict
 
-from penstock.gcp import compute, gateway
+from penstock.gcp import compute, gateway, pins
 from penstock.gcp.dashboard import collected
 from penstock.gcp.workspace import placed, served
 from penstock.kubernetes import keys, manifest, serving
@@ -50,6 +50,14 @@ class GkeEndpointArgs(TypedDict):
     """A regional certificate of Compute Engine for that name. Default: none: plain HTTP, within the network."""
     labels: NotRequired[Mapping[str, str]]
     """Labels of the address and the pods."""
+    protect: NotRequired[bool]
+    """Whether Pulumi refuses to replace or delete its Deployment, address and Gateway. Default: true."""
+    approved: NotRequired[Collection[str]]
+    """Names of its resources that a deployment may replace although they are protected. Default: none."""
+
+
+KEPT = ("deployment", "address", "gateway")
+"""Without one of them nobody is answered, or not where callers look for it."""
 
 
 class GkeEndpoint(pulumi.ComponentResource):
@@ -63,7 +71,7 @@ class GkeEndpoint(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: GkeEndpointArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("penstock:gcp:GkeEndpoint", name, None, opts)
-        child, own, labels = pulumi.ResourceOptions(parent=self), args.get("service", name), args.get("labels", {})
+        own, labels = args.get("service", name), args.get("labels", {})
         service = _service(args)
         machine = Machine(node_selector=args.get("node_selector", {}))
         held = keys.secret(name, own, Path(), [service.verify_key] if service.verify_key else [])
@@ -81,10 +89,13 @@ class GkeEndpoint(pulumi.ComponentResource):
         parts["deployment"]["spec"] = template
         if held:
             parts["keys"] = held
-        made = {part: manifest.resource(f"{name}-{part}", placed(content), child) for part, content in parts.items()}
+        made = {
+            part: manifest.resource(f"{name}-{part}", placed(content), self._kept(name, part, args))
+            for part, content in parts.items()
+        }
         address = compute.Address(
             f"{name}-address",
-            child,
+            self._kept(name, "address", args),
             name=own,
             region=args["region"],
             subnetwork=args["subnetwork"],
@@ -95,12 +106,18 @@ class GkeEndpoint(pulumi.ComponentResource):
         host, certificate, selector = args.get("host"), args.get("certificate"), serving.selector(name, asked)
         way = gateway.objects(name, service.port, service.probe, address.name, host, certificate, selector)
         way["figures"] = collected(name, selector)
-        behind = pulumi.ResourceOptions(parent=self, depends_on=[made["service"]])
+        behind = pulumi.ResourceOptions(depends_on=[made["service"]])
         for part, content in way.items():
-            manifest.resource(f"{name}-{part}", placed(content), behind)
+            opts = pulumi.ResourceOptions.merge(self._kept(name, part, args), behind)
+            manifest.resource(f"{name}-{part}", placed(content), opts)
         scheme = "https" if certificate else "http"
         self.url = pulumi.Output.concat(f"{scheme}://", host or address.address)
         self.register_outputs({"url": self.url})
+
+    def _kept(self, name: str, part: str, args: GkeEndpointArgs) -> pulumi.ResourceOptions:
+        asked = args.get("protect", True) and part in KEPT
+        protect = pins.kept(f"{name}-{part}", asked, args.get("approved", ()))
+        return pulumi.ResourceOptions(parent=self, protect=protect)
 
 
 def _service(args: GkeEndpointArgs) -> Service:

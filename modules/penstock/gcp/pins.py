@@ -28,8 +28,14 @@ KEPT = {
     "gcp:storage/bucket:Bucket": "bucket",
     "gcp:sql/databaseInstance:DatabaseInstance": "database",
     "gcp:cloudrunv2/service:Service": "endpoint",
+    "gcp:compute/address:Address": "endpoint's address",
 }
 """What holds data or serves: it is replaced with a named approval only."""
+SERVING = {
+    "kubernetes:apps/v1:Deployment": "endpoint",
+    "kubernetes:gateway.networking.k8s.io/v1:Gateway": "endpoint's load balancer",
+}
+"""What serves on a cluster, likewise."""
 
 
 def kept(name: str, protect: bool, approved: Collection[str]) -> bool:
@@ -40,11 +46,12 @@ def kept(name: str, protect: bool, approved: Collection[str]) -> bool:
 def refused(plan: Mapping[str, str], approved: Collection[str]) -> list[str]:
     """Why a plan must not be carried out; `plan` is the operation by `type name`, as a preview tells it."""
     found: list[str] = []
+    guarded = {**KEPT, **SERVING}
     for each, operation in sorted(plan.items()):
         token, _, name = each.partition(" ")
-        if token in KEPT and operation in REPLACING and name not in approved:
+        if token in guarded and operation in REPLACING and name not in approved:
             found.append(
-                f"the plan replaces the {KEPT[token]} {name}: that loses what is in it, or interrupts what it does; "
+                f"the plan replaces the {guarded[token]} {name}: that loses what is in it, or interrupts what it does; "
                 f"if it is meant, name it in the setting `gcp.approve_replacement`"
             )
     return found

@@ -23,6 +23,7 @@ from penstock.gcp.key_access import KeyAccess
 from penstock.gcp.network import Network, NetworkArgs
 from penstock.gcp.notebook import Notebook, NotebookArgs
 from penstock.gcp.promotion import PromotedModel
+from penstock.gcp.storage_api import BROWSED
 from penstock.gcp.study_database import StudyDatabase, StudyDatabaseArgs
 from penstock.kubernetes.pods import STORE
 from penstock.local import engine
@@ -173,6 +174,12 @@ class GcpPlatform:
             raise RuntimeError("this environment makes its models itself")
         model = PromotedModel(name, env.model, env.model_store, foundation.store.name, opts)
         return {"path": pulumi.Output.concat(STORE, "/", model.folder), "digest": env.model}
+
+    def page(self, path: pulumi.Output[str]) -> pulumi.Output[str]:
+        """The object, for who is signed in and may read the bucket."""
+        return pulumi.Output.all(bucket=self._standing().store.name, path=path).apply(
+            lambda at: f"{BROWSED}{at['bucket']}{at['path'].removeprefix(STORE)}"
+        )
 
     def estimated_cost(self) -> Mapping[str, Any]:
         """US dollars an hour idle and at the peak, and for one run, as ranges, with the rows behind them."""

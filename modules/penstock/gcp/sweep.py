@@ -67,12 +67,13 @@ def _jobs(project: str, region: str, name: str) -> Iterator[Left]:
             yield Left("running Dataflow job", job["name"], f" in {region}", removal)
 
 
-def receipt(found: list[Left]) -> str:
-    """What a person is told at the end of a destroy."""
+def receipt(found: list[Left], finished: bool = True) -> str:
+    """What a person is told at the end of a destroy; `finished`: whether all that the stack knows of is removed."""
     if not found:
-        return "nothing left"
+        return "nothing left" if finished else "nothing is left behind the stack's back"
+    whose = "made behind the stack's back" if finished else "the stack's own, or made behind its back"
     rows = [f"  {each.kind} {each.name}{each.where}\n    {each.removal}" for each in found]
-    return "\n".join([f"{len(found)} left, made behind the stack's back:", *rows])
+    return "\n".join([f"{len(found)} left, {whose}:", *rows])
 
 
 def _listed(compute: Google, kind: str, path: str, query: dict[str, str], group: str, place: str) -> Iterator[Left]:

@@ -8,8 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from penstock.gcp import accelerators
 from penstock.gcp.environment import NODE_DISK_GIB, NOTEBOOK_MACHINE, SERVER_MACHINE, SYSTEM_MACHINE, Environment
 from penstock.gcp.google import Google
+from penstock.gcp.prices import DATAFLOW_WORKER
 
 EMULATOR = "PENSTOCK_GOOGLE_ENDPOINT"
 """Environment variable that names another endpoint than Google's, which takes no sign-in."""
@@ -26,6 +28,8 @@ CPU_QUOTAS = {
     "t2d": "T2D_CPUS",
 }
 """Regional quotas by the family of machines whose name ends in its number of processors."""
+ALL_GPUS = "GPUS_ALL_REGIONS"
+"""The project's quota for GPUs wherever they are, beside the regional one of their kind."""
 APIS = (
     "artifactregistry",
     "cloudresourcemanager",
@@ -57,29 +61,39 @@ def needed_apis(environment: Environment, keyed: bool = False) -> list[str]:
 
 @dataclass(frozen=True)
 class Quotas:
-    """How much of each regional quota an environment takes at its peak."""
+    """How much of each quota an environment takes at its peak."""
 
     needed: dict[str, int]
     """Without it machines, or their disks, are refused."""
     instead: dict[str, int]
     """Of the ordinary machines that stand in for Spot ones, where there are none."""
+    uncounted: tuple[str, ...] = ()
+    """Machines whose processors are not counted: their family's quota is not known here."""
 
 
 def needed_quotas(environment: Environment) -> Quotas:
-    """What is asked for; of machines whose family is Cloud Quotas' alone, the accelerators and the disks only."""
+    """What is asked for; of machines whose family's quota is not known, the accelerators and the disks only."""
     needed, instead = Counter[str](), Counter[str]()
     nodes = environment.nodes
     needed.update(_processors(SYSTEM_MACHINE, nodes.get("system", 0)))
     needed.update(_processors(SERVER_MACHINE, nodes.get("serving", 0)))
     needed.update(_processors(NOTEBOOK_MACHINE, int(environment.notebook)))
     _ladder(needed, instead, environment.rungs, _processors(environment.machine_type, nodes.get("training", 0)))
+    if environment.trains and environment.beam == "dataflow":
+        # The machines that Dataflow takes by itself are N1's.
+        needed[CPU_QUOTAS["n1"]] += int(DATAFLOW_WORKER[0]) * environment.max_beam_workers
+    machines = [environment.machine_type] if "training" in nodes else []
     accelerator = environment.accelerator
     if accelerator is not None and "accelerated" in nodes:
+        machines.append(accelerator.shape.machine_type)
         devices = {accelerator.shape.quota: accelerator.nodes * accelerator.shape.chips_per_node}
         processors = _processors(accelerator.shape.machine_type, accelerator.nodes)
         _ladder(needed, instead, accelerator.rungs, {**devices, **processors})
+        if accelerator.type in accelerators.GPUS:
+            (instead if accelerator.rungs[0] == "spot" else needed)[ALL_GPUS] = devices[accelerator.shape.quota]
     needed["SSD_TOTAL_GB"] = NODE_DISK_GIB * sum(nodes.values())
-    return Quotas({metric: n for metric, n in needed.items() if n}, dict(instead))
+    uncounted = tuple(machine for machine in machines if not _processors(machine, 1))
+    return Quotas({metric: n for metric, n in needed.items() if n}, dict(instead), uncounted)
 
 
 def _ladder(needed: Counter[str], instead: Counter[str], rungs: Sequence[str], wanted: Mapping[str, int]) -> None:
@@ -131,27 +145,45 @@ def _quotas(environment: Environment) -> tuple[list[str], list[str]]:
     )
     limits = {quota["metric"]: quota for quota in region.get("quotas", [])}
     quotas = needed_quotas(environment)
+    if ALL_GPUS in {**quotas.needed, **quotas.instead}:
+        project: dict[str, Any] = _compute().request("GET", f"/compute/v1/projects/{environment.project}", {}).json()
+        limits |= {quota["metric"]: quota for quota in project.get("quotas", []) if quota["metric"] == ALL_GPUS}
     needed, instead = Counter(quotas.needed), dict(quotas.instead)
     for metric in quotas.instead:
         if _spot(metric) in limits and not limits[_spot(metric)]["limit"]:
             # A project without a quota for Spot machines takes them from the ordinary one.
             needed.pop(_spot(metric), None)
             needed[metric] += instead.pop(metric)
+            if environment.accelerator and metric == environment.accelerator.shape.quota and ALL_GPUS in instead:
+                needed[ALL_GPUS] += instead.pop(ALL_GPUS)
     remarks = {metric: amount + needed[metric] for metric, amount in instead.items()}
     place = environment.region
     return (
         list(_short(needed, limits, place)),
-        [f"where there is no Spot machine: {each}" for each in _short(remarks, limits, place)],
+        [
+            *(f"where there is no Spot machine: {each}" for each in _short(remarks, limits, place)),
+            *_unasked([each for each in {**needed, **remarks} if each not in limits], quotas.uncounted, place),
+        ],
     )
 
 
 def _short(needed: Mapping[str, int], limits: Mapping[str, Any], region: str) -> Iterator[str]:
     for metric, wanted in needed.items():
-        # Quotas of newer machines are Cloud Quotas' alone: what is not listed here is not known here.
         quota = limits.get(metric)
         if quota is not None and quota["limit"] - quota["usage"] < wanted:
             used = f", {quota['usage']:g} of it in use" if quota["usage"] else ""
-            yield f"needs {wanted} {metric} in {region}, quota {quota['limit']:g}{used}"
+            where = "" if metric == ALL_GPUS else f" in {region}"
+            yield f"needs {wanted} {metric}{where}, quota {quota['limit']:g}{used}"
+
+
+def _unasked(metrics: Sequence[str], machines: Sequence[str], region: str) -> Iterator[str]:
+    """Quotas of newer machines are Cloud Quotas' alone: what Compute Engine does not list is not known here."""
+    names = [*metrics, *(f"processors of {machine}" for machine in machines)]
+    if names:
+        yield (
+            f"not compared with a quota, as Compute Engine lists none of that name in {region}: {', '.join(names)}; "
+            f"look at IAM & Admin > Quotas in the console"
+        )
 
 
 def _machines(environment: Environment) -> Iterator[str]:
@@ -165,10 +197,18 @@ def _machines(environment: Environment) -> Iterator[str]:
             wanted.add(NOTEBOOK_MACHINE)
         if not wanted:
             continue
-        path = f"/compute/v1/projects/{environment.project}/zones/{zone}/machineTypes"
-        offered = {each["name"] for each in _compute().items(path, {"fields": "items(name),nextPageToken"})}
+        offered = _offered(environment.project, zone, "machineTypes")
+        if environment.accelerator is not None and environment.accelerator.type in accelerators.GPUS:
+            # A machine that takes GPUs may stand where there are none.
+            wanted.add(environment.accelerator.type)
+            offered |= _offered(environment.project, zone, "acceleratorTypes")
         for missing in sorted(wanted - offered):
             yield f"{zone} does not offer {missing}"
+
+
+def _offered(project: str, zone: str, what: str) -> set[str]:
+    path = f"/compute/v1/projects/{project}/zones/{zone}/{what}"
+    return {each["name"] for each in _compute().items(path, {"fields": "items(name),nextPageToken"})}
 
 
 def _compute() -> Google:

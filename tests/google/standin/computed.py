@@ -66,7 +66,7 @@ def identity(token: str, urn: str, inputs: Mapping[str, Any]) -> str:
         metadata = inputs.get("metadata") or {}
         metadata = metadata if isinstance(metadata, dict) else {}
         return f"{token.partition(':')[2]}:{metadata.get('namespace', '')}/{metadata.get('name')}"
-    project = inputs.get("project") or PROJECT
+    project = inputs.get("project") or os.environ.get("GOOGLE_PROJECT") or PROJECT
     place = inputs.get("location") or inputs.get("region") or inputs.get("zone") or "global"
     kind = token.rpartition(":")[2]
     if "IAMMember" in kind or kind in ("IamMember", "RepositoryIamMember"):
@@ -87,7 +87,7 @@ def outputs(token: str, id_: str, inputs: Mapping[str, Any], known: Mapping[str,
             return {}
         metadata = {**given, "uid": mark[:32], "resourceVersion": "1", "generation": 1}
         return {"metadata": metadata, "status": {}}
-    project = inputs.get("project") or PROJECT
+    project = inputs.get("project") or os.environ.get("GOOGLE_PROJECT") or PROJECT
     name = inputs.get("name") or inputs.get("accountId") or inputs.get("repositoryId") or ""
     email = f"{inputs.get('accountId')}@{project}.iam.gserviceaccount.com"
     special: dict[str, dict[str, Any]] = {

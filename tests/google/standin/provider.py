@@ -120,12 +120,11 @@ class StandIn(provider_pb2_grpc.ResourceProviderServicer):
         gone = destroying.is_gone(self._cluster, existing)
         if gone and not self._drops:
             context.abort(grpc.StatusCode.UNKNOWN, UNREACHABLE)
-        found = None if gone else existing.get(request.id)
-        if found is None:
+        own = "" if gone else _named(_token(request.urn), request.id, existing)
+        if not own:
             return provider_pb2.ReadResponse(id="")
-        return provider_pb2.ReadResponse(
-            id=request.id, properties=_struct(found["outputs"]), inputs=_struct(found["inputs"])
-        )
+        found = existing[own]
+        return provider_pb2.ReadResponse(id=own, properties=_struct(found["outputs"]), inputs=_struct(found["inputs"]))
 
     def Update(self, request: Any, context: Any) -> Any:
         token, news = _token(request.urn), _dict(request.news)
@@ -186,6 +185,15 @@ def _abort_initialised(context: Any, error: str, id_: str, outputs: dict[str, An
     status = status_pb2.Status(code=2, message=error, details=[detail])
     context.set_trailing_metadata((("grpc-status-details-bin", status.SerializeToString()),))
     context.abort(grpc.StatusCode.UNKNOWN, error)
+
+
+def _named(token: str, name: str, existing: dict[str, Any]) -> str:
+    """The id of what a state names, or Google's own name of it by which it is taken over; none if it is not there."""
+    if name in existing or f"/{token.rpartition(':')[2]}/" in name or token.startswith("kubernetes:"):
+        return name if name in existing else ""
+    last = name.rpartition("/")[2]
+    alike = (id_ for id_, each in existing.items() if each["type"] == token and id_.rpartition("/")[2] == last)
+    return next(alike, "")
 
 
 def _token(urn: str) -> str:
