@@ -1,7 +1,7 @@
 """What `make test` runs: lint, types, and every suite in the environment it belongs to. All are run, whatever fails.
 
 Two run side by side, each printed when it is done. Those of the engine, which mostly wait, come last, beside those of
-clusters; what these need is built meanwhile, where the user's cache does not have it.
+servers and of clusters; what these need is built meanwhile, where the user's cache does not have it.
 """
 
 import os
@@ -28,7 +28,6 @@ SIDE_BY_SIDE: tuple[Check, ...] = (
     ("unit: trainer", PROJECT / "trainer/.venv/bin", ("pytest", "-q", "tests/unit/trainer")),
     ("google cloud", INFRASTRUCTURE, ("pytest", "-q", "tests/google")),
     ("reuse", INFRASTRUCTURE, ("pytest", "-q", "tests/reuse")),
-    ("contract", PROJECT / "serving/.venv/bin", ("pytest", "-q", "tests/contract")),
     ("unit: serving", PROJECT / "serving/.venv/bin", ("pytest", "-q", "tests/unit/serving")),
     ("unit: policies", PROJECT / "policies/.venv/bin", ("pytest", "-q", "tests/unit/policies")),
     ("static", INFRASTRUCTURE, ("pytest", "-q", "tests/static")),
@@ -40,8 +39,11 @@ SIDE_BY_SIDE: tuple[Check, ...] = (
     ("types: serving", INFRASTRUCTURE, ("pyright", "--project", "tools/pyright/serving.json")),
     ("types: benchmarks", INFRASTRUCTURE, ("pyright", "--project", "tools/pyright/benchmarks.json")),
 )
-# One deployment serves them all.
-ENGINE: Check = ("engine and infra", INFRASTRUCTURE, ("pytest", "-q", "tests/engine", "tests/infra", "tests/notebook"))
+# One deployment serves all of the first, which takes as long as the second and the clusters' together.
+ENGINE: tuple[Check, ...] = (
+    ("engine and infra", INFRASTRUCTURE, ("pytest", "-q", "tests/engine", "tests/infra", "tests/notebook")),
+    ("contract", PROJECT / "serving/.venv/bin", ("pytest", "-q", "tests/contract")),
+)
 CLUSTERS: tuple[Check, ...] = (
     ("cluster", INFRASTRUCTURE, ("pytest", "-q", "tests/cluster/test_*.py")),
     ("pods", INFRASTRUCTURE, ("pytest", "-q", "tests/pods/test_*.py")),
@@ -73,7 +75,7 @@ def main() -> int:
     clusters = [check for check in _wanted(_clusters()) if not absent[check[0]]]
     with _built_meanwhile(bool(clusters)) as built, ThreadPoolExecutor(2) as pool:
         found = list(pool.map(lambda check: _run(check, environment), _wanted(SIDE_BY_SIDE)))
-        engine = [pool.submit(_run, check, environment) for check in _wanted((ENGINE,))]
+        engine = [pool.submit(_run, check, environment) for check in _wanted(ENGINE)]
         outcome = built()
         if outcome is None:
             absent |= dict.fromkeys(absent, f"not built after {PATIENCE_SECONDS / 60:.0f} minutes more")

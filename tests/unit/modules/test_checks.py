@@ -5,13 +5,13 @@ import checks
 
 def chosen(monkeypatch, *words):
     monkeypatch.setattr("sys.argv", ["checks.py", *words])
-    return [name for name, *_ in checks._wanted((checks.ENGINE, *checks.CLUSTERS))]
+    return [name for name, *_ in checks._wanted((*checks.ENGINE, *checks.CLUSTERS))]
 
 
 def test_checks_are_asked_for_by_words_of_their_names_and_left_out_in_the_same_way(monkeypatch):
-    assert chosen(monkeypatch) == ["engine and infra", "cluster", "pods"]
+    assert chosen(monkeypatch) == ["engine and infra", "contract", "cluster", "pods"]
     assert chosen(monkeypatch, "pods") == ["pods"]
-    assert chosen(monkeypatch, "--without", "pods") == ["engine and infra", "cluster"]
+    assert chosen(monkeypatch, "--without", "pods") == ["engine and infra", "contract", "cluster"]
     assert chosen(monkeypatch, "cluster", "engine", "--without", "infra") == ["cluster"]
 
 
