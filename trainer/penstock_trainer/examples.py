@@ -1,4 +1,4 @@
-"""Examples: shuffled blocks of columns, read at memory-copy speed by TensorFlow's own operations.
+"""Examples: shuffled blocks of columns, read by TensorFlow's own operations.
 
 A block is a matrix of four-byte cells, one row a column: first the numbers (float32, missing is NaN), then the
 categories (int32 codes), then what takes several cells (a text's tokens, int32 codes; a picture's pixels, bytes), last
