@@ -40,12 +40,11 @@ def env(stack: str) -> None:
 def up(stack: str) -> None:
     """Carries the data all the way to the endpoint, and prints the stack's outputs."""
     settings = settings_check.check(stack)
-    environment = google_stack.chosen(settings)
     pulumi = Pulumi(stack)
     pulumi.select()
     pulumi.continue_after_interruption()
-    if environment is not None:
-        google_stack.before_up(environment, pulumi.captured, bool(settings.verify_key))
+    if pulumi.google is not None:
+        google_stack.before_up(pulumi.google, pulumi.captured, bool(settings.verify_key))
     code = pulumi.interactive("up", "--yes", "--skip-preview", "--suppress-outputs")
     if code != 0:
         say(f"not finished (exit code {code}); what is sealed stays, and `make up` continues from there")

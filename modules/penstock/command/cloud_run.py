@@ -33,6 +33,10 @@ class CloudRun:
     highest: int
     made: Mapping[str, Any] = field(repr=False)
     """Its outputs in the state."""
+    google: Google = field(default_factory=lambda: Google("https://run.googleapis.com", RUN), repr=False)
+    """Cloud Run's interface, signed in to once."""
+    storage: Storage = field(default_factory=Storage, repr=False)
+    """Likewise Cloud Storage's."""
 
     @classmethod
     def of(cls, resource: Resource) -> "CloudRun":
@@ -57,14 +61,14 @@ class CloudRun:
 
     def service(self) -> dict[str, Any]:
         """The service as Google describes it now; PenstockError where it is gone, or nobody is signed in."""
-        answer = _run().request("GET", f"/v2/{self.path}", {}, absent=True)
+        answer = self.google.request("GET", f"/v2/{self.path}", {}, absent=True)
         if answer is None:
             raise PenstockError(f"{self.path} is not on Cloud Run any more; `up` makes it again")
         return answer.json()
 
     def callers(self) -> set[str]:
         """Whom the service's own policy lets call it."""
-        policy = _run().request("GET", f"/v2/{self.path}:getIamPolicy", {}).json()
+        policy = self.google.request("GET", f"/v2/{self.path}:getIamPolicy", {}).json()
         return {
             member
             for binding in policy.get("bindings", [])
@@ -79,7 +83,7 @@ class CloudRun:
         for mount in container["volumeMounts"]:
             path, place = PurePosixPath(file), mount["mountPath"]
             if mount["name"] in buckets and path.is_relative_to(place):
-                return Storage().content(buckets[mount["name"]], str(path.relative_to(place)))
+                return self.storage.content(buckets[mount["name"]], str(path.relative_to(place)))
         raise PenstockError(f"{file} is in no bucket that the service mounts")
 
 
@@ -96,7 +100,3 @@ def identity_token() -> Generator[str]:
         file.write(done.stdout)
         file.flush()
         yield file.name
-
-
-def _run() -> Google:
-    return Google("https://run.googleapis.com", RUN)
