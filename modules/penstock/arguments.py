@@ -32,8 +32,8 @@ class KubernetesPlatformArgs(TypedDict):
     """Image with `python -m penstock_trainer`, by digest."""
     serving_image: str
     """Image with `python -m penstock_serving`, by digest."""
-    kubeconfig: str
-    """Path of a kubeconfig."""
+    kubeconfig: NotRequired[str]
+    """Path of a kubeconfig. Default: what KUBECONFIG names, else `~/.kube/config`."""
     context: NotRequired[str]
     """Context of the kubeconfig. Default: its current one."""
     namespace: NotRequired[str]
@@ -91,8 +91,9 @@ def made(platform: Platform | pulumi.Input[PlatformArgs], model: str) -> Platfor
     stack = pulumi.get_stack()
     if kind == "kubernetes":
         from penstock.kubernetes import ClusterArgs, KubernetesPlatform
+        from penstock.kubernetes.api import default_kubeconfig
 
-        given: dict[str, Any] = {"namespace": f"penstock-{stack}".lower(), **said}
+        given: dict[str, Any] = {"namespace": f"penstock-{stack}".lower(), "kubeconfig": default_kubeconfig(), **said}
         args = ClusterArgs(**given)
         return KubernetesPlatform(stack, args)
     from pydantic import ValidationError

@@ -131,6 +131,11 @@ class Api:
         return list(self.request("GET", path, query)["items"])
 
 
+def default_kubeconfig() -> str:
+    """The path that KUBECONFIG names, else the user's own."""
+    return os.environ.get("KUBECONFIG") or str(Path("~/.kube/config").expanduser())
+
+
 class as_file:  # noqa: N801 (a context manager, used as a function)
     """The path of a kubeconfig that is given by its path or by its text; a text is in a file of the user's alone."""
 

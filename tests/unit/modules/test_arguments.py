@@ -61,6 +61,19 @@ def test_what_is_wrong_in_the_words_is_told_by_its_place(tmp_path):
         made({"kubernetes": cluster}, "late")
 
 
+@pytest.mark.parametrize(
+    ("named", "read"), [({"KUBECONFIG": "/there/config"}, "/there/config"), ({}, "/home/me/.kube/config")]
+)
+def test_a_cluster_is_reached_as_whoever_deploys_reaches_it_where_no_kubeconfig_is_named(named, read, monkeypatch):
+    """So that the stack's file holds no path of one machine."""
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+    for name, value in named.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(PenstockError, match=f"there is no kubeconfig {read}"):
+        made({"kubernetes": {"trainer_image": IMAGE, "serving_image": IMAGE}}, "late")
+
+
 def test_a_platform_that_is_not_known_yet_is_refused():
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
