@@ -69,6 +69,20 @@ def waiting(api: Api, namespace: str, job_set: Object, found: list[Object]) -> s
     return "; ".join(said)
 
 
+def is_ready(pod: Object) -> bool:
+    """Whether a pod, or a Knative Service, answers."""
+    conditions = pod.get("status", {}).get("conditions", [])
+    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+
+
+def unmet(live: Object) -> list[str]:
+    """What those conditions of a Knative Service say that are not met."""
+    conditions = live.get("status", {}).get("conditions", [])
+    return list(
+        dict.fromkeys(each["message"] for each in conditions if each["status"] != "True" and each.get("message"))
+    )
+
+
 def _who(pod: Object) -> str:
     labels = pod["metadata"]["labels"]
     return f"{labels.get(ROLE)} {labels.get(INDEX)}"
