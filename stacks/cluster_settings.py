@@ -12,7 +12,7 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
 Gateway = Annotated[str, Field(pattern=r"^$|^[a-z0-9][-a-z0-9]{0,62}/[a-z0-9][-.a-z0-9]{0,252}$")]
 Host = Annotated[str, Field(pattern=r"^$|^([a-z0-9][-a-z0-9]{0,62}\.)*[a-z0-9][-a-z0-9]{0,62}$")]
 Image = Annotated[str, Field(pattern=r"^[^\s@]+@sha256:[0-9a-f]{64}$")]
-ROLES = ("chief", "ps", "worker", "evaluator", "trial", "server")
+ROLES = ("chief", "ps", "worker", "evaluator", "trial", "server", "database")
 
 
 class MachineSettings(BaseModel):
@@ -49,6 +49,8 @@ class ClusterSettings(BaseModel):
     exclusive_topology: str = ""
     database_password: str | None = None
     """`pulumi config set --secret --path cluster.database_password PASSWORD`, of the database in `tuning_storage`."""
+    database_image: Image | None = None
+    """PostgreSQL's, by digest, for `tuning_storage: postgresql`."""
     caller_namespaces: tuple[Name, ...] = ()
     gateway: Gateway = ""
     """`namespace/name`. Empty: no way in from outside, and the servers split the traffic themselves."""

@@ -16,7 +16,7 @@ from penstock.gcp.environment import Environment, refuse_for_dataflow, refuse_id
 
 NAMESPACE = "penstock:"
 OBJECTS = ("cluster", "gcp", "monitoring", "rollout", "traffic")
-POSTGRESQL = r"^postgresql://([^:@/?]+@)?[^:@/?]*(:\d+)?/[^/?@]+$"
+POSTGRESQL = r"^postgresql(://([^:@/?]+@)?[^:@/?]*(:\d+)?/[^/?@]+)?$"
 ACCESS = ("token_file", "certificate", "private_key")
 FILES = (*ACCESS, "verify_key")
 """Files of this machine that the endpoint reads."""
@@ -52,8 +52,8 @@ class Settings(BaseModel):
     tuning_cost_limit_usd: Annotated[float, Field(gt=0)] | None = None
     """Needs `usd_per_process_hour`; None: no limit."""
     tuning_storage: Annotated[str, Field(pattern=POSTGRESQL)] | None = None
-    """Without a password, which comes by PGPASSWORD or PGPASSFILE, on a cluster by `cluster.database_password`; None: a
-    file in the artifact store."""
+    """Without a password, which comes by PGPASSWORD or PGPASSFILE, on a cluster by `cluster.database_password`;
+    `postgresql`, on a cluster: the stack makes the database. None: a file in the artifact store."""
     strategy: Literal["local", "mirrored", "multiworker", "parameter-server", "tpu"] = "parameter-server"
     precision: Literal["float32", "mixed_bfloat16"] = "float32"
     """In which layers compute while training; the served model is float32."""
@@ -198,6 +198,18 @@ class Settings(BaseModel):
         except PenstockError as exc:
             raise SettingsError(str(exc)) from exc
 
+    def _check_made_database(self) -> None:
+        if self.platform != "cluster" or self.cluster is None:
+            raise SettingsError(
+                "setting 'tuning_storage' is 'postgresql', a database that the platform 'cluster' makes; elsewhere "
+                "name one, postgresql://[user@]host[:port]/database, or on Google Cloud set `gcp.study_database`"
+            )
+        if self.cluster.database_image is None or self.cluster.database_password is not None:
+            raise SettingsError(
+                "setting 'tuning_storage' is 'postgresql', a database that the stack makes: it takes "
+                "'cluster.database_image', by digest, and no 'cluster.database_password', which is generated"
+            )
+
     def _checked(self) -> "Settings":
         if self.platform == "cluster" and self.cluster is None:
             raise SettingsError(
@@ -208,6 +220,8 @@ class Settings(BaseModel):
             raise SettingsError(
                 "setting 'cluster.database_password' is given without 'tuning_storage', whose password it is"
             )
+        if self.tuning_storage == "postgresql":
+            self._check_made_database()
         if self.platform == "gcp" and self.gcp is None:
             raise SettingsError(
                 "the platform is 'gcp' and no setting says which project; "

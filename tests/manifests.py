@@ -36,6 +36,13 @@ def job() -> list[Manifest]:
     return [made, disruption_budget("train", 7, args), edges("train", args), at, secret]
 
 
+def study_database() -> list[Manifest]:
+    """The database that the stack makes for a study, its Secret, and the study's way to it."""
+    made = database.objects("tune", database.DatabaseArgs("dev", IMAGES[Program.TRAINER], "shared"))
+    secret = {**database.secret("tune", "dev"), "stringData": {"password": "made up"}}
+    return [*made.values(), secret, database.edge("tune", "dev", database.own_url("tune"))]
+
+
 def serving(low: int, high: int, **more: Any) -> list[Manifest]:
     """An endpoint with so many replicas."""
     service = Service(Program.SERVER, [], port=8501, min_replicas=low, max_replicas=high)
@@ -85,7 +92,7 @@ def on_google() -> list[Manifest]:
 def everything() -> list[Manifest]:
     """All of them, in the namespace."""
     namespace = workspaces.namespace(workspaces.WorkspaceArgs("dev", NAMESPACE))
-    found = [*job(), *serving(2, 9), *scaled(), routed(), *monitor(), *workspace(), *on_google()]
+    found = [*job(), *study_database(), *serving(2, 9), *scaled(), routed(), *monitor(), *workspace(), *on_google()]
     placed = [{**each, "metadata": {**each["metadata"], "namespace": NAMESPACE}} for each in found]
     # Copies: what is rendered may share its parts.
     return json.loads(json.dumps([namespace, *placed]))

@@ -248,20 +248,46 @@ def image(name: str) -> str:
 
 
 @pytest.fixture
+def volume(api: Api) -> Iterator[Callable[[str, Object], None]]:
+    """Makes a volume of a name for the claim that is to find it."""
+    made: list[str] = []
+
+    def make(name: str, claim: Object) -> None:
+        api.request("POST", "/api/v1/persistentvolumes", body=volume_for(name, claim, "/volume"))
+        made.append(name)
+
+    yield make
+    for name in made:
+        api.request("DELETE", f"/api/v1/persistentvolumes/{name}")
+
+
+def volume_for(name: str, claim: Object, folder: str) -> Object:
+    """A PersistentVolume that is a folder of the node, for one claim."""
+    source = {"hostPath": {"path": folder}, "storageClassName": "shared", "persistentVolumeReclaimPolicy": "Retain"}
+    spec = {"capacity": {"storage": "50Gi"}, "accessModes": ["ReadWriteMany", "ReadWriteOnce"], **source}
+    metadata = {"name": name}
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolume",
+        "metadata": metadata,
+        "spec": {**spec, "claimRef": claim},
+    }
+
+
+@pytest.fixture
 def deployed(
-    tmp_path: Path, plane: ControlPlane, api: Api, plugins: Path, request: pytest.FixtureRequest
+    tmp_path: Path,
+    plane: ControlPlane,
+    volume: Callable[[str, Object], None],
+    plugins: Path,
+    request: pytest.FixtureRequest,
 ) -> Iterator[ClusterProject]:
     """A project with a stack of its own, and a volume for its claim; what it made is taken down at the end."""
     stack = f"s{abs(hash(request.node.nodeid)) % 10**6}"
-    volume = {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": f"volume-{stack}"}}
-    source = {"hostPath": {"path": "/volume"}, "storageClassName": "shared", "persistentVolumeReclaimPolicy": "Retain"}
-    claim = {"namespace": f"penstock-{stack}", "name": "artifacts"}
-    spec = {"capacity": {"storage": "50Gi"}, "accessModes": ["ReadWriteMany"], "claimRef": claim, **source}
-    api.request("POST", "/api/v1/persistentvolumes", body={**volume, "spec": spec})
+    volume(f"volume-{stack}", {"namespace": f"penstock-{stack}", "name": "artifacts"})
     made = ClusterProject(tmp_path, plane, plugins, stack)
     yield made
     remove(made)
-    api.request("DELETE", f"/api/v1/persistentvolumes/volume-{stack}")
 
 
 @pytest.fixture

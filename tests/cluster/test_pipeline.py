@@ -3,7 +3,7 @@
 import base64
 import json
 
-from tests.cluster.conftest import JOB_SETS, eventually, replicas
+from tests.cluster.conftest import JOB_SETS, eventually, image, replicas
 from tests.conftest import engine_of
 
 
@@ -61,13 +61,17 @@ def test_up_runs_each_stage_as_a_job_set_and_serves_the_model_it_left(deployed, 
     assert api.get(f"/api/v1/namespaces/{deployed.namespace}") is None
 
 
-def test_what_is_to_be_kept_stays(deployed, programs, api):
+def test_what_is_to_be_kept_stays_and_the_studys_database_goes(deployed, programs, api, volume):
     space = f"/api/v1/namespaces/{deployed.namespace}"
     webhook = "https://hooks.example:8443/T0ken"
     watched = {"monitoring": {"minimum_rows": 50}, "cluster": {"skew_schedule": "*/10 * * * *"}}
-    deployed.configure(keep=["models"], **watched)
+    data = {"namespace": deployed.namespace, "name": "data-flow-tune-study-database-0"}
+    volume(f"database-{deployed.stack}", data)
+    watched["cluster"]["database_image"] = image("postgresql")
+    deployed.configure(keep=["models"], tuning_storage="postgresql", **watched)
     deployed.hide("monitoring.webhook", webhook)
     deployed.run("up")
+    check_database(deployed, programs, api)
     judge = api.get(f"/apis/batch/v1/namespaces/{deployed.namespace}/cronjobs/flow-serve-server-skew")["spec"]
     container = judge["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]
     assert container["args"][:2] == ["--model", "/artifacts/train/key"]
@@ -81,6 +85,24 @@ def test_what_is_to_be_kept_stays(deployed, programs, api):
     deployed.run("down")
     assert api.get(f"{space}/persistentvolumeclaims/artifacts")["metadata"]["uid"] == claim
     assert api.items(f"{space}/pods") == []
+    held = f"{space}/persistentvolumeclaims/{data['name']}"
+    eventually(lambda: api.get(held) is None, "the study's database leaves nothing")
+
+
+def check_database(deployed, programs, api):
+    """The stack has made the database that the study was told of, with a password that no state shows."""
+    tune = next(arguments for arguments in programs.seen if arguments[0] == "tune")
+    assert tune[tune.index("--storage") + 1] == "postgresql://penstock@flow-tune-study-database:5432/postgres"
+    server = api.get(f"/apis/apps/v1/namespaces/{deployed.namespace}/statefulsets/flow-tune-study-database")
+    assert server["status"]["availableReplicas"] == 1
+    kept = api.get(f"/api/v1/namespaces/{deployed.namespace}/secrets/flow-tune-study-database")["data"]["password"]
+    password = base64.b64decode(kept).decode()
+    assert len(password) == 32
+    state = json.dumps(deployed.deployment())
+    assert password not in state
+    assert kept not in state
+    again = deployed.run("up")
+    assert not any(word in again for word in ("created", "updated", "replaced")), again
 
 
 def test_a_job_goes_on_without_the_run_that_was_killed_while_it_waited_and_the_next_waits_for_the_same_one(

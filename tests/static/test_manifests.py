@@ -52,7 +52,8 @@ def exploded(manifest):
 def rendered():
     """What a stack with everything has, but for Google's own; JobSets as Jobs, which is what linters see into."""
     made = []
-    for each in [*manifests.job(), *manifests.serving(2, 9), *manifests.monitor(), *manifests.workspace()]:
+    parts = [*manifests.job(), *manifests.study_database(), *manifests.serving(2, 9)]
+    for each in [*parts, *manifests.monitor(), *manifests.workspace()]:
         made += exploded(each) if each["kind"] == "JobSet" else [each]
     for each in made:
         each["metadata"]["namespace"] = manifests.NAMESPACE

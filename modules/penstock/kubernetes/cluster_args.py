@@ -31,7 +31,7 @@ class ClusterArgs:
     data_claim: str = ""
     """A claim with raw files, mounted read-only at `/data`."""
     machines: Mapping[str, Machine] = field(default_factory=dict[str, Machine])
-    """What the pods of a role run on, by role: chief, ps, worker, evaluator, trial, server."""
+    """What the pods of a role run on, by role: chief, ps, worker, evaluator, trial, server, database."""
     autoscaled: bool = False
     """Nodes are made on demand: an accelerator that no node has yet is no fault."""
     queue: str = ""
@@ -41,6 +41,8 @@ class ClusterArgs:
     quota: Mapping[str, str] = field(default_factory=lambda: dict(workspace.QUOTA))
     database_password: pulumi.Input[str] | None = None
     """Of the PostgreSQL that tuning is given as its storage; kept in a Secret."""
+    database_image: str | None = None
+    """PostgreSQL's image, by digest, for tuning whose storage is `postgresql`: the stack makes the database."""
     caller_namespaces: Sequence[str] = ()
     """Namespaces whose pods may ask the endpoint: clients, the gateway, Prometheus. None: every one."""
     gateway: str = ""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import pulumi
 
 from penstock import platform
-from penstock.kubernetes import gateways, manifest, preflight, serving, versions, watching, workspace
+from penstock.kubernetes import gateways, manifest, preflight, readiness, serving, versions, watching, workspace
 from penstock.kubernetes.api import Api
 from penstock.kubernetes.cluster_args import ClusterArgs
 from penstock.kubernetes.pods import Machine
@@ -48,13 +48,16 @@ class Endpoints:
             ]["spec"]
         )
         parts["deployment"]["spec"] = template
+        parts["deployment"]["metadata"]["annotations"] = dict(readiness.SEEN)
         policy = self.place.make(f"{name}-policy", parts.pop("policy"), opts)
         before = pulumi.ResourceOptions(depends_on=[policy, *self.first])
         deployment = self.place.make(name, parts.pop("deployment"), opts, before)
-        # The Service waits for a pod that answers, so it comes after what makes the pods.
-        after = pulumi.ResourceOptions(depends_on=[deployment])
+        seconds = self.servers.timeout_seconds
+        ready = readiness.ready(name, "Deployment", deployment, template, self.args, seconds, opts)
+        # Who asks is led to pods that answer.
+        after = pulumi.ResourceOptions(depends_on=[ready])
         behind = [self.place.make(f"{name}-{part}", content, opts, after) for part, content in parts.items()]
-        return [deployment, *behind]
+        return [ready, *behind]
 
     def _routed(self, name: str, service: platform.Service, opts: pulumi.ResourceOptions) -> pulumi.Output[str]:
         """Each version with a weight, and the HTTPRoute that shares requests out among them; the Gateway's URL."""

@@ -11,7 +11,7 @@ from penstock.errors import PenstockError
 from penstock.kubernetes import gateways
 from penstock.kubernetes import workspace as workspaces
 from penstock.kubernetes.pods import labels
-from penstock.kubernetes.preflight import ALSO, HELD, JUDGES, READ, VERBS, WATCHED, WHOLE, WRITTEN
+from penstock.kubernetes.preflight import ALSO, HELD, JUDGES, READ, STORES, VERBS, WATCHED, WHOLE, WRITTEN
 
 STACK = ("pulumi.com/v1", "Stack")
 PROGRAM = ("pulumi.com/v1", "Program")
@@ -164,9 +164,9 @@ def _rights(args: Operated) -> dict[str, dict[str, Any]]:
         _rule("", "nodes", ["list"]),
         _rule(gateways.GROUP, "gateways", ["get"]),
     ]
-    rules = [_rule(group, plural, VERBS) for group, plural in (*WRITTEN, *ALSO.values(), JUDGES)]
+    rules = [_rule(group, plural, VERBS) for group, plural in (*WRITTEN, *ALSO.values(), JUDGES, STORES)]
     rules += [_rule(group, plural, READ) for group, plural in WATCHED]
-    rules.append(_rule(*HELD, ["list"]))
+    rules += [_rule(*HELD, ["list"]), _rule("", "pods/log", ["get"])]
     version = f"{RBAC}/v1"
     within = {"name": inside, "namespace": args.deploys_to, "labels": labels(args.short, args.name, "gitops")}
     return {

@@ -7,6 +7,7 @@ from typing import Any
 import pulumi
 
 from penstock import platform
+from penstock.errors import PenstockError
 from penstock.kubernetes import (
     database,
     endpoints,
@@ -15,7 +16,9 @@ from penstock.kubernetes import (
     keys,
     manifest,
     preflight,
+    readiness,
     serving,
+    study_database,
     watching,
     workspace,
 )
@@ -62,8 +65,9 @@ class KubernetesPlatform:
             queue=args.queue,
             gateway=args.gateway,
             exclusive_topology=args.exclusive_topology,
-            secrets=args.database_password is not None or bool(args.skew_schedule),
+            secrets=bool(args.database_password or args.database_image or args.skew_schedule),
             watched=bool(args.skew_schedule),
+            database=bool(args.database_image),
         )
         self._api = Api(args.kubeconfig, args.context)
         preflight.check(self._api, needs)
@@ -104,18 +108,13 @@ class KubernetesPlatform:
         first: list[pulumi.Resource] = [
             self._place.make(f"{name}-{part}", content, opts) for part, content in parts.items()
         ]
-        at_database: Sequence[Mapping[str, Any]] = ()
-        if storage := database.url(job):
-            first.append(self._place.make(f"{name}-database", database.edge(name, self._stack, storage), opts))
-            if self._args.database_password is not None:
-                first.append(self._password(name, self._args.database_password, opts))
-                at_database = database.environment(f"{name}-database")
+        job, told = self._at_database(name, job, first, opts)
         held = self._keys(name, job.keys, first, opts)
         commands = self._files.commands(job)
         known = pulumi.Output.all(commands=commands, digests=dict(job.digests), claim=self._claim, problem=problem)
         made = known.apply(
             lambda at: job_set.job_set(
-                name, job, at["commands"], at["digests"], self._job_args(at["claim"], at["problem"], held, at_database)
+                name, job, at["commands"], at["digests"], self._job_args(at["claim"], at["problem"], held, told)
             )
         )
         # Its pods must not run before the policy that lets them reach each other.
@@ -156,7 +155,7 @@ class KubernetesPlatform:
             prometheus=self._args.prometheus,
             wake_query=self._args.wake_query,
             observations=watching.folder(name) if self._args.skew_schedule else "",
-            timeout_seconds=round(min(60 * self._args.timeout_minutes, 2 * serving.START_SECONDS)),
+            timeout_seconds=readiness.patience(self._args),
         )
         made = endpoints.Endpoints(self._args, servers, self._api, self._place, first)
         return made.endpoint(name, service, opts)
@@ -176,12 +175,36 @@ class KubernetesPlatform:
             name, kubeconfig=self._args.kubeconfig, context=self._args.context, upsert_existing_objects=upsert
         )
 
-    def _password(self, name: str, password: pulumi.Input[str], opts: pulumi.ResourceOptions) -> pulumi.Resource:
-        content = {
-            **database.secret(name, self._stack),
-            "stringData": {database.PASSWORD: pulumi.Output.secret(password)},
-        }
-        return self._place.make(f"{name}-password", content, opts)
+    def _at_database(
+        self, name: str, job: platform.Job, first: list[pulumi.Resource], opts: pulumi.ResourceOptions
+    ) -> tuple[platform.Job, Sequence[Mapping[str, Any]]]:
+        """The job with the address of the database that its processes share, if there is one, and how they are told its
+        password; what must be there before joins `first`."""
+        address, password = database.url(job), self._args.database_password
+        if not address:
+            return job, ()
+        if address == database.MADE:
+            first += study_database.make(name, self._database_args(), self._args, self._place, opts)
+            job = database.at(job, database.own_url(name))
+        elif password is not None:
+            first.append(study_database.password(name, self._stack, password, self._place, opts))
+        way = database.edge(name, self._stack, database.url(job))
+        first.append(self._place.make(f"{name}-database", way, opts))
+        asked = address == database.MADE or password is not None
+        return job, database.environment(f"{name}-database") if asked else ()
+
+    def _database_args(self) -> database.DatabaseArgs:
+        if not self._args.database_image:
+            raise PenstockError(
+                "storage 'postgresql' is a database that the stack makes: name its image by digest with the setting "
+                "`database_image`"
+            )
+        return database.DatabaseArgs(
+            stack=self._stack,
+            image=self._args.database_image,
+            storage_class=self._args.storage_class,
+            machine=self._args.machines.get("database", Machine()),
+        )
 
     def _keys(self, name: str, files: Sequence[str], first: list[pulumi.Resource], opts: pulumi.ResourceOptions) -> str:
         """The name of the Secret with keys of this machine, which joins what is to be there `first`; empty for none."""

@@ -45,6 +45,8 @@ SECRETS = ("", "secrets")
 """Written besides, where something is secret."""
 JUDGES = ("batch", "cronjobs")
 """Written besides, where a monitor judges what arrived."""
+STORES = ("apps", "statefulsets")
+"""Written besides, where a study's database is made."""
 VERBS = ("create", "get", "list", "watch", "patch", "delete")
 """What pulumi-kubernetes does to what it makes; it waits for it to be there, and to be gone, by watching."""
 READ = ("get", "list", "watch")
@@ -92,6 +94,8 @@ class Needs:
     """Whether it keeps something secret there."""
     watched: bool = False
     """Whether a monitor judges what its endpoint observed."""
+    database: bool = False
+    """Whether it makes a database there."""
 
 
 def check(api: Api, needs: Needs) -> None:
@@ -112,6 +116,7 @@ def asked(needs: Needs) -> list[tuple[str, str, str, str, str]]:
     written = [*WRITTEN, *(ALSO[kind] for kind in needs.kinds if kind in ALSO)]
     written += [SECRETS] if needs.secrets else []
     written += [JUDGES] if needs.watched else []
+    written += [STORES] if needs.database else []
     found += [(group, plural, verb, space, "") for group, plural in written for verb in VERBS]
     found += [(group, plural, verb, space, "") for group, plural in WATCHED for verb in READ]
     found += [(*HELD, "list", space, "")] if needs.queue else []

@@ -158,6 +158,42 @@ def test_a_password_is_named_in_every_pod_of_its_job_and_nowhere_written():
     assert database.url(Job(Program.TRAINER, ROLES)) == ""
 
 
+def test_a_database_that_the_stack_makes_is_reached_by_its_study_alone_and_reaches_nobody():
+    roles = {"chief": Role(["tune", "--storage", "postgresql", "--trials", "4"]), "trial": Role(["tune"])}
+    job = database.at(Job(Program.TRAINER, roles), database.own_url("flow-tune-study"))
+    assert job.roles["chief"].command == ["tune", "--storage", database.url(job), "--trials", "4"]
+    assert job.roles["trial"].command == ["tune"]
+    made = database.objects("flow-tune-study", database.DatabaseArgs("prod", "postgres@sha256:3"))
+    chosen = made["server"]["spec"]["selector"]["matchLabels"]
+    (way,) = database.edge("flow-tune-study", "prod", database.url(job))["spec"]["egress"]
+    assert way["to"] == [{"podSelector": {"matchLabels": chosen}}]
+    callers = made["callers"]["spec"]
+    assert callers["podSelector"]["matchLabels"] == chosen
+    assert "Egress" in workspace_objects(WorkspaceArgs("prod", "penstock-prod"))["deny"]["spec"]["policyTypes"]
+    study = {"penstock.dev/workload": "flow-tune-study", "app.kubernetes.io/instance": "prod"}
+    ports = [{"protocol": "TCP", "port": 5432}]
+    assert callers["ingress"] == [{"from": [{"podSelector": {"matchLabels": study}}], "ports": ports}]
+    assert way["ports"] == ports
+
+
+def test_a_database_that_the_stack_makes_is_restricted_and_its_password_is_a_file():
+    made = database.objects("flow-tune-study", database.DatabaseArgs("prod", "postgres@sha256:3", "fast"))
+    spec = made["server"]["spec"]
+    spec, (claim,) = spec["template"]["spec"], spec["volumeClaimTemplates"]
+    (container,) = spec["containers"]
+    assert container["image"] == "postgres@sha256:3"
+    assert container["securityContext"]["readOnlyRootFilesystem"]
+    assert spec["securityContext"]["runAsUser"] == spec["securityContext"]["fsGroup"] == 65532
+    assert spec["automountServiceAccountToken"] is False
+    assert "PGPASSWORD" not in environment(container)
+    assert {"name": "keys", "secret": {"secretName": "flow-tune-study-database", "defaultMode": 0o440}} in spec[
+        "volumes"
+    ]
+    assert claim["spec"]["storageClassName"] == "fast"
+    written = {each["mountPath"] for each in container["volumeMounts"] if not each.get("readOnly")}
+    assert written == {"/tmp", "/var/lib/postgresql"}
+
+
 def test_a_job_may_lose_one_pod_at_a_time_and_its_budget_is_a_number():
     # The API server refuses a share for pods that a Job owns.
     assert disruption_budget("train", 16, JobSetArgs("prod", IMAGES, "a", {}))["spec"]["minAvailable"] == 15

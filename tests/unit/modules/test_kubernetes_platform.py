@@ -26,7 +26,8 @@ class Mocks(pulumi.runtime.Mocks):
         self.made[args.name] = args.inputs
         known = {"path": f"/artifacts/{args.name}", "digest": f"sha256:{args.name}", "counts": {}, "metrics": {}}
         plan = {"plan": '{"traffic": {}}', "known": KNOWN} if args.name.endswith("-versions") else {}
-        return args.name, {**args.inputs, **(known if args.name.endswith("-result") else plan)}
+        generated = {"value": PASSWORD} if args.name.endswith("-database-password") else {}
+        return args.name, {**args.inputs, **(known if args.name.endswith("-result") else plan), **generated}
 
     def call(self, args):
         raise AssertionError(args.token)
@@ -46,7 +47,7 @@ def deployed(monkeypatch, tmp_path):
         loops.append(asyncio.new_event_loop())
         asyncio.set_event_loop(loops[-1])
 
-    def make(cluster, training=None, **endpoint):
+    def make(cluster, training=None, storage="postgresql://me@10.1.2.3/studies", **endpoint):
         loop, threads, mocks = asyncio.new_event_loop(), ThreadPoolExecutor(initializer=own_loop), Mocks()
         loop.set_default_executor(threads)
         asyncio.set_event_loop(loop)
@@ -55,16 +56,17 @@ def deployed(monkeypatch, tmp_path):
         @pulumi.runtime.test
         def run():
             args = ClusterArgs("~/.kube/config", IMAGE, IMAGE, "penstock-dev", **cluster)
-            tuning = {"storage": "postgresql://me@10.1.2.3/studies"}
             target = KubernetesPlatform("dev", args, tmp_path)
-            stages = {"tuning": tuning, "training": training or {}, "endpoint": endpoint}
+            stages = {"tuning": {"storage": storage}, "training": training or {}, "endpoint": endpoint}
             Pipeline("flow", PipelineArgs(platform=target, problem="flights", **stages))
 
-        run()
-        while pending := asyncio.all_tasks(loop):
-            loop.run_until_complete(asyncio.gather(*pending))
-        threads.shutdown()
-        loop.close()
+        try:
+            run()
+            while pending := asyncio.all_tasks(loop):
+                loop.run_until_complete(asyncio.gather(*pending))
+        finally:
+            threads.shutdown()
+            loop.close()
         return mocks.made
 
     yield make
@@ -112,6 +114,27 @@ def test_weights_a_monitor_and_a_password_reach_the_objects_that_need_them(deplo
     assert made["flow-serve-server-skew-policy"]["spec"]["egress"][0]["ports"][0]["port"] == 8443
     assert WEBHOOK not in str(server)
     assert PASSWORD not in str(study)
+
+
+def test_a_database_is_made_for_the_study_whose_storage_it_is_to_be(deployed):
+    made = deployed({"database_image": IMAGE, "storage_class": "fast"}, storage="postgresql")
+    assert secret(made["flow-tune-study-password"]["stringData"]) == {"password": PASSWORD}
+    server = made["flow-tune-study-database-server"]
+    assert server["spec"]["template"]["spec"]["containers"][0]["image"] == IMAGE
+    assert server["spec"]["volumeClaimTemplates"][0]["spec"]["storageClassName"] == "fast"
+    for role in made["flow-tune-study"]["spec"]["replicatedJobs"]:
+        container = role["template"]["spec"]["template"]["spec"]["containers"][0]
+        place = container["args"].index("--storage") + 1
+        assert container["args"][place] == "postgresql://penstock@flow-tune-study-database:5432/postgres"
+        (told,) = [each for each in container["env"] if each["name"] == "PGPASSWORD"]
+        assert told["valueFrom"]["secretKeyRef"]["name"] == "flow-tune-study-database"
+    assert PASSWORD not in str(made["flow-tune-study"])
+    assert PASSWORD not in str(server)
+
+
+def test_a_database_without_an_image_is_refused(deployed):
+    with pytest.raises(PenstockError, match="name its image by digest with the setting `database_image`"):
+        deployed({}, storage="postgresql")
 
 
 def test_behind_a_gateway_each_version_is_a_workload_of_its_own_and_the_route_has_the_weights(deployed):

@@ -85,6 +85,19 @@ def test_a_password_without_the_database_it_is_of_is_told_without_repeating_it()
     assert "hunter2" not in told
 
 
+def test_a_database_that_the_stack_makes_is_a_clusters_and_takes_an_image_and_no_password():
+    image = f"i@sha256:{'0' * 64}"
+    asked, own = {"tuning_storage": "postgresql", "platform": "cluster"}, {"trainer_image": image}
+    own["serving_image"] = image
+    assert "which is generated" in message({**asked, "cluster": json.dumps(own)})
+    own["database_image"] = image
+    taken = {**asked, "cluster": json.dumps(own)}
+    assert Settings.from_config({f"penstock:{key}": each for key, each in taken.items()}).tuning["storage"]
+    told = message({**asked, "cluster": json.dumps({**own, "database_password": "hunter2"})})
+    assert "no 'cluster.database_password', which is generated" in told
+    assert "a database that the platform 'cluster' makes" in message({"tuning_storage": "postgresql"})
+
+
 def test_a_secret_in_plain_text_is_refused_without_repeating_it():
     settings = Settings.from_config({"penstock:monitoring": json.dumps({"webhook": "https://hooks.example/T0ken"})})
     settings.refuse_plain({"penstock:monitoring"}.__contains__)
