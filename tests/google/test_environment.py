@@ -1,9 +1,7 @@
 """Settings of an environment: thousands of files, right and wrong; never a traceback, never something open to all."""
 
-import datetime
 import json
 import re
-from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -14,7 +12,7 @@ from settings import Settings, SettingsError
 
 from penstock.errors import PenstockError
 from penstock.gcp import accelerators, pins, prices
-from penstock.gcp.environment import Accelerator, Budget, Environment, Stages
+from penstock.gcp.environment import Budget, Environment, Stages
 
 IMAGE = "us-docker.pkg.dev/acme/penstock/trainer@sha256:" + "a" * 64
 BASE = {"project": "acme-dev", "owner": "me", "trainer_image": IMAGE, "server_image": IMAGE}
@@ -165,70 +163,6 @@ def test_the_page_says_how_many_files_are_read_and_how_many_are_planned():
     }
     *read, planned = [*drawn["test_environment.py"], *drawn["test_plans.py"]]
     assert f"{sum(read):,} generated files of settings, right and wrong, are read; of the right ones {planned} " in page
-
-
-def test_a_machine_without_a_recorded_price_is_named_and_not_counted_as_free():
-    environment = read({**BASE, "accelerator": {"type": "nvidia-b200", "count": 8}}).gcp
-    assert environment is not None
-    assert prices.cost(environment)["without_a_price"] == ["nvidia-b200 on a4-highgpu-8g, Spot or else ordinary"]
-
-
-def test_every_recorded_price_has_a_date_and_a_source():
-    recorded = prices.table()
-    assert len(recorded) > 20
-    for name, price in recorded.items():
-        assert datetime.date.fromisoformat(price.recorded) <= datetime.date(2026, 11, 23), name
-        assert re.match(r"cloud\.google\.com/\S+pricing ", price.source), name
-        assert price.unit == "hour", name
-        assert price.usd > 0, name
-        assert 0 < price.low <= 1, name
-    # A column too few or too many is a row that says something else than it seems to.
-    text = (files("penstock.gcp") / "prices.csv").read_text(encoding="utf-8")
-    assert {line.count(",") for line in text.splitlines()} == {5}
-
-
-def test_ones_own_price_takes_the_place_of_the_recorded_one():
-    environment = read({**BASE, "spot": False, "max_nodes": 2}).gcp
-    assert environment is not None
-    listed, own = (
-        prices.cost(environment),
-        prices.cost(environment, own={"e2-standard-4": 1.0, "pd-balanced-100gib": 0}),
-    )
-    assert own["usd_per_run"] == [2.0, 2.0]
-    assert listed["usd_per_run"][1] == pytest.approx(2 * (4 * 0.021811 + 16 * 0.002923 + 0.0137), abs=1e-4)
-
-
-def test_spot_machines_cost_at_most_what_the_ordinary_ones_do_that_stand_in_for_them():
-    fields = {**BASE, "max_nodes": 2, "prices": {"e2-standard-4": 1.0, "g2-standard-8": 5.0}}
-    fields["accelerator"] = {"type": "nvidia-l4", "max_nodes": 3}
-    spot, ordinary = (
-        prices.cost(environment, 1.0, environment.prices)
-        for environment in (
-            read({**fields, "accelerator": {**fields["accelerator"], "provisioning": way}, "spot": way == "spot"}).gcp
-            for way in ("spot", "on-demand")
-        )
-        if environment
-    )
-    assert spot["usd_per_run"][1] == ordinary["usd_per_run"][1] == pytest.approx(2 * 1 + 3 * 5 + 5 * 0.0137)
-    assert spot["usd_per_run"][0] == pytest.approx(0.09 * (2 * 1 + 3 * 5) + 5 * 0.0137)
-    assert spot["usd_per_hour_peak"][1] == ordinary["usd_per_hour_peak"][1]
-
-
-def test_every_node_s_disk_and_every_machine_of_a_slice_is_counted():
-    slices = {"type": "tpu-v5e", "topology": "4x4", "max_nodes": 5, "provisioning": "on-demand"}
-    served = {"endpoint": "gke", "min_replicas": 4, "max_replicas": 9}
-    environment = read({**BASE, **served, "max_nodes": 7}).gcp
-    assert environment is not None
-    # By itself, as a program of one's own may have it; a stack's training takes one machine.
-    environment = environment.model_copy(update={"accelerator": Accelerator.model_validate(slices)})
-    assert environment.accelerator is not None
-    assert environment.accelerator.nodes == 8, "slices of four machines come whole"
-    rows = {row.what: row for row in prices.rows(environment, 2.0, prices.table())}
-    disks = rows["disks of nodes, 100 GiB"]
-    assert disks.idle == 1 + 2, "the system's node, and two that hold four servers"
-    assert disks.peak == 3 + 3 + 7 + 8
-    assert disks.run_hours == 2 * (7 + 8)
-    assert rows["tpu-v5e on ct5lp-hightpu-4t"].peak == 8 * 4
 
 
 def test_a_plan_that_replaces_what_holds_data_is_refused_until_it_is_named():

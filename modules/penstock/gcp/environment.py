@@ -219,6 +219,8 @@ class Environment(_Strict):
 
     run_hours: Annotated[float, Field(gt=0, le=10_000)] = 1.0
     """How long a run is expected to take with all its machines: what `usd_per_run` is counted with."""
+    run_gib: Annotated[float, Field(ge=0, le=1_000_000)] = 10.0
+    """GiB that a run is expected to shuffle and to leave in the bucket: what storage and shuffle are counted with."""
     usd_per_hour_at_most: Annotated[float, Field(gt=0)] | None = None
     """What the environment may cost an hour at its peak: the policy pack refuses more."""
     prices: dict[str, Annotated[float, Field(ge=0)]] = {}

@@ -18,6 +18,8 @@ from penstock.gcp.environment import (
 )
 from penstock.pricing import Price, Row, estimate, overridden
 
+REGION = "us-central1"
+"""Whose prices are recorded."""
 SPOT = 0.09
 """Google gives 60 to 91 percent off for Spot machines: the best case. The worst is that it has none, and ordinary ones
 stand in for them at the list price."""
@@ -25,7 +27,29 @@ GIB_PER_VCPU = {"standard": 4.0, "highmem": 8.0, "highcpu": 1.0}
 N1_GIB_PER_VCPU = {"standard": 3.75, "highmem": 6.5, "highcpu": 0.9}
 DATAFLOW_WORKER = (1.0, 3.75)
 """vCPUs and GiB of the machine that Dataflow takes for a batch job by itself."""
+DATAFLOW_DISK_GIB = 25
+"""Of a batch job's worker whose shuffle is Dataflow's own."""
 CLOUD_RUN_REPLICA = (2.0, 2.0)
+PROXIES = 3
+"""Of an internal load balancer, at least."""
+DATABASE_DISK_GIB = 10
+"""What Cloud SQL gives by itself; it grows."""
+NOTEBOOK_DISK_GIB = 150 + 100
+"""What Workbench gives by itself: to start from, and for files."""
+
+BUCKET, CLUSTER, POOL = (
+    "gcp:storage/bucket:Bucket",
+    "gcp:container/cluster:Cluster",
+    "gcp:container/nodePool:NodePool",
+)
+CLOUD_RUN = "gcp:cloudrunv2/service:Service"
+GATEWAY = "kubernetes:gateway.networking.k8s.io/v1:Gateway"
+DATABASE = "gcp:sql/databaseInstance:DatabaseInstance"
+NOTEBOOK = "gcp:workbench/instance:Instance"
+WATCHED = (
+    "gcp:monitoring/alertPolicy:AlertPolicy",
+    "kubernetes:monitoring.googleapis.com/v1:PodMonitoring",
+)
 
 
 def table() -> dict[str, Price]:
@@ -39,39 +63,38 @@ def table() -> dict[str, Price]:
 
 def cost(environment: Environment, run_hours: float = 1.0, own: Mapping[str, float] | None = None) -> dict[str, Any]:
     """The estimate of an environment; a run is taken to keep all its machines busy for `run_hours`."""
-    return estimate(rows(environment, run_hours, overridden(table(), own or {})))
+    elsewhere = "" if environment.region == REGION else f", not of {environment.region}"
+    note = (
+        f"list prices of {REGION}{elsewhere}, as recorded with their sources in prices.csv, without discounts, free "
+        "tiers and taxes; a bill may differ"
+    )
+    return estimate(rows(environment, run_hours, overridden(table(), own or {})), note)
 
 
 def rows(environment: Environment, run_hours: float, prices: Mapping[str, Price]) -> list[Row]:
     """Everything that costs."""
-    found = [Row("NAT gateway", prices["nat-gateway"], 1, 1)]
+    gib = environment.run_gib
+    held = gib * run_hours if environment.trains else 0
+    nat, registry = "gcp:compute/routerNat:RouterNat", "gcp:artifactregistry/repository:Repository"
+    found = [
+        Row("NAT gateway", prices["nat-gateway"], 1, 1, of=(nat,)),
+        Row("GiB through the NAT", prices["nat-gib"], of=(nat,)),
+        Row("GiB in the bucket", prices["storage-gib"], gib, gib, held, of=(BUCKET,)),
+        Row("changes in the bucket", prices["storage-writes"], of=(BUCKET,)),
+        Row("reads from the bucket", prices["storage-reads"], of=(BUCKET,)),
+        Row("GiB of images", prices["registry-gib"], of=(registry,)),
+        Row("logs, metrics and alarms", None, of=WATCHED),
+    ]
     if environment.clustered:
         found += [
-            Row("GKE control plane", prices["gke-cluster"], 1, 1),
-            Row(f"system node {SYSTEM_MACHINE}", machine(SYSTEM_MACHINE, prices), 1, SYSTEM_NODES),
-            _disks(environment, run_hours, prices["pd-balanced-100gib"]),
+            Row("GKE control plane", prices["gke-cluster"], 1, 1, of=(CLUSTER,)),
+            Row(f"system node {SYSTEM_MACHINE}", machine(SYSTEM_MACHINE, prices), 1, SYSTEM_NODES, of=(POOL,)),
+            _disks(environment, run_hours, prices["pd-balanced-gib"]),
         ]
     if environment.trains:
         found += _training(environment, run_hours, prices)
-    if environment.endpoint == "cloud-run":
-        found += [
-            Row(
-                "Cloud Run vCPU while answering",
-                prices["cloud-run-vcpu"],
-                *_replicas(environment, CLOUD_RUN_REPLICA[0]),
-            ),
-            Row(
-                "Cloud Run GiB while answering", prices["cloud-run-gib"], *_replicas(environment, CLOUD_RUN_REPLICA[1])
-            ),
-        ]
-    else:
-        nodes = (server_nodes(replicas) for replicas in (environment.min_replicas, environment.max_replicas))
-        found.append(Row(f"server node {SERVER_MACHINE}", machine(SERVER_MACHINE, prices), *nodes))
-    if environment.study_database:
-        found.append(Row("Cloud SQL db-f1-micro", prices["db-f1-micro"], 1, 1))
-    if environment.notebook:
-        found.append(Row(f"notebook {NOTEBOOK_MACHINE}, while awake", machine(NOTEBOOK_MACHINE, prices), 0, 1))
-    return found
+    found += _endpoint(environment, prices)
+    return [*found, *_further(environment, prices)]
 
 
 def machine(machine_type: str, prices: Mapping[str, Price]) -> Price | None:
@@ -98,19 +121,22 @@ def _disks(environment: Environment, run_hours: float, each: Price) -> Row:
     nodes = environment.nodes
     training = nodes.get("training", 0) + nodes.get("accelerated", 0)
     idle = 1 + (server_nodes(environment.min_replicas) if "serving" in nodes else 0)
-    return Row(f"disks of nodes, {NODE_DISK_GIB} GiB", each, idle, sum(nodes.values()), training * run_hours)
+    amounts = (NODE_DISK_GIB * count for count in (idle, sum(nodes.values()), training * run_hours))
+    return Row("GiB of nodes' disks", each, *amounts, of=(POOL,))
 
 
 def _training(environment: Environment, run_hours: float, prices: Mapping[str, Price]) -> list[Row]:
     each = machine(environment.machine_type, prices)
     nodes = environment.max_nodes
     what = f"node {environment.machine_type}{_kind(environment.rungs)}"
-    found = [Row(what, laddered(each, environment.rungs), 0, nodes, nodes * run_hours)]
+    found = [Row(what, laddered(each, environment.rungs), 0, nodes, nodes * run_hours, of=(POOL,))]
     if environment.beam == "dataflow":
         workers = environment.max_beam_workers
-        for unit, amount in zip(("vcpu", "gib"), DATAFLOW_WORKER, strict=True):
-            row = Row(f"Dataflow {unit}", prices[f"dataflow-{unit}"], 0, amount * workers, amount * workers * run_hours)
-            found.append(row)
+        amounts = dict(zip(("vcpu", "gib"), DATAFLOW_WORKER, strict=True)) | {"disk-gib": DATAFLOW_DISK_GIB}
+        for unit, amount in amounts.items():
+            count = amount * workers
+            found.append(Row(f"Dataflow {unit}", prices[f"dataflow-{unit}"], 0, count, count * run_hours))
+        found.append(Row("Dataflow shuffle", prices["dataflow-shuffle-gib"], 0, 0, environment.run_gib))
     accelerator = environment.accelerator
     if accelerator is not None:
         shape = accelerator.shape
@@ -120,13 +146,55 @@ def _training(environment: Environment, run_hours: float, prices: Mapping[str, P
         if shape.machine_type.startswith("n1-") and price is not None:
             price = replace(price, usd=price.usd + accelerator.count * prices[accelerator.type].usd)
         what = f"{accelerator.type} on {shape.machine_type}{_kind(accelerator.rungs)}"
-        found.append(Row(what, laddered(price, accelerator.rungs), 0, count, count * run_hours))
+        found.append(Row(what, laddered(price, accelerator.rungs), 0, count, count * run_hours, of=(POOL,)))
+    return found
+
+
+def _endpoint(environment: Environment, prices: Mapping[str, Price]) -> list[Row]:
+    low, high = environment.min_replicas, environment.max_replicas
+    if environment.endpoint == "gke":
+        nodes = (server_nodes(low), server_nodes(high))
+        return [
+            Row(f"server node {SERVER_MACHINE}", machine(SERVER_MACHINE, prices), *nodes, of=(POOL,)),
+            Row("load balancer's forwarding rule", prices["forwarding-rule"], 1, 1, of=(GATEWAY,)),
+            Row("load balancer's proxies", prices["load-balancer-proxy"], PROXIES, PROXIES, of=(GATEWAY,)),
+            Row("GiB through the load balancer", prices["load-balancer-gib"], of=(GATEWAY,)),
+        ]
+    vcpus, gibs = CLOUD_RUN_REPLICA
+    secret = "gcp:secretmanager/secret:Secret"
+    found = [
+        Row("Cloud Run vCPU while answering", prices["cloud-run-vcpu"], vcpus * low, vcpus * high, of=(CLOUD_RUN,)),
+        Row("Cloud Run GiB while answering", prices["cloud-run-gib"], gibs * low, gibs * high, of=(CLOUD_RUN,)),
+        Row("Cloud Run requests", prices["cloud-run-requests"], of=(CLOUD_RUN,)),
+        Row("the key that models are verified by", None, of=(secret, "gcp:secretmanager/secretVersion:SecretVersion")),
+    ]
+    if environment.internet:
+        found.append(Row("GiB to the internet", prices["egress-gib"], of=(CLOUD_RUN,)))
+    return found
+
+
+def _further(environment: Environment, prices: Mapping[str, Price]) -> list[Row]:
+    found: list[Row] = []
+    if environment.study_database:
+        gib = DATABASE_DISK_GIB
+        found += [
+            Row("Cloud SQL db-f1-micro", prices["db-f1-micro"], 1, 1, of=(DATABASE,)),
+            Row("GiB of Cloud SQL's disk", prices["sql-disk-gib"], gib, gib, of=(DATABASE,)),
+            Row("GiB of Cloud SQL's backups", prices["sql-backup-gib"], gib, gib, of=(DATABASE,)),
+        ]
+    if environment.notebook:
+        gib, asleep = NOTEBOOK_DISK_GIB, machine(NOTEBOOK_MACHINE, prices)
+        found += [
+            Row(f"notebook {NOTEBOOK_MACHINE}, while awake", asleep, 0, 1, of=(NOTEBOOK,)),
+            Row("GiB of the notebook's disks", prices["notebook-disk-gib"], gib, gib, of=(NOTEBOOK,)),
+        ]
+    if environment.budget:
+        guard = ("gcp:cloudfunctionsv2/function:Function", "gcp:pubsub/topic:Topic")
+        found.append(Row("vCPU of the budget's guard", prices["cloud-run-vcpu"], of=guard))
+    if environment.encryption_key:
+        found.append(Row("uses of your own key", None))
     return found
 
 
 def _kind(rungs: Sequence[str]) -> str:
     return ", Spot or else ordinary" if "spot" in rungs else ""
-
-
-def _replicas(environment: Environment, amount: float) -> tuple[float, float]:
-    return amount * environment.min_replicas, amount * environment.max_replicas
