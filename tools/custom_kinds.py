@@ -12,6 +12,7 @@ SOURCES: tuple[tuple[str, str, str], ...] = (
     ("kubernetes/jobset", "sigs.k8s.io/jobset", "config/components/crd/bases/jobset.x-k8s.io_jobsets.yaml"),
     ("kubernetes/kueue", "sigs.k8s.io/kueue", "config/components/crd/bases/kueue.x-k8s.io_localqueues.yaml"),
     ("kubernetes/keda", "github.com/kedacore/keda/v2", "config/crd/bases/keda.sh_scaledobjects.yaml"),
+    ("kubernetes/knative", "knative.dev/serving", "config/core/300-resources/service.yaml"),
     ("gatewayapi", "sigs.k8s.io/gateway-api", "config/crd/standard/gateway.networking.k8s.io_gateways.yaml"),
     ("gatewayapi", "sigs.k8s.io/gateway-api", "config/crd/standard/gateway.networking.k8s.io_httproutes.yaml"),
 )

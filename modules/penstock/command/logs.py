@@ -7,8 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from penstock.command.state import LOCAL_JOB, SERVERS, State, log_folder
-from penstock.command.status import WORKLOAD
+from penstock.command.state import LOCAL_JOB, SERVERS, WORKLOAD, State, log_folder
 from penstock.errors import PenstockError
 from penstock.kubernetes.api import as_file
 from penstock.kubernetes.verdict import JOB_SET, ROLE

@@ -13,6 +13,9 @@ SERVERS = (LOCAL_SERVICE, "LocalPage")
 """What goes on after `up` on a machine: the endpoint, and pages beside jobs."""
 JOB_RESULT = "JobResult"
 DEPLOYMENT = "kubernetes:apps/v1:Deployment"
+KNATIVE = "kubernetes:serving.knative.dev/v1:Service"
+WORKLOAD = "penstock.dev/workload"
+"""The label by which the pods of a workload are found."""
 CLOUD_RUN = "gcp:cloudrunv2/service:Service"
 MAKING = ("creating", "updating")
 PROMOTED = "PromotedModel"
@@ -72,10 +75,11 @@ class State:
 
     @property
     def servers(self) -> dict[str, Mapping[str, Any]]:
-        """The endpoint on a cluster, by name: its Deployment, or behind a Gateway one of each version."""
-        deployments = [each.outputs for each in self.resources if each.type == DEPLOYMENT]
+        """The endpoint on a cluster, by its workload: its Deployment or Knative Service; behind a Gateway one of each
+        version."""
+        made = [each.outputs for each in self.resources if each.type in (DEPLOYMENT, KNATIVE)]
         # One that is made for the first time may have no name yet.
-        named: dict[str, Mapping[str, Any]] = {each["metadata"].get("name", ""): each for each in deployments}
+        named = {_workload(each["metadata"]): each for each in made}
         # What holds requests at zero is a Deployment too, made after the one that it holds them for.
         return {name: named[name] for name in self.shares or list(named)[:1] if named.get(name)}
 
@@ -101,6 +105,11 @@ class State:
     def promotes(self) -> bool:
         """Whether it serves a model that another stack has made."""
         return any(each.kind == PROMOTED for each in self.resources)
+
+
+def _workload(metadata: Mapping[str, Any]) -> str:
+    labels: Mapping[str, str] = metadata.get("labels") or {}
+    return labels.get(WORKLOAD) or metadata.get("name", "")
 
 
 def _resource(found: Mapping[str, Any], side: str, begun: str) -> Resource:

@@ -12,7 +12,7 @@ import psutil
 from penstock.command.answering import answering
 from penstock.command.asking import ask
 from penstock.command.cloud_run import READY, CloudRun
-from penstock.command.state import LOCAL_JOB, Resource, State, argument, log_folder, supervisor
+from penstock.command.state import LOCAL_JOB, WORKLOAD, Resource, State, argument, log_folder, supervisor
 from penstock.errors import PenstockError
 from penstock.kubernetes import verdict
 from penstock.kubernetes.api import Api
@@ -20,7 +20,6 @@ from penstock.local.identity import ProcessIdentity
 from penstock.local.spec import read_json
 
 DIGITS = 12
-WORKLOAD = "penstock.dev/workload"
 
 
 @dataclass(frozen=True)
@@ -182,14 +181,22 @@ def _cluster_endpoint(state: State) -> Endpoint:
     api = Api(*state.cluster)
     url, shares = str(state.outputs.get("endpoint")), state.shares or dict.fromkeys(state.servers, 1)
     space = next(iter(state.servers.values()))["metadata"]["namespace"]
+    selector = {"labelSelector": f"{WORKLOAD} in ({','.join(shares)})"}
+    pods = api.items(f"/api/v1/namespaces/{space}/pods", selector)
+    said = [f"{pod['metadata']['name']} {pod['status'].get('phase')}" for pod in pods] or ["no pod"]
     ready = wanted = 0
     traffic: dict[str, dict[str, Any]] = {}
     for name, share in shares.items():
-        live = api.get(f"/apis/apps/v1/namespaces/{space}/deployments/{name}")
+        made = state.servers[name]
+        kind, own_name = str(made["kind"]), made["metadata"]["name"]
+        live = api.get(f"/apis/{made['apiVersion']}/namespaces/{space}/{kind.lower()}s/{own_name}")
         if live is None:
-            return Endpoint(url, f"Deployment {name} is gone from {space}", "none")
-        ready += live.get("status", {}).get("readyReplicas", 0)
-        wanted += live["spec"]["replicas"]
+            return Endpoint(url, f"{kind} {own_name} is gone from {space}", "none")
+        own = [pod for pod in pods if pod["metadata"]["labels"][WORKLOAD] == name and _stays(pod)]
+        ready += sum(verdict.is_ready(pod) for pod in own)
+        # How many there are to be Knative tells nobody but itself.
+        wanted += live["spec"].get("replicas", len(own))
+        said += verdict.unmet(live) if kind == "Service" else []
         try:
             told = answering(live, lambda plan: api.get(f"/api/v1/namespaces/{space}/configmaps/{plan}"))
         except PenstockError as exc:
@@ -199,9 +206,11 @@ def _cluster_endpoint(state: State) -> Endpoint:
             named = name if len(shares) > 1 else number
             share_of_all = share * each.weight / whole
             traffic[named] = {"digest": each.digest, "share": share_of_all, "shadow": not each.weight}
-    pods = api.items(f"/api/v1/namespaces/{space}/pods", {"labelSelector": f"{WORKLOAD} in ({','.join(shares)})"})
-    said = ", ".join(f"{pod['metadata']['name']} {pod['status'].get('phase')}" for pod in pods) or "no pod"
-    return Endpoint(url, said, f"{ready} of {wanted} ready", _answering({"versions": traffic}))
+    return Endpoint(url, ", ".join(said), f"{ready} of {wanted} ready", _answering({"versions": traffic}))
+
+
+def _stays(pod: Mapping[str, Any]) -> bool:
+    return "deletionTimestamp" not in pod["metadata"]
 
 
 def _cloud_run_endpoint(made: CloudRun) -> Endpoint:

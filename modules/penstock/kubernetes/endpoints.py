@@ -6,7 +6,18 @@ from dataclasses import dataclass, replace
 import pulumi
 
 from penstock import platform
-from penstock.kubernetes import gateways, manifest, preflight, readiness, serving, versions, watching, workspace
+from penstock.errors import PenstockError
+from penstock.kubernetes import (
+    gateways,
+    knative,
+    manifest,
+    preflight,
+    readiness,
+    serving,
+    versions,
+    watching,
+    workspace,
+)
 from penstock.kubernetes.api import Api
 from penstock.kubernetes.cluster_args import ClusterArgs
 from penstock.kubernetes.pods import Machine
@@ -26,7 +37,9 @@ class Endpoints:
 
     def endpoint(self, name: str, service: platform.Service, opts: pulumi.ResourceOptions) -> pulumi.Output[str]:
         """One endpoint; its URL."""
-        if self.args.gateway:
+        if self.args.scale_on is serving.ScaleOn.KNATIVE:
+            url = self._by_knative(name, service, opts)
+        elif self.args.gateway:
             url = self._routed(name, service, opts)
         else:
             self._serve(name, service, self._plan(name, service, opts), opts)
@@ -58,6 +71,28 @@ class Endpoints:
         after = pulumi.ResourceOptions(depends_on=[ready])
         behind = [self.place.make(f"{name}-{part}", content, opts, after) for part, content in parts.items()]
         return [ready, *behind]
+
+    def _by_knative(self, name: str, service: platform.Service, opts: pulumi.ResourceOptions) -> pulumi.Output[str]:
+        """A Knative Service, and who may reach its pods; its URL."""
+        if self.args.gateway:
+            raise PenstockError(
+                "scale_on is 'knative', which has a way in of its own; leave `gateway` out, or set scale_on to another"
+            )
+        parts = knative.objects(name, service, [], self.servers)
+        preflight.check_features(self.api, knative.features(parts["knative"]["spec"]["template"]["spec"]))
+        plan = self._plan(name, service, opts)
+        spec = pulumi.Output.all(command=list(service.command), plan=plan).apply(
+            lambda at: knative.objects(name, service, at["command"], replace(self.servers, plan=at["plan"]))["knative"][
+                "spec"
+            ]
+        )
+        policy = self.place.make(f"{name}-policy", parts["policy"], opts)
+        before = pulumi.ResourceOptions(depends_on=[policy, *self.first])
+        made = self.place.make(f"{name}-knative", {**parts["knative"], "spec": spec}, opts, before)
+        readiness.ready(name, readiness.KNATIVE, made, spec, self.args, self.servers.timeout_seconds, opts)
+        if budget := parts.get("budget"):
+            self.place.make(f"{name}-budget", budget, opts)
+        return self.place.namespace.apply(lambda space: f"http://{knative.named(name)}.{space}.svc.cluster.local")
 
     def _routed(self, name: str, service: platform.Service, opts: pulumi.ResourceOptions) -> pulumi.Output[str]:
         """Each version with a weight, and the HTTPRoute that shares requests out among them; the Gateway's URL."""

@@ -14,6 +14,7 @@ from penstock.kubernetes import (
     gateways,
     job_set,
     keys,
+    knative,
     manifest,
     preflight,
     readiness,
@@ -54,6 +55,7 @@ class KubernetesPlatform:
         kinds += [preflight.QUEUE] if args.queue else []
         kinds += [preflight.SCALED] if args.scale_on.by_keda else []
         kinds += [preflight.ROUTE] if args.gateway else []
+        kinds += [knative.SERVICE] if args.scale_on is serving.ScaleOn.KNATIVE else []
         needs = preflight.Needs(
             stack=stack,
             namespace=args.namespace,

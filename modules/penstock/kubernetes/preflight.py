@@ -1,9 +1,10 @@
 """What can be known before anything is deployed: asked of the cluster in every preview, answered in words."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from penstock.kubernetes import gateways
+from penstock.kubernetes import gateways, knative
 from penstock.kubernetes.api import Api, ClusterError, Object, Unreachable
 from penstock.kubernetes.pods import Machine
 from penstock.kubernetes.serving import ScaleOn
@@ -13,7 +14,13 @@ KUEUE = "kueue.x-k8s.io"
 QUEUE = (f"{KUEUE}/v1beta1", "LocalQueue")
 SCALED = ("keda.sh/v1alpha1", "ScaledObject")
 ROUTE = gateways.ROUTE
-VERSIONS: Mapping[tuple[str, str], str] = {JOB_SET: "0.12.0", QUEUE: "0.14.0", SCALED: "2.16.1", ROUTE: "1.2.1"}
+VERSIONS: Mapping[tuple[str, str], str] = {
+    JOB_SET: "0.12.0",
+    QUEUE: "0.14.0",
+    SCALED: "2.16.1",
+    ROUTE: "1.2.1",
+    knative.SERVICE: "1.21.0",
+}
 """What the tests run, and what is installed where nobody has installed another."""
 RELEASES = "https://github.com/{0}/releases/download/v{1}"
 INSTALL: Mapping[tuple[str, str], str] = {
@@ -21,6 +28,8 @@ INSTALL: Mapping[tuple[str, str], str] = {
     QUEUE: f"{RELEASES.format('kubernetes-sigs/kueue', VERSIONS[QUEUE])}/manifests.yaml",
     SCALED: f"{RELEASES.format('kedacore/keda', VERSIONS[SCALED])}/keda-{VERSIONS[SCALED]}.yaml",
     ROUTE: f"{RELEASES.format('kubernetes-sigs/gateway-api', VERSIONS[ROUTE])}/standard-install.yaml",
+    knative.SERVICE: "https://github.com/knative/serving/releases/download/"
+    f"knative-v{VERSIONS[knative.SERVICE]}/serving-core.yaml",
 }
 """Kinds that a cluster does not bring along, and what `kubectl apply --server-side -f` installs them."""
 WRITTEN: tuple[tuple[str, str], ...] = (
@@ -39,6 +48,7 @@ ALSO: Mapping[tuple[str, str], tuple[str, str]] = {
     QUEUE: (KUEUE, "localqueues"),
     SCALED: ("keda.sh", "scaledobjects"),
     ROUTE: (gateways.GROUP, "httproutes"),
+    knative.SERVICE: (knative.GROUP, "services"),
 }
 """What is written besides, where a kind is asked for."""
 SECRETS = ("", "secrets")
@@ -56,6 +66,8 @@ HELD = (KUEUE, "workloads")
 """Listed to know what a queue holds a job for."""
 WHOLE = ("create", "list", "watch")
 """Verbs that have no one object: a right that names its object does not hold for them."""
+ON_BY_ITSELF: Mapping[str, str] = {"kubernetes.podspec-volumes-emptydir": "enabled"}
+"""Of the features that a server may need, those that Knative has where nothing is said of them."""
 METRICS: Mapping[ScaleOn, tuple[tuple[str, ...], str]] = {
     ScaleOn.CPU: (
         ("metrics.k8s.io/v1beta1",),
@@ -144,6 +156,21 @@ def check_scaling(api: Api, scale_on: ScaleOn) -> None:
         raise ClusterError(
             f"the cluster of context {api.context!r} ({api.server}) cannot scale an endpoint: {absent}; or set "
             "`scale_on` to another, or max_replicas to min_replicas"
+        )
+
+
+def check_features(api: Api, features: Sequence[str]) -> None:
+    """Raises a ClusterError where Knative's webhook would refuse a server's pod; who may not look is told by that."""
+    if not _may(api, "get", "", "configmaps", knative.SYSTEM, knative.FEATURES):
+        return
+    found = api.get(f"/api/v1/namespaces/{knative.SYSTEM}/configmaps/{knative.FEATURES}") or {}
+    known = {**ON_BY_ITSELF, **found.get("data", {})}
+    if off := [each for each in features if str(known.get(each)).lower() != "enabled"]:
+        told = json.dumps({"data": dict.fromkeys(off, "enabled")})
+        raise ClusterError(
+            f"the cluster of context {api.context!r} ({api.server}) takes no such pod by Knative, which lacks "
+            f"{', '.join(off)}; let it take them with `kubectl patch configmap {knative.FEATURES} --namespace "
+            f"{knative.SYSTEM} --type merge --patch '{told}'`, or set `scale_on` to another"
         )
 
 

@@ -1,6 +1,6 @@
 """A service of the platform as a Deployment, what scales it, and who may reach it: pure functions."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -32,6 +32,8 @@ class ScaleOn(str, Enum):
     """Requests a second, by KEDA from Prometheus: also down to zero, where `wake_query` says when to come back."""
     IN_FLIGHT = "in-flight"
     """Requests that are not answered yet, in the same way: where some take much longer than others."""
+    KNATIVE = "knative"
+    """The same, by Knative, which counts them itself and makes the pods: also down to zero, where it holds requests."""
 
     @property
     def by_keda(self) -> bool:
@@ -54,7 +56,7 @@ class ServingArgs:
     requests_per_second: int = 100
     """What one replica is to answer."""
     requests_in_flight: int = 16
-    """What one replica is to have unanswered, where `scale_on` is `in-flight`."""
+    """What one replica is to have unanswered, where `scale_on` is `in-flight` or `knative`."""
     prometheus: str = ""
     """URL of the Prometheus that KEDA asks, which must scrape the pods and label their series `namespace` and `pod`."""
     wake_query: str = ""
@@ -76,18 +78,21 @@ def objects(name: str, service: Service, command: Sequence[str], args: ServingAr
     """The manifests by what they are for; a range that nothing could follow is a PenstockError."""
     if wrong := _unscalable(service, args):
         raise PenstockError(wrong)
+    held = [{"podSelector": {"matchLabels": activating.selector(name, args.stack)}}] if _held(service, args) else []
+    # Pods of the cluster, nobody outside: gateways and monitoring are pods too.
+    ways = [way_in([callers(args), *held], service.port)]
     found = {
         "deployment": _deployment(name, service, command, args),
         "service": _service(name, service, args),
-        "policy": _edges(name, service, args),
+        "policy": policy(name, args, ways),
     }
-    if _held(service, args):
+    if held:
         own = activating.ActivatorArgs(
             args.stack, args.image, service.port, _named(args.caller_namespaces), selector(name, args)
         )
         found |= activating.objects(name, own)
     if service.min_replicas > 1:
-        found["budget"] = _budget(name, args)
+        found["budget"] = budget(name, args)
     if args.scale_on.by_keda:
         found["scaling"] = _scaled_object(name, service, args)
     elif service.max_replicas > service.min_replicas:
@@ -110,7 +115,7 @@ def _unscalable(service: Service, args: ServingArgs) -> str:
     if not args.scale_on.by_keda:
         return (
             f"min_replicas is 0, and scale_on {args.scale_on.value!r} keeps one replica at least; set min_replicas to "
-            "1, or scale_on to 'keda' or 'in-flight'"
+            "1, or scale_on to 'keda', 'in-flight' or 'knative'"
         )
     return ""
 
@@ -124,7 +129,9 @@ def _metadata(name: str, role: str, args: ServingArgs) -> dict[str, Any]:
     return {"name": name, "labels": labels(args.stack, name, role)}
 
 
-def _deployment(name: str, service: Service, command: Sequence[str], args: ServingArgs) -> dict[str, Any]:
+def template(name: str, service: Service, command: Sequence[str], args: ServingArgs) -> dict[str, Any]:
+    """The pods that serve: metadata and `spec` of each."""
+
     def probe(path: str, **fields: int) -> dict[str, Any]:
         return {"httpGet": {"path": path, "port": service.port}, **fields}
 
@@ -149,18 +156,22 @@ def _deployment(name: str, service: Service, command: Sequence[str], args: Servi
             "lifecycle": {"preStop": {"sleep": {"seconds": LEAVE_SECONDS}}},
         },
     )
-    own = labels(args.stack, name, "server")
     spread = {
         "maxSkew": 1,
         "topologyKey": "kubernetes.io/hostname",
         "whenUnsatisfiable": "ScheduleAnyway",
         "labelSelector": {"matchLabels": selector(name, args)},
     }
-    template = {
+    made = {
         **pod(spec),
         "terminationGracePeriodSeconds": LEAVE_SECONDS + DRAIN_SECONDS,
         "topologySpreadConstraints": [spread],
     }
+    own = labels(args.stack, name, "server")
+    return {"metadata": {"labels": own, "annotations": kinds.scraped(service.port)}, "spec": made}
+
+
+def _deployment(name: str, service: Service, command: Sequence[str], args: ServingArgs) -> dict[str, Any]:
     scaled = args.scale_on.by_keda or service.max_replicas > service.min_replicas
     return {
         "apiVersion": "apps/v1",
@@ -175,7 +186,7 @@ def _deployment(name: str, service: Service, command: Sequence[str], args: Servi
             "selector": {"matchLabels": selector(name, args)},
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
             "progressDeadlineSeconds": args.timeout_seconds,
-            "template": {"metadata": {"labels": own, "annotations": kinds.scraped(service.port)}, "spec": template},
+            "template": template(name, service, command, args),
         },
     }
 
@@ -195,8 +206,18 @@ def _service(name: str, service: Service, args: ServingArgs) -> dict[str, Any]:
     return kinds.service(_metadata(name, "server", args), chosen, service.port)
 
 
-def _edges(name: str, service: Service, args: ServingArgs) -> dict[str, Any]:
-    held = _held(service, args)
+def callers(args: ServingArgs) -> dict[str, Any]:
+    """Who may ask, as a policy names them."""
+    return {"namespaceSelector": _named(args.caller_namespaces)}
+
+
+def way_in(whence: Sequence[Mapping[str, Any]], *ports: int) -> dict[str, Any]:
+    """A policy's rule: those pods reach those ports."""
+    return {"from": list(whence), "ports": [{"protocol": "TCP", "port": port} for port in ports]}
+
+
+def policy(name: str, args: ServingArgs, ways: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The NetworkPolicy by which the servers are reached."""
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
@@ -204,16 +225,7 @@ def _edges(name: str, service: Service, args: ServingArgs) -> dict[str, Any]:
         "spec": {
             "podSelector": {"matchLabels": selector(name, args)},
             "policyTypes": ["Ingress"],
-            # Pods of the cluster, nobody outside: gateways and monitoring are pods too.
-            "ingress": [
-                {
-                    "from": [
-                        {"namespaceSelector": _named(args.caller_namespaces)},
-                        *([{"podSelector": {"matchLabels": activating.selector(name, args.stack)}}] if held else []),
-                    ],
-                    "ports": [{"protocol": "TCP", "port": service.port}],
-                },
-            ],
+            "ingress": list(ways),
         },
     }
 
@@ -226,7 +238,8 @@ def _named(namespaces: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _budget(name: str, args: ServingArgs) -> dict[str, Any]:
+def budget(name: str, args: ServingArgs) -> dict[str, Any]:
+    """The PodDisruptionBudget of the servers."""
     return {
         "apiVersion": "policy/v1",
         "kind": "PodDisruptionBudget",

@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 from penstock.command import asking
 from penstock.command.answering import CONFIG_MAP, answering
 from penstock.command.cloud_run import CloudRun
-from penstock.command.state import LOCAL_JOB, State, argument, supervisor
-from penstock.command.status import WORKLOAD
+from penstock.command.state import LOCAL_JOB, WORKLOAD, State, argument, supervisor
 from penstock.errors import PenstockError
 from penstock.kubernetes.api import Api
+from penstock.kubernetes.knative import SCALING
+from penstock.kubernetes.verdict import is_ready
 from penstock.local import versions
 from penstock.local.spec import read_json
 
@@ -57,6 +58,8 @@ class Target:
     """Folders of artifact stores whose stages must not be running, on a machine."""
     namespace: str = ""
     """On a cluster."""
+    knative: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Of a workload that Knative looks after, the name of its Knative Service."""
     api: Api | None = field(default=None, repr=False)
     cloud_run: CloudRun | None = None
 
@@ -98,7 +101,7 @@ class Target:
 
     def ready(self, workload: str) -> list[dict[str, Any]]:
         """Those that answer."""
-        return [pod for pod in self.pods(workload) if _ready(pod)]
+        return [pod for pod in self.pods(workload) if is_ready(pod)]
 
     def ask(self, host: Any, path: str, body: Any = None, token: bool = True) -> dict[str, Any]:
         """What the endpoint answers on a host: its status, the digest in its header, its JSON."""
@@ -155,6 +158,7 @@ class Target:
             models={each.digest: each.path for each in models if each.weight},
             split=told[first].split or len(told) > 1,
             namespace=servers[first]["metadata"]["namespace"],
+            knative={name: made["metadata"]["name"] for name, made in servers.items() if "traffic" in made["spec"]},
             api=Api(*state.cluster),
         )
 
@@ -187,7 +191,15 @@ def _answering(service: Mapping[str, Any]) -> dict[str, str]:
     return {each["digest"]: each["path"] for each in known if not numbers or str(each["number"]) in numbers}
 
 
-def _range(state: State, name: str, deployment: Mapping[str, Any]) -> Range:
+def range_of(annotations: Mapping[str, str]) -> Range:
+    """The range that Knative is told."""
+    return Range(int(annotations[f"{SCALING}/min-scale"]), int(annotations[f"{SCALING}/max-scale"]))
+
+
+def _range(state: State, name: str, made: Mapping[str, Any]) -> Range:
+    said: Mapping[str, str] = made["spec"]["template"].get("metadata", {}).get("annotations") or {}
+    if f"{SCALING}/max-scale" in said:
+        return range_of(said)
     for each in state.resources:
         spec: Mapping[str, Any] = each.outputs.get("spec") or {}
         scaled: Mapping[str, str] = spec.get("scaleTargetRef") or {}
@@ -197,10 +209,5 @@ def _range(state: State, name: str, deployment: Mapping[str, Any]) -> Range:
             return Range(int(spec["minReplicas"]), int(spec["maxReplicas"]), scaled=True)
         if each.type.endswith(":ScaledObject"):
             return Range(int(spec["minReplicaCount"]), int(spec["maxReplicaCount"]), scaled=True)
-    replicas = int(deployment["spec"]["replicas"])
+    replicas = int(made["spec"]["replicas"])
     return Range(replicas, replicas)
-
-
-def _ready(pod: Mapping[str, Any]) -> bool:
-    conditions = pod["status"].get("conditions", [])
-    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from penstock.gcp import workspace
-from penstock.kubernetes import preflight
+from penstock.kubernetes import knative, preflight
 
 PROJECT = Path(__file__).resolve().parents[3]
 MODULES = {
@@ -25,6 +25,14 @@ def test_a_controllers_version_is_the_one_in_the_module_that_pins_what_the_tests
         preflight.VERSIONS[kind]
     ]
     assert f"/v{preflight.VERSIONS[kind]}/" in preflight.INSTALL[kind]
+
+
+def test_knatives_release_is_the_one_that_the_module_belongs_to_which_pins_what_the_tests_run():
+    pinned = (PROJECT / "tools/kubernetes/knative/go.mod").read_text()
+    ((minor, patch),) = re.findall(r"^\s*knative\.dev/serving v0\.(\d+)\.(\d+)", pinned, re.MULTILINE)
+    # Since 1.0, which was module 0.27, releases are numbered otherwise than modules.
+    assert preflight.VERSIONS[knative.SERVICE] == f"1.{int(minor) - 27}.{patch}"
+    assert f"/knative-v{preflight.VERSIONS[knative.SERVICE]}/" in preflight.INSTALL[knative.SERVICE]
 
 
 def test_google_clusters_and_the_documentation_have_the_same_controller_of_job_sets():

@@ -325,7 +325,7 @@ def test_a_range_that_nothing_could_follow_is_refused(lowest, settings, told):
         ({"trainer_image": "trainer:latest"}, "String should match pattern"),
         ({"namespace": "Not_A_Label"}, "String should match pattern"),
         ({"machines": {"wroker": {}}}, "there is no role wroker; roles are chief, ps"),
-        ({"scale_on": "magic"}, "Input should be 'cpu', 'requests', 'keda' or 'in-flight'"),
+        ({"scale_on": "magic"}, "Input should be 'cpu', 'requests', 'keda', 'in-flight' or 'knative'"),
     ],
 )
 def test_a_wrong_setting_of_the_cluster_is_refused_by_its_name(setting, told):

@@ -8,7 +8,7 @@ import pulumi
 import pytest
 
 from penstock import PenstockError, Pipeline, PipelineArgs
-from penstock.kubernetes import ClusterArgs, KubernetesPlatform, Machine, keys
+from penstock.kubernetes import ClusterArgs, KubernetesPlatform, Machine, ScaleOn, keys
 from penstock.kubernetes import platform as module
 
 IMAGE = f"registry.example.com/image@sha256:{'a' * 64}"
@@ -38,6 +38,7 @@ def deployed(monkeypatch, tmp_path):
     """The inputs of all that a pipeline on a cluster makes, by name."""
     monkeypatch.setattr(module, "Api", lambda *_: None)
     monkeypatch.setattr(module.preflight, "check", lambda *_: None)
+    monkeypatch.setattr(module.preflight, "check_features", lambda *_: None)
     monkeypatch.setattr(module.gateways, "url", lambda _api, _gateway, host, *_: f"http://{host}")
 
     # Pulumi's test runtime makes an event loop in every thread that has none, and never closes it.
@@ -178,6 +179,22 @@ def test_behind_a_gateway_without_weights_there_is_the_latest_version_alone(depl
     (rule,) = made["flow-serve-server-route"]["spec"]["rules"]
     assert rule["backendRefs"] == [{"name": "flow-serve-server", "port": 8501}]
     assert "hostnames" not in made["flow-serve-server-route"]["spec"]
+
+
+def test_by_knative_there_is_a_knative_service_in_place_of_a_deployment_and_what_leads_to_it(deployed):
+    made = deployed({"scale_on": ScaleOn.KNATIVE}, traffic={"latest": 10.0, "previous": 90.0}, min_replicas=0)
+    own = {name for name in made if name.startswith("flow-serve-server")}
+    parts = ("knative", "policy", "plan", "ready", "versions")
+    assert own == {f"flow-serve-server-{part}" for part in parts}
+    server = made["flow-serve-server-knative"]["spec"]["template"]["spec"]
+    assert server["containers"][0]["command"][-1] == "penstock_serving.supervisor"
+    ready = made["flow-serve-server-ready"]
+    assert (ready["kind"], ready["workload"]) == ("Knative Service", "flow-serve-server-knative")
+
+
+def test_a_gateway_in_front_of_knative_is_refused(deployed):
+    with pytest.raises(PenstockError, match="has a way in of its own; leave `gateway` out"):
+        deployed({"scale_on": ScaleOn.KNATIVE, "gateway": "infra/public"})
 
 
 def test_keys_of_this_machine_reach_the_pods_that_need_them_by_secrets(deployed, tmp_path):

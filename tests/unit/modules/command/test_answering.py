@@ -1,10 +1,11 @@
-"""What `status` and `verify` take from the Deployment of a cluster's endpoint, as the platform renders it."""
+"""What `status` and `verify` take from a cluster's endpoint, as the platform renders it."""
 
 import pytest
 
 from penstock import Program, Service
 from penstock.command import status
 from penstock.command.state import State
+from penstock.kubernetes import ScaleOn, knative
 from penstock.kubernetes.api import Api
 from penstock.kubernetes.serving import ServingArgs, objects
 from penstock.kubernetes.versions import FILE, VersionsProvider
@@ -76,3 +77,31 @@ def test_a_plan_that_is_gone_from_the_cluster_is_told(stack):
     endpoint = status.endpoint(stack({"latest": 100.0}, there=False))
     assert endpoint is not None
     assert "ConfigMap serve-plan-1, by which its servers split the traffic, is not there" in endpoint.state
+
+
+@pytest.mark.parametrize("ready", ["True", "Unknown"])
+def test_an_endpoint_of_knatives_is_found_by_its_workload_and_tells_what_it_lacks(monkeypatch, ready):
+    service = Service(Program.SERVER, [], port=8600, min_replicas=0, max_replicas=3)
+    args = ServingArgs("prod", "i@sha256:2", "artifacts", scale_on=ScaleOn.KNATIVE)
+    made = knative.objects("serve", service, COMMAND, args)["knative"]
+    made["metadata"]["namespace"] = SPACE
+    condition = {"type": "Ready", "status": ready, "message": "" if ready == "True" else "no ingress"}
+    live = {**made, "status": {"conditions": [condition]}}
+    paths = {f"/apis/serving.knative.dev/v1/namespaces/{SPACE}/services/serve-knative": live}
+    pods = [{"metadata": {"name": "serve-1", "labels": {"penstock.dev/workload": "serve"}}, "status": live["status"]}]
+    monkeypatch.setattr(Api, "get", lambda _self, path: paths.get(path))
+    monkeypatch.setattr(Api, "items", lambda *_: pods)
+    monkeypatch.setattr(Api, "__init__", lambda *_: None)
+    parts = {"pulumi:providers:kubernetes": {"kubeconfig": "none"}, "kubernetes:serving.knative.dev/v1:Service": made}
+    state = State("prod", {"resources": [{"urn": f"urn::{t}", "type": t, "outputs": o} for t, o in parts.items()]})
+    target, endpoint = Target.of(state), status.endpoint(state)
+    assert target.ranges == {"serve": (0, 3, False)}
+    assert target.knative == {"serve": "serve-knative"}
+    assert target.models == {DIGESTS["b"]: "/artifacts/models/b"}
+    assert endpoint is not None
+    assert endpoint.state == ("serve-1 None" if ready == "True" else "serve-1 None, no ingress")
+    assert endpoint.replicas == ("1 of 1 ready" if ready == "True" else "0 of 1 ready")
+    paths.clear()
+    gone = status.endpoint(state)
+    assert gone is not None
+    assert gone.state == "Service serve-knative is gone from penstock"
