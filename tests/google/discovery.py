@@ -3,7 +3,7 @@
 import functools
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,7 +92,7 @@ def call(api: str, version: str, verb: str, url: str, body: Any = None) -> Call:
     query = {name: values[-1] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
     base = "/" + document(api, version)["servicePath"].strip("/")
     # `services/S:getIamPolicy` is no service of that name.
-    for method in sorted(_methods(document(api, version)), key=lambda method: "}:" not in method["path"]):
+    for method in sorted(methods(document(api, version)), key=lambda method: "}:" not in method["path"]):
         upload = method.get("mediaUpload", {}).get("protocols", {}).get("simple", {})
         found = _path(base, method).fullmatch(parts.path)
         content = found is None and upload and _template("", upload["path"]).fullmatch(parts.path)
@@ -113,10 +113,11 @@ def call(api: str, version: str, verb: str, url: str, body: Any = None) -> Call:
     raise ValueError(f"{api} {version} has no {verb} {parts.path}")
 
 
-def _methods(holder: Mapping[str, Any]):
+def methods(holder: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """All that an interface, or a part of it, can be asked."""
     yield from holder.get("methods", {}).values()
     for resource in holder.get("resources", {}).values():
-        yield from _methods(resource)
+        yield from methods(resource)
 
 
 def _path(base: str, method: Mapping[str, Any]) -> re.Pattern[str]:

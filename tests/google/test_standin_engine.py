@@ -1,18 +1,14 @@
 """The stand-in under the real engine: what exists, what is left half-way, what a second run does."""
 
-import importlib.util
 import os
-import re
 import signal
 import textwrap
 import time
-from pathlib import Path
 
 import loopback
-import pytest
 from standin import drift
 
-from penstock.gcp import begun, pins, verdict
+from penstock.gcp import pins, verdict
 
 PROGRAM = """
     import os, pulumi, pulumi_gcp as gcp
@@ -182,30 +178,3 @@ def _wait(done, process=None):
         assert process is None or process.poll() is None, process.communicate()[0]
         assert time.monotonic() < deadline
         time.sleep(0.05)
-
-
-@pytest.mark.parametrize("token", sorted(begun.NAMES))
-def test_what_was_begun_is_named_as_the_sdk_says_that_it_is_imported(token):
-    """Read, not imported: some of the SDK's modules take seconds."""
-    place = re.sub("([A-Z])", r"_\1", token.split(":")[1]).lower().replace("/i_a_m_", "/iam_")
-    spec = importlib.util.find_spec("pulumi_gcp")
-    assert spec is not None
-    text = (Path(str(spec.origin)).parent / f"{place}.py").read_text(encoding="utf-8")
-    documented = text.partition("## Import")[2].partition('"""')[0]
-    forms = {re.sub(r"\{\{\w+\}\}", "*", form) for form in re.findall(r"^ +\* `(\S+)`$", documented, re.MULTILINE)}
-    if token.rpartition(":")[2] in ("Account", "Bucket", "IAMCustomRole"):
-        assert not forms, "of which it says nothing"
-    else:
-        assert re.sub(r"\{\w+\}", "*", begun.NAMES[token]) in forms
-
-
-def test_what_has_a_name_of_ours_is_taken_over_once_and_what_is_in_the_state_or_has_none_is_not():
-    bucket = {"urn": "a::b::store", "type": "gcp:storage/bucket:Bucket", "inputs": {"name": "acme"}}
-    begin = {"resource": bucket, "type": "creating"}
-    deployment = {"resources": [], "pending_operations": [begin, {**begin, "type": "updating"}]}
-    assert begun.taken_over(deployment, "acme-dev") == ["a::b::store"]
-    assert deployment["resources"] == [{**bucket, "id": "acme", "outputs": {"name": "acme"}}]
-    assert begun.taken_over(deployment, "acme-dev") == [], "it is in the state"
-    for type_ in ("gcp:monitoring/alertPolicy:AlertPolicy", CLUSTER):
-        other = {"urn": "a::b::other", "type": type_, "inputs": {"name": "acme"}}
-        assert begun.taken_over({"pending_operations": [{"resource": other, "type": "creating"}]}, "acme-dev") == []
