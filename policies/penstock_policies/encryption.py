@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterator
 
 from penstock_policies.pods import containers, pods
-from penstock_policies.resource import UNKNOWN, Resource, Rule, at
+from penstock_policies.resource import UNKNOWN, Resource, Rule, at, every
 
 SECRET = re.compile(r"(PASSWORD|PASSWD|SECRET|TOKEN|API_?KEY|PRIVATE_?KEY|CREDENTIALS?)$", re.IGNORECASE)
 TYPES = {"gcp:compute/targetHttpProxy:TargetHttpProxy", "gcp:compute/regionTargetHttpProxy:RegionTargetHttpProxy"}
@@ -34,7 +34,7 @@ OWN_KEY: dict[str, tuple[tuple[str, str], ...]] = {
     "gcp:container/cluster:Cluster": (("databaseEncryption.keyName", "database_encryption: {key_name: ...}"),),
     "gcp:secretmanager/secret:Secret": (
         (
-            "replication.userManaged.replicas.0.customerManagedEncryption.kmsKeyName",
+            "replication.userManaged.replicas.*.customerManagedEncryption.kmsKeyName",
             "replication: {user_managed: {replicas: [{customer_managed_encryption: {kms_key_name: ...}}]}}",
         ),
     ),
@@ -43,6 +43,13 @@ OWN_KEY: dict[str, tuple[tuple[str, str], ...]] = {
         ("gceSetup.bootDisk.kmsKey", "gce_setup: {boot_disk: {kms_key: ...}}"),
         ("gceSetup.dataDisks.kmsKey", "gce_setup: {data_disks: {kms_key: ...}}"),
     ),
+    "gcp:compute/disk:Disk": (("diskEncryptionKey.kmsKeySelfLink", "disk_encryption_key: {kms_key_self_link: ...}"),),
+    "gcp:compute/instance:Instance": (("bootDisk.kmsKeySelfLink", "boot_disk: {kms_key_self_link: ...}"),),
+    "gcp:compute/instanceTemplate:InstanceTemplate": (
+        ("disks.*.diskEncryptionKey.kmsKeySelfLink", "disks: [{disk_encryption_key: {kms_key_self_link: ...}}]"),
+    ),
+    "gcp:dataflow/job:Job": (("kmsKeyName", "kms_key_name"),),
+    "gcp:dataflow/flexTemplateJob:FlexTemplateJob": (("kmsKeyName", "kms_key_name"),),
 }
 """Where the key stands of what keeps data, and how it is written."""
 
@@ -50,7 +57,7 @@ OWN_KEY: dict[str, tuple[tuple[str, str], ...]] = {
 def _own_key(resource: Resource) -> Iterator[str]:
     wanted = resource.settings.encryption_key
     for path, written in OWN_KEY.get(resource.type, ()) if wanted else ():
-        if resource.at(path) not in (wanted, UNKNOWN):
+        if any(key not in (wanted, UNKNOWN) for key in every(resource.properties, path)):
             yield f"is not encrypted with the stack's own key {wanted}: {written}"
 
 

@@ -18,6 +18,8 @@ WORKSPACES = {
     "kubernetes:pulumi.com/v1:Stack": "spec.workspaceTemplate.spec.image",
 }
 """Of the Pulumi Kubernetes Operator."""
+NAMED = {**WORKSPACES, "gcp:dataflow/flexTemplateJob:FlexTemplateJob": "sdkContainerImage"}
+"""What names one image by itself, if it does."""
 OPTION = "--sdk_container_image="
 """By which Beam's options name the image of Dataflow's workers."""
 
@@ -32,8 +34,8 @@ def _images(resource: Resource) -> Iterator[Any]:
     described = [each for _, spec in pods(resource) for each in containers(spec)]
     if resource.type in CLOUD_RUN:
         described += listed(resource.at(CLOUD_RUN[resource.type]))
-    if resource.type in WORKSPACES and resource.at(WORKSPACES[resource.type]) is not None:
-        yield resource.at(WORKSPACES[resource.type])
+    if resource.type in NAMED and resource.at(NAMED[resource.type]) is not None:
+        yield resource.at(NAMED[resource.type])
     for container in described:
         yield at(container, "image")
         words = [*listed(at(container, "args")), *listed(at(container, "command"))]

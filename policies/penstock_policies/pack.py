@@ -1,5 +1,8 @@
 """The rules as a pack of Pulumi's: every finding stops the deployment."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import pulumi
 from pulumi_policy import (
     EnforcementLevel,
@@ -11,9 +14,10 @@ from pulumi_policy import (
     StackValidationArgs,
     StackValidationPolicy,
 )
+from pulumi_policy.proxy import UnknownValueError
 
 from penstock_policies import accounts, encryption, exposure, images, labels, permissions, pods, price, protection
-from penstock_policies.resource import Resource, Rule, Settings, plain
+from penstock_policies.resource import UNKNOWN, Resource, Rule, Settings
 
 RULES = (
     images.RULE,
@@ -45,7 +49,7 @@ def settings() -> Settings:
 
 def _policy(rule: Rule) -> ResourceValidationPolicy:
     def validate(args: ResourceValidationArgs, report: ReportViolation) -> None:
-        seen = Resource(args.resource_type, args.name, plain(args.props), args.opts.protect, settings())
+        seen = Resource(args.resource_type, args.name, _plain(args.props), args.opts.protect, settings())
         for finding in rule.findings(seen):
             report(f"{args.name} {finding}", args.urn)
 
@@ -57,8 +61,24 @@ def _price() -> StackValidationPolicy:
         for resource in args.resources:
             if resource.resource_type == STACK:
                 own = args.get_config().get("usd_per_hour")
-                for finding in price.findings(plain(resource.props), settings(), own):
+                for finding in price.findings(_plain(resource.props), settings(), own):
                     report(f"{resource.name} {finding}", resource.urn)
 
     schema = PolicyConfigSchema({"usd_per_hour": {"type": "number", "exclusiveMinimum": 0}})
     return StackValidationPolicy(price.NAME, price.DESCRIPTION, validate, config_schema=schema)
+
+
+def _plain(value: Any) -> Any:
+    """Pulumi's proxies as plain values: reading an unknown value raises there, and is UNKNOWN here."""
+    if isinstance(value, Mapping):
+        return {key: _item(value, key) for key in value}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_item(value, index) for index in range(len(value))]
+    return value
+
+
+def _item(container: Any, key: Any) -> Any:
+    try:
+        return _plain(container[key])
+    except UnknownValueError:
+        return UNKNOWN

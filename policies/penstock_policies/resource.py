@@ -5,8 +5,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pulumi_policy.proxy import UnknownValueError
-
 Properties = Mapping[str, Any]
 
 
@@ -99,17 +97,10 @@ def listed(value: Any) -> list[Any]:
     return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else []
 
 
-def plain(value: Any) -> Any:
-    """Pulumi's proxies as plain values: reading an unknown value raises there, and is UNKNOWN here."""
-    if isinstance(value, Mapping):
-        return {key: _item(value, key) for key in value}
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_item(value, index) for index in range(len(value))]
-    return value
-
-
-def _item(container: Any, key: Any) -> Any:
-    try:
-        return plain(container[key])
-    except UnknownValueError:
-        return UNKNOWN
+def every(value: Any, path: str) -> list[Any]:
+    """The values at a dotted path in which `*` stands for each item of a list; None where there is none."""
+    above, each, below = path.partition(".*.")
+    found = at(value, above)
+    if not each or found is UNKNOWN:
+        return [found]
+    return [item for one in listed(found) for item in every(one, below)] or [None]

@@ -2,8 +2,13 @@
 
 import json
 import re
+from pathlib import Path
+
+import pytest
+from standin import schema
 
 from penstock.gcp import pins
+from penstock_policies import accounts, encryption, exposure, images, labels, protection
 
 STORE = """
     import os, json, pulumi
@@ -67,9 +72,11 @@ def test_the_engine_refuses_the_one_resource_that_each_rule_is_there_for_and_no_
         assert finding in told
 
 
-def test_a_prod_that_loses_data_or_costs_too_much_is_refused_by_the_names_of_the_rules(make_environment, policed):
+def test_make_up_of_a_prod_that_loses_data_or_costs_too_much_ends_at_the_names_of_the_rules_and_makes_nothing(
+    make_environment,
+):
     prod = make_environment("prod", protect=False, usd_per_hour_at_most=1, internet=True)
-    told = prod.run("preview", "--stack", "prod", *policed, expected=1)
+    told = prod.make("up", expected=1)
     for rule, finding in {
         "protected-data": "flow-store-bucket goes with all that is in it",
         "replacement-approval": "flow-serve-server-service is an endpoint that a deployment may replace",
@@ -106,3 +113,82 @@ def test_the_stack_on_an_existing_cluster_breaks_no_rule(make_environment, kubec
     plan = cluster.steps(*policed)
     made = {each.partition(" ")[0] for each in plan}
     assert {"kubernetes:core/v1:Namespace", "kubernetes:networking.k8s.io/v1:NetworkPolicy"} <= made
+
+
+TABLES = {
+    "account": {type_: set(paths) for type_, paths in accounts.WHO.items()},
+    "labels": {type_: {path} for type_, path in labels.WHERE.items()},
+    "key": {type_: {path for path, _ in paths} for type_, paths in encryption.OWN_KEY.items()},
+    "image": {
+        **{t: {f"{path}.*.image"} for t, path in images.CLOUD_RUN.items()},
+        **{t: {p} for t, p in images.NAMED.items()},
+    },
+}
+"""Where each rule looks, by type."""
+FIELDS = {
+    "account": re.compile(r"(^|\.)serviceAccount(Email|\.email|s\.\*\.email)?$"),
+    "labels": re.compile(r"(^|\.)(labels|resourceLabels|userLabels)$"),
+    "key": re.compile(r"[kK]msKey(Name|SelfLink)?$|(^|\.)encryptionKey(Name)?$|databaseEncryption\.keyName$"),
+    "image": re.compile(r"[cC]ontainers\.\*\.image$|[cC]ontainerImage(\.repository)?$"),
+}
+"""How the SDK calls a field that says who runs, who pays, by which key data are encrypted, or what is run."""
+POOLS = "pools are resources of their own: what stands in a cluster is what Google tells of them"
+NOT_JUDGED = {
+    r"Budget budgetFilter\.labels": "says what is counted",
+    r"NotificationChannel labels": "is the channel's address",
+    r"AlertPolicy .*conditionPrometheusQueryLanguage\.labels": "is told with the alarm",
+    r"Cluster nodePools\.\*\..*": POOLS,
+    r"Cluster nodeConfig\.(bootDiskKmsKey|labels|resourceLabels)": POOLS,
+    r"Cluster .*autoProvisioningDefaults\.bootDiskKmsKey": "there is no provisioning by GKE; its account is asked",
+    r"NodePool nodeConfig\.labels": "are the nodes', by which pods find them; bills have resourceLabels",
+    r"(Service|Job|WorkerPool) template\.labels": "are the revision's; bills have the service's",
+    r"(Service|Job|WorkerPool) template\..*encryptionKey": "is for the image's copy; no data lie in it",
+    r"Function kmsKeyName": "is for the function's code; no data lie in it",
+    r"Topic kmsKeyName": "is for messages on their way, which here say what was spent",
+    r"(Topic|Subscription) .*[sS]erviceAccountEmail": "acts for Pub/Sub, whose own account is the default",
+    r"BucketObject (kmsKeyName|customerEncryption\.encryptionKey)": "the bucket has a key",
+    r"Secret replication\.auto\..*": "a key of a region takes copies by region, which are asked",
+    r"(Instance|InstanceTemplate) serviceAccount": "is the block whose email is asked",
+    r"(Instance|InstanceTemplate) (bootDisk\.initializeParams|disks\.\*)\.labels": "the machine's are asked",
+    r"(Disk|Instance|InstanceTemplate) .*source(Image|Snapshot)EncryptionKey\.kmsKeySelfLink": "opens what is copied",
+    r"Instance (instanceEncryptionKey|attachedDisks\.\*)\.kmsKeySelfLink": "the disk that is attached is asked itself",
+    r"Instance gceSetup\.containerImage(\.repository)?": "Google's own images are what a notebook here starts from",
+}
+"""By type and field: why no rule asks for it."""
+
+
+def places(known, fields, at="", within=()):
+    """Every field of a resource, `*` for each item of a list."""
+    for name, spec in fields.items():
+        place = f"{at}{name}"
+        while spec["type"] == "array":
+            spec, place = spec["items"], f"{place}.*"
+        if spec["type"] == "object" and spec["of"] not in within:
+            yield from places(known, known["types"][spec["of"]]["properties"], f"{place}.", (*within, spec["of"]))
+        yield place
+
+
+def types():
+    """What the modules make, by their source, and what any rule names."""
+    modules = Path(__file__).resolve().parents[2] / "modules/penstock/gcp"
+    source = "".join(file.read_text() for file in modules.rglob("*.py"))
+    made = {
+        f"gcp:{at}/{name[0].lower()}{name[1:]}:{name}" for at, name in re.findall(r"gcp\.(\w+)\.([A-Z]\w+)\(", source)
+    }
+    made |= set(re.findall(r'_type = "(gcp:.+)"', source))
+    assert len(made) > 30
+    tables = (*TABLES.values(), exposure.JUDGES, protection.KEPT)
+    return sorted(made | {type_ for table in tables for type_ in table if type_.startswith("gcp:")})
+
+
+@pytest.mark.parametrize("type_", types())
+def test_no_rule_forgets_a_type_that_the_sdk_gives_an_account_labels_a_key_or_an_image(type_, schemas):
+    known = schema.of(type_, schemas)
+    assert known is not None
+    there = set(places(known, known["properties"]))
+    for what, named in FIELDS.items():
+        asked = TABLES[what].get(type_, set())
+        assert asked <= there, "what a rule looks at is there"
+        kind = type_.rpartition(":")[2]
+        missing = [place for place in there - asked if named.search(place)]
+        assert [p for p in missing if not any(re.fullmatch(why, f"{kind} {p}") for why in NOT_JUDGED)] == [], what

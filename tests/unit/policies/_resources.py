@@ -87,6 +87,7 @@ GOOD = {
     },
     "gcp:cloudfunctionsv2/function:Function": {
         "labels": LABELS,
+        "buildConfig": {"serviceAccount": f"projects/acme/serviceAccounts/{ACCOUNT}"},
         "serviceConfig": {"ingressSettings": "ALLOW_INTERNAL_ONLY", "serviceAccountEmail": ACCOUNT},
     },
     "gcp:workbench/instance:Instance": {
@@ -98,6 +99,14 @@ GOOD = {
         "networkInterfaces": [{"network": "n"}],
         "serviceAccount": {"email": ACCOUNT},
     },
+    "gcp:compute/instanceTemplate:InstanceTemplate": {
+        "labels": LABELS,
+        "disks": [{"sourceImage": "debian"}],
+        "serviceAccount": {"email": ACCOUNT},
+    },
+    "gcp:compute/disk:Disk": {"labels": LABELS},
+    "gcp:dataflow/job:Job": {"labels": LABELS, "serviceAccountEmail": ACCOUNT},
+    "gcp:dataflow/flexTemplateJob:FlexTemplateJob": {"labels": LABELS, "serviceAccountEmail": ACCOUNT},
     "gcp:serviceaccount/account:Account": {"accountId": "trainer"},
     "kubernetes:core/v1:Namespace": {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}},
     "kubernetes:core/v1:Service": {"spec": {"type": "ClusterIP"}},
