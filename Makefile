@@ -10,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r n t; do printf '%-18s %s\n' "$$n" "$$t"; done
 
-up: runtime  ## raw data to a served model; STACK=local by default
+up: runtime $(if $(filter-out local,$(STACK)),policies-ready)  ## raw data to a served model; STACK=local by default; others are judged by the policy pack
 	@.venv/bin/python tools/stack.py up $(STACK)
 
 down: runtime  ## end and remove all that `make up` made, but for what the stack's `keep` names

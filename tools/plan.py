@@ -11,14 +11,13 @@ from typing import Any
 
 import google_stack
 import settings_check
-from common import PROJECT, ToolError, say
+from common import ToolError, say
 from events import Events
 from settings import SettingsError
-from stack import Pulumi
+from stack import Pulumi, judged_by_the_pack
 
 from penstock.gcp import pins
 
-PACK = PROJECT / "policies"
 SHOWN = 50
 """So many changes are listed in a comment."""
 
@@ -28,11 +27,10 @@ def judged(stack: str) -> tuple[Events, list[str]]:
     settings = settings_check.check(stack)
     environment = google_stack.chosen(settings)
     short = google_stack.asked(environment, bool(settings.verify_key)) if environment else []
-    if not (PACK / ".venv").exists():
-        raise ToolError("the policy pack's environment is not there; `make plan` makes it")
+    pack = judged_by_the_pack()
     pulumi = Pulumi(stack)
     pulumi.select()
-    code, events = pulumi.watched("preview", "--policy-pack", str(PACK))
+    code, events = pulumi.watched("preview", *pack)
     approved = settings.gcp.approve_replacement if settings.gcp else ()
     return events, [*short, *reasons(code, events, approved)]
 

@@ -51,6 +51,9 @@ class Stack:
         config = yaml.safe_load((CHECKOUT / "stacks" / file.name).read_text())
         own = "penstock:cluster" if self.name == "cluster" else "penstock:gcp"
         config["config"].setdefault(own, {}).update(settings)
+        if own == "penstock:gcp":
+            # As `make` does.
+            self.around["GOOGLE_PROJECT"] = config["config"][own].get("project", "")
         file.write_text(json.dumps(config))
 
     def start(self, *arguments: str, **environment: str) -> "subprocess.Popen[str]":
@@ -82,10 +85,13 @@ class Stack:
         return done.stdout + done.stderr
 
     def make(self, command: str, expected: int = 0, **environment: str) -> str:
-        """What `make up` or `make down` runs, to its end, from a copy of the tools; what it said."""
+        """What `make up`, `make down` or `make plan` runs, to its end, from a copy of the tools; what it said."""
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(CHECKOUT / "tools", self.folder / "tools", ignore=ignored, dirs_exist_ok=True)
-        program = [CHECKOUT / ".venv/bin/python", "tools/stack.py", command, self.name]
+        if not (self.folder / "policies").exists():
+            (self.folder / "policies").symlink_to(CHECKOUT / "policies")
+        tool = ["tools/plan.py"] if command == "plan" else ["tools/stack.py", command]
+        program = [CHECKOUT / ".venv/bin/python", *tool, self.name]
         own = {**self._environment, **self.around, "PENSTOCK_HOME": str(self.folder), **environment}
         done = subprocess.run(program, cwd=self.folder, env=own, capture_output=True, text=True, check=False)
         assert done.returncode == expected, f"exit code {done.returncode}\n{done.stdout}{done.stderr}"

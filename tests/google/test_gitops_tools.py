@@ -1,17 +1,21 @@
 """What pull requests, promotions and nights are told, from what the real engine tells."""
 
 import json
+import os
 import re
 import shlex
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
+import environments
 import events
 import plan
 import promote
 import pytest
 import settings_check
+import yaml
 from common import ToolError
 from settings import SettingsError
 
@@ -148,6 +152,66 @@ def test_what_was_changed_or_is_gone_is_told_by_night_and_the_state_stays(trial,
     assert trial.state() == before
     with trial.cloud.resources() as resources:
         resources[grant] = taken
+
+
+SEEN = """
+import os, sys
+
+log = os.open({log!r}, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+def note(event, arguments):
+    if event == "open" and isinstance(arguments[0], str) and os.path.isabs(arguments[0]):
+        os.write(log, arguments[0].encode() + bytes([10]))
+
+sys.addaudithook(note)
+"""
+"""A `sitecustomize` by which every Python notes what it opens."""
+
+
+@pytest.fixture(scope="module")
+def read_by_a_plan(make_environment, tmp_path_factory):
+    """The files of the repository that a plan of dev opens, in whatever process, and those it is prepared from."""
+    folder = tmp_path_factory.mktemp("seen")
+    (folder / "sitecustomize.py").write_text(SEEN.format(log=str(folder / "log")))
+    trial = make_environment("dev")
+    trial.around["PYTHONPATH"] = f"{folder}{os.pathsep}{trial._environment['PYTHONPATH']}"
+    trial.make("plan")
+    found = {Path("Makefile"), Path("Pulumi.yaml")}
+    for environment in (*environments.ENVIRONMENTS, environments.POLICIES):
+        members = (settings_check.PROJECT / member / "pyproject.toml" for member in environment.editable)
+        found |= {file.relative_to(settings_check.PROJECT) for file in (environment.runtime_lock, *members)}
+    tracked = subprocess.run(
+        ["git", "ls-files"], cwd=settings_check.PROJECT, capture_output=True, text=True, check=True
+    )
+    names = {Path(name) for name in tracked.stdout.splitlines()}
+    for line in (folder / "log").read_text().splitlines():
+        file = Path(line)
+        if file.parent.name == "__pycache__":
+            file = file.parents[1] / f"{file.name.partition('.')[0]}.py"
+        for root in (trial.folder, settings_check.PROJECT):
+            if file.is_relative_to(root):
+                found |= {file.relative_to(root)} & names
+    return found
+
+
+@pytest.mark.parametrize(("workflow", "start"), [("preview", "pull_request"), ("deploy", "push")])
+def test_whatever_a_plan_reads_starts_it_when_it_changes(read_by_a_plan, workflow, start):
+    file = f".github/workflows/{workflow}.yml"
+    patterns = yaml.safe_load((settings_check.PROJECT / file).read_text())[True][start]["paths"]
+    # GitHub's: `**` is anything, `*` anything but a slash.
+    rules = [re.escape(each).replace(r"\*\*", ".*").replace(r"\*", "[^/]*") for each in patterns]
+
+    def starts(name):
+        return any(re.fullmatch(rule, name) for rule in rules)
+
+    assert {
+        Path("stacks/__main__.py"),
+        Path("policies/penstock_policies/pack.py"),
+        Path("tools/plan.py"),
+    } <= read_by_a_plan
+    assert [str(name) for name in sorted(read_by_a_plan) if not starts(str(name))] == []
+    assert starts(file)
+    assert not starts("docs/gitops.md"), "nor is everything previewed"
 
 
 NEW = "sha256:" + "b" * 64
