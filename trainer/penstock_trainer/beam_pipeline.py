@@ -30,7 +30,6 @@ import tensorflow as tf
 from apache_beam.metrics.metric import Metrics, MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineState
-from apache_beam.transforms.util import Reshuffle
 from apache_beam.transforms.window import GlobalWindows
 
 from penstock_trainer import artifacts, dataflow_jobs, files, graph, parts, pictures, runners, sources, statistics
@@ -350,42 +349,61 @@ def run(
     made = f"{scratch}/made" if remote else str(directory)
     for split in SPLITS:
         (directory / "examples" / split).mkdir(parents=True)
-    aloud = runners.is_in_process(options)
-    run_once(options, scratch, LAST, lambda each: _build(each, problem, reference, paths, made, scratch, aloud))
+    run_once(options, scratch, LAST, lambda each: _build(each, problem, reference, paths, made, scratch, options))
     if remote:
         files.fetch_folder(made, directory)
     return _counts(directory, problem)
 
 
-def _build(
-    pipeline: beam.Pipeline, problem: Problem, reference: str, paths: list[str], made: str, scratch: str, aloud: bool
-) -> None:
-    read = (
-        pipeline
-        | "Files" >> beam.Create(paths)
-        | "Spread files" >> Reshuffle()
-        | "Cut" >> beam.FlatMap(sources.pieces, list(problem.header))
-        | "Spread pieces" >> Reshuffle()
-        | "Read" >> beam.ParDo(ReadPiece(reference, scratch)).with_outputs("dead_letters", main="batches")
-    )
+@beam.ptransform_fn
+def cut(files: Any, header: list[str]) -> Any:
+    """Files, with the names of their columns where they have no line of their own for them, to pieces."""
+    return {"pieces": files | "Cut" >> beam.FlatMap(sources.pieces, header)}
+
+
+@beam.ptransform_fn
+def read_and_prepare(pieces: Any, reference: str, scratch: str, aloud: bool) -> Any:
+    """Pieces to parts, statistics and dead letters."""
+    read = pieces | "Read" >> beam.ParDo(ReadPiece(reference, scratch)).with_outputs("dead_letters", main="batches")
     prepared = read.batches | "Prepare" >> beam.ParDo(Prepare(reference, scratch, aloud)).with_outputs(
         "statistics", main="parts"
     )
-    found = prepared.statistics | "Merge statistics" >> beam.CombineGlobally(MergeStatistics())
-    blocks = (
-        prepared.parts
+    return {"parts": prepared.parts, "statistics": prepared.statistics, "dead_letters": read.dead_letters}
+
+
+@beam.ptransform_fn
+def write_blocks(groups: Any, reference: str, made: str, found: Any) -> Any:
+    """Groups of parts to blocks."""
+    return {"blocks": groups | "Write" >> beam.ParDo(WriteBlocks(reference, made), beam.pvalue.AsSingleton(found))}
+
+
+def _build(
+    pipeline: beam.Pipeline,
+    problem: Problem,
+    reference: str,
+    paths: list[str],
+    made: str,
+    scratch: str,
+    options: list[str],
+) -> None:
+    environments, aloud = runners.environments_for(options), runners.is_in_process(options)
+    raw = pipeline | "Files" >> beam.Create(paths)
+    pieces = runners.spread(raw, "files", lambda: cut(list(problem.header)), environments)["pieces"]
+    read = runners.spread(pieces, "pieces", lambda: read_and_prepare(reference, scratch, aloud), environments)
+    found = read["statistics"] | "Merge statistics" >> beam.CombineGlobally(MergeStatistics())
+    groups = (
+        read["parts"]
         | "All parts" >> beam.combiners.ToList()
         | "Group" >> beam.FlatMap(group_parts, BLOCKS_A_GROUP * block_rows(problem))
-        | "Spread groups" >> Reshuffle()
-        | "Write blocks" >> beam.ParDo(WriteBlocks(reference, made), beam.pvalue.AsSingleton(found))
     )
+    written = runners.spread(groups, "groups", lambda: write_blocks(reference, made, found), environments)
     _ = (
-        blocks
+        written["blocks"]
         | "All blocks" >> beam.combiners.ToList()
         | "Index" >> beam.Map(_write_index, problem=reference, directory=made)
     )
     _ = found | "Write statistics" >> beam.Map(_write_statistics, directory=made)
-    keep_dead_letters(read.dead_letters, made)
+    keep_dead_letters(read["dead_letters"], made)
 
 
 def keep_dead_letters(paths: Any, directory: str) -> None:

@@ -19,7 +19,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import tensorflow as tf
 from apache_beam.metrics.metric import Metrics
-from apache_beam.transforms.util import Reshuffle
 
 from penstock_trainer import artifacts, dataflow_jobs, files, parts, pictures, runners, sources
 from penstock_trainer.beam_pipeline import METRIC, Progress, ReadPiece, keep_dead_letters, run_once
@@ -79,6 +78,13 @@ class Predict(beam.DoFn):
         if self.aloud:
             self.progress.say(f"{self.rows:,} rows predicted")
         yield table.num_rows
+
+
+@beam.ptransform_fn
+def read_and_predict(pieces: Any, read: ReadRows, predict: Predict) -> Any:
+    """Pieces to how many rows of each batch were predicted, and dead letters."""
+    batches = pieces | "Read" >> beam.ParDo(read).with_outputs("dead_letters", main="good")
+    return {"rows": batches.good | "Predict" >> beam.ParDo(predict), "dead_letters": batches.dead_letters}
 
 
 def run_stage(
@@ -170,12 +176,11 @@ def run(
         if remote:
             files.send_folder(model / "saved_model", saved_model)
         pieces = pipeline | "Files" >> beam.Create(paths) | "Cut" >> beam.FlatMap(sources.pieces, read.header)
-        batches = (
-            pieces | "Spread" >> Reshuffle() | "Read" >> beam.ParDo(read).with_outputs("dead_letters", main="good")
-        )
-        answered = batches.good | "Predict" >> beam.ParDo(predict)
-        _ = answered | "Sum" >> beam.CombineGlobally(sum) | "Keep sum" >> beam.Map(_write, path=f"{scratch}/{SUM}")
-        keep_dead_letters(batches.dead_letters, made)
+        environments = runners.environments_for(options)
+        answered = runners.spread(pieces, "pieces", lambda: read_and_predict(read, predict), environments)
+        total = answered["rows"] | "Sum" >> beam.CombineGlobally(sum)
+        _ = total | "Keep sum" >> beam.Map(_write, path=f"{scratch}/{SUM}")
+        keep_dead_letters(answered["dead_letters"], made)
 
     run_once(options, scratch, SUM, build)
     if remote:

@@ -35,6 +35,7 @@ def run_stage(
         InputError: no file matches, a file lacks a column, the problem's functions do not fit its columns, or more
             than the allowed share of rows is malformed.
     """
+    runners.check_reach(runner, (), reference)
     if reference.endswith(".py"):
         reference = str(Path(reference).resolve())
     problem = load_problem(reference)
@@ -58,7 +59,7 @@ def run_stage(
         return
     size = sum(files.size(path) for path in paths)
     processes = processes or runners.processes_for(size)
-    where = f"{processes} processes" if runner == "in-process" else runner
+    where = runner if runner == "dataflow" else f"{processes} processes" + (" of Prism" if runner == "prism" else "")
     print(f"{len(paths)} files, {size / 1e6:,.1f} MB, {where}", flush=True)
     with (
         stage.fresh_scratch(),

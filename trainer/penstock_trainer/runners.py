@@ -5,10 +5,13 @@ would look for Prism's binary, try to download it, and fall back in silence.
 import os
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions, StandardOptions
+from apache_beam.transforms.util import Reshuffle
 
 from penstock_trainer import files
 from penstock_trainer.errors import InputError
@@ -41,9 +44,53 @@ def is_in_process(options: Sequence[str]) -> bool:
     return PipelineOptions(list(options)).view_as(StandardOptions).runner == BEAM_NAMES["in-process"]
 
 
-def check_reach(runner: str, paths: Sequence[str]) -> None:
-    """Raise InputError where the runner's workers are on machines that do not reach a raw file."""
+def environments_for(options: Sequence[str]) -> int:
+    """Over how many environments a pipeline's work is to be `spread`: Prism starts one process for each, which does all
+    of that environment's steps. The other runners have as many processes as they are told for one.
+    """
+    parsed = PipelineOptions(list(options))
+    if parsed.view_as(StandardOptions).runner != BEAM_NAMES["prism"]:
+        return 1
+    return max(1, int(parsed.view_as(PortableOptions).sdk_worker_parallelism))
+
+
+def spread(elements: Any, name: str, step: Callable[[], beam.PTransform], environments: int) -> Mapping[str, Any]:
+    """`step`, which returns collections by name, on all elements, dealt out among so many environments."""
+    if environments == 1:
+        return elements | f"Spread {name}" >> Reshuffle() | f"Make of {name}" >> step()
+    hands = [str(place) for place in range(environments)]
+    dealt = elements | f"Deal {name}" >> beam.ParDo(_Deal(environments)).with_outputs(*hands)
+    made: list[Mapping[str, Any]] = []
+    for place, hand in enumerate(hands):
+        own = step()
+        if place:  # what is hinted at does not matter, but that steps of different hints are in different environments
+            own = own.with_resource_hints(min_ram=f"{place}MB")
+        made.append(dealt[hand] | f"Spread {name} {hand}" >> Reshuffle() | f"Make of {name} {hand}" >> own)
+    return {key: [each[key] for each in made] | f"All {key} of {name}" >> beam.Flatten() for key in made[0]}
+
+
+class _Deal(beam.DoFn):
+    """Elements in turn to `hands` outputs, named by their numbers."""
+
+    def __init__(self, hands: int):
+        self.hands = hands
+
+    def setup(self) -> None:
+        self.next = 0
+
+    def process(self, element: Any) -> Iterator[Any]:
+        yield beam.pvalue.TaggedOutput(str(self.next), element)
+        self.next = (self.next + 1) % self.hands
+
+
+def check_reach(runner: str, paths: Sequence[str], problem: str = "") -> None:
+    """Raise InputError where the runner's workers are on machines that do not reach a raw file or the problem."""
     local = [path for path in paths if not path.startswith(files.SCHEME)]
+    if runner == "dataflow" and problem.endswith(".py"):
+        raise InputError(
+            f"runner 'dataflow': its workers have what is in their image, and the problem is the file {problem}; make "
+            "it a module of a package that the image holds"
+        )
     if runner == "dataflow" and local:
         raise InputError(f"runner 'dataflow': its workers do not reach {local[0]}; raw files must begin with gs://")
 
@@ -51,7 +98,7 @@ def check_reach(runner: str, paths: Sequence[str]) -> None:
 def beam_options(runner: str, processes: int, given: Sequence[str], scratch: Path) -> list[str]:
     """Beam's options for a runner: those it needs from us, and after them `given`, Beam's own as the user spells them.
 
-    `in-process` computes in `processes` processes; `prism` in one of its own beside Prism, whose binary is on PATH or
+    `in-process` computes in `processes` processes; `prism` in as many that Prism starts, whose binary is on PATH or
     `given` as `--prism_location`; `dataflow` on Google Cloud. `scratch` may take a file.
 
     Raises:
@@ -73,7 +120,8 @@ def beam_options(runner: str, processes: int, given: Sequence[str], scratch: Pat
         worker = scratch / "worker"
         worker.write_text(WORKER.format(python=sys.executable))
         worker.chmod(0o755)
-        options += [f"--prism_location={location}", "--environment_type=PROCESS"]
+        options += [f"--prism_location={location}", f"--sdk_worker_parallelism={processes}"]
+        options += ["--environment_type=PROCESS"]
         options += [f'--environment_config={{"command": "{worker}"}}']
     if runner == "dataflow":
         lacking = [name for name in NEEDED if not found.get(name)]

@@ -7,6 +7,7 @@ import shutil
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -54,17 +55,50 @@ SETTINGS = {
 }
 
 
-def test_prism_in_processes_of_its_own_makes_the_same_dataset_and_says_how_far_it_is(raw, dataset, tmp_path, capsys):
-    prism = f"--prism_location={go_programs.program('prism')}"
-    flags = ("--problem", "flights", "--artifacts", tmp_path, "--raw", raw.path, "--runner", "prism", "--", prism)
-    found = run("preprocess", *flags, folder=tmp_path)
+SLOW = """
+import os, time
+from dataclasses import replace
+from pathlib import Path
+import tensorflow as tf
+from penstock_trainer.problems import flights
+
+def noted(month):
+    Path(__file__).with_name(f"{os.getpid()}-{time.monotonic_ns()}.batch").touch()
+    time.sleep(0.8)
+    return month
+
+def slowly(columns):
+    derived = flights.problem.derive(columns)
+    name = next(iter(derived))
+    return {**derived, name: tf.ensure_shape(tf.numpy_function(noted, [derived[name]], derived[name].dtype), [None])}
+
+problem = replace(flights.problem, derive=slowly)
+"""
+"""The flights, of which each batch takes a while and leaves a file that says which process had it."""
+
+
+def test_prisms_processes_share_the_work_their_rows_are_counted_as_they_go_and_the_dataset_is_the_same(
+    raw, dataset, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(beam_pipeline, "ASKED_SECONDS", 0.2)
+    (tmp_path / "slow.py").write_text(SLOW)
+    (tmp_path / "raw").mkdir()
+    for path in Path(raw.path).glob("*.csv"):
+        header, *rows = path.read_text().splitlines(keepends=True)
+        for start in range(0, len(rows), 500):
+            (tmp_path / "raw" / f"{path.stem}-{start}.csv").write_text("".join([header, *rows[start : start + 500]]))
+    prism = ("--runner", "prism", "--processes", 2, "--", f"--prism_location={go_programs.program('prism')}")
+    flags = ("--problem", tmp_path / "slow.py", "--artifacts", tmp_path, "--raw", tmp_path / "raw")
+    found = run("preprocess", *flags, *prism, folder=tmp_path)
     assert found.counts == dataset.counts
     assert exact(found) == exact(dataset, number=lambda value: pytest.approx(value, rel=1e-6, abs=1e-6))
-    name = Path("examples.json")
-    assert (Path(found.path) / name).read_text().count("block") == (Path(dataset.path) / name).read_text().count(
-        "block"
-    )
-    assert f"{raw.counts['rows']:,} rows read" in capsys.readouterr().out
+    batches = Counter(path.name.split("-")[0] for path in tmp_path.glob("*.batch"))
+    del batches[str(os.getpid())]  # which looked whether the problem's functions work
+    assert sorted(batches.values()) == [6, 6]
+    said = [int(each.replace(",", "")) for each in re.findall(r"^([\d,]+) rows read$", capsys.readouterr().out, re.M)]
+    assert said == sorted(set(said))
+    assert said[-1] == raw.counts["rows"]
+    assert len(said) > 3, "and not only when all was done"
 
 
 def test_what_is_wrong_with_the_input_is_said_by_prisms_workers_too(raw, tmp_path, capsys):
@@ -286,6 +320,23 @@ def worked(bucket, artifact, folder):
     for path in Path(artifact.path).rglob("*"):
         if path.is_file() and path.name not in ("manifest.json", "report.html") and "lineage" not in path.parts:
             bucket.write(f"{folder}/made/{path.relative_to(artifact.path)}", path.read_bytes())
+
+
+@QUIET
+def test_a_problem_in_a_file_is_refused_for_dataflow_before_anything_is_read_or_launched(
+    endpoint, on_dataflow, bucket, tmp_path, capsys
+):
+    draft = tmp_path / "draft.py"
+    draft.write_text("raise AssertionError('it was read')")
+    assert on_dataflow("preprocess", "--problem", draft, "--artifacts", tmp_path) == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said == (
+        f"error: runner 'dataflow': its workers have what is in their image, and the problem is the file {draft}; make "
+        "it a module of a package that the image holds"
+    )
+    assert not endpoint.calls
+    assert not endpoint.looked
+    assert bucket.left() == []
 
 
 @QUIET
