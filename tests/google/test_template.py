@@ -21,13 +21,11 @@ def stack(tmp_path, schemas):
 
 def test_the_commands_of_its_readme_are_a_whole_pipeline_on_a_cluster(stack, kubeconfig):
     lines = re.findall(r"^    pulumi (.* cluster.*)", (stack.folder / "README.md").read_text(), re.MULTILINE)
-    *commands, up = [
-        shlex.split(line.replace("~/.kube/config", str(kubeconfig)).replace("sha256:...", DIGEST)) for line in lines
-    ]
+    *commands, up = [shlex.split(line.replace("sha256:...", DIGEST)) for line in lines]
     assert up == ["up", "-s", "cluster"]
     for command in commands:
         stack.run(*command)
-    made = stack.steps()
+    made = stack.steps(KUBECONFIG=str(kubeconfig))
     assert made["kubernetes:apps/v1:Deployment flow-serve-server"] == "create"
     stages = {name.rpartition(" ")[2] for name in made if name.startswith("kubernetes:jobset.x-k8s.io")}
     assert stages == {"flow-preprocess-dataset", "flow-tune-study", "flow-train-model"}

@@ -30,10 +30,11 @@ class Program:
 
     def __init__(self, folder: Path, environments: dict[str, Path]) -> None:
         self.folder, self.port = folder, free_port()
-        (folder / ".venv").symlink_to(environments["modules"])
-        for name in ("trainer", "serving"):
-            (folder / name).mkdir(exist_ok=True)
-            (folder / name / ".venv").symlink_to(environments[name])
+        for name, environment in environments.items():
+            own = folder / ("" if name == "modules" else name) / ".venv"
+            own.parent.mkdir(exist_ok=True)
+            if not own.exists():
+                own.symlink_to(environment)
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("PULUMI_", "PENSTOCK_"))}
         self.environment = {
             **kept,
@@ -115,30 +116,41 @@ def foreign(wheels: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.fixture(scope="session")
-def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository made from the template, under a name of its own."""
-    return from_template(tmp_path_factory.mktemp("repository") / PACKAGE, package=PACKAGE)
+def published(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The checkout as it lies, as a release in a Git repository that pip can clone; what pip calls it."""
+    folder = tmp_path_factory.mktemp("published")
+    listing = ("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", *DISTRIBUTIONS)
+    listed = subprocess.run(listing, cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout
+    for name in filter(None, listed.split("\0")):
+        if (CHECKOUT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(CHECKOUT / name, folder / name)
+    identity = ("-c", "user.name=a", "-c", "user.email=a@b.example")
+    for command in (("init",), ("add", "--all"), (*identity, "commit", "--message=v0.1.0"), ("tag", "v0.1.0")):
+        subprocess.run(["git", *command], cwd=folder, capture_output=True, check=True)
+    # With a host, which the pip of older Pythons wants to see.
+    return f"git+file://localhost{folder}@v0.1.0"
 
 
 @pytest.fixture(scope="session")
-def environments(
-    wheels: dict[str, Path], foreign: Path, repository: Path, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, Path]:
-    """The repository's three environments: two have what their wheels' own metadata ask for, without TensorFlow.
+def repository(published: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository made from the template, under a name of its own, after the first command of its README.
 
-    What the trainer's has of others is that of the checkout's, which is a gigabyte.
+    Its environments have what their distributions' metadata ask for, in the versions of the locks; but TensorFlow and
+    what else the trainer's has of others, two gigabytes, pip finds to be there already: the checkout's.
     """
-    folders = {name: tmp_path_factory.mktemp(name) / ".venv" for name in ("trainer", "serving")}
-    for folder in folders.values():
-        run_uv("venv", "--python", sys.executable, folder)
-    others = next((CHECKOUT / "trainer/.venv").glob("lib/python*/site-packages"))
-    # A path file within a path file's folder does nothing: the checkout's own packages stay out.
-    (next(folders["trainer"].glob("lib/python*/site-packages")) / "others.pth").write_text(f"{others}\n")
-    python = folders["trainer"] / "bin/python"
-    run_uv("pip", "install", "--python", python, "--no-deps", wheels["trainer"], repository)
-    lock, python = CHECKOUT / "serving/requirements.txt", folders["serving"] / "bin/python"
-    run_uv("pip", "install", "--python", python, "--constraint", lock, wheels["trainer"], wheels["serving"])
-    return {"modules": foreign, **folders}
+    folder = from_template(tmp_path_factory.mktemp("repository") / PACKAGE, package=PACKAGE, penstock=published)
+    python = folder.with_name("python")
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{Path(__file__).with_name("furnished.py")}" "$@"\n')
+    python.chmod(0o755)
+    make(folder, "environments", PYTHON=str(python))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def environments(foreign: Path, repository: Path) -> dict[str, Path]:
+    """For a program elsewhere: `penstock` alone, and the repository's trainer and server."""
+    return {"modules": foreign, **{name: repository / name / ".venv" for name in ("trainer", "serving")}}
 
 
 @pytest.fixture(scope="session")
@@ -175,6 +187,14 @@ def from_template(folder: Path, **answers: str) -> Path:
     answers = {"penstock": "git+https://git.example.com/penstock@v0.1.0", **answers}
     copier.run_copy(str(CHECKOUT / "templates/problem"), folder, data=answers, defaults=True, quiet=True)
     return folder
+
+
+def make(folder: Path, target: str, **variables: str) -> str:
+    """Runs `make` in a repository, which must succeed; what it said."""
+    command = ["make", target, *(f"{name}={value}" for name, value in variables.items())]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 def run_uv(*arguments: object) -> None:

@@ -2,17 +2,17 @@
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 import urllib.request
 from pathlib import Path
 
 import go_programs
-import pytest
 import yaml
 from packaging.requirements import Requirement
 
-from tests.reuse.conftest import PACKAGE, from_template
+from tests.reuse.conftest import PACKAGE, from_template, make
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 ROW = {"weight": 2.5, "volume": 4, "distance": 800, "zone": "east"}
@@ -26,16 +26,18 @@ def asked(url, *rows):
         return json.load(response)["predictions"], response.headers["x-model-digest"]
 
 
-def test_its_own_tests_pass_in_the_environment_of_the_trainer(repository, environments):
-    done = subprocess.run(
-        [environments["trainer"] / "bin/python", "-m", "pytest", "-q"],
-        cwd=repository,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "3 passed" in done.stdout
+def test_the_commands_of_its_readme_end_in_an_answer(repository, carried):
+    """The first was run by the fixture `repository`, the third and the fourth by `carried`."""
+    lines = re.search(r"(?:^    .*\n)+", (repository / "README.md").read_text(), flags=re.MULTILINE)
+    assert lines
+    first, second, third, fourth, asking = (line.strip() for line in lines[0].splitlines())
+    assert [first, third, fourth] == ["make environments", "pulumi stack init local", "pulumi up -s local"]
+    assert second == "make test"
+    assert "3 passed" in make(repository, "test")
+    curl = shlex.split(asking.replace("8501", str(carried.port)))
+    answer = subprocess.run([*curl, "--silent"], capture_output=True, text=True, check=True).stdout
+    (prediction,) = json.loads(answer)["predictions"]
+    assert 0 < prediction < 1
 
 
 def test_by_its_default_name_it_is_the_same_but_for_that_name(tmp_path):
@@ -65,24 +67,22 @@ def test_its_program_ends_in_a_model_that_answers_under_its_digest(carried):
     assert outputs["endpoint"].endswith("/v1/models/late")
 
 
-def test_the_trainer_that_ran_was_the_wheel_s_and_the_problem_the_installed_package_s(carried, environments):
+def test_the_trainer_that_ran_was_the_published_one_and_the_problem_the_installed_package_s(carried, environments):
     job = carried.resources()["flow-train-model"]
     assert job["program"][0] == str(carried.folder / "trainer/.venv/bin/python")
     where = f"import {PACKAGE}, penstock_trainer; print({PACKAGE}.__file__, penstock_trainer.__file__)"
     done = subprocess.run([job["program"][0], "-c", where], cwd="/", capture_output=True, text=True, check=True)
-    for file in done.stdout.split():
-        assert environments["trainer"] in Path(file).resolve().parents
+    package, trainer = (Path(file) for file in done.stdout.split())
+    assert package.parent == carried.folder / PACKAGE, "installed as it lies there"
+    assert environments["trainer"] in trainer.parents
     assert job["roles"]["chief"]["command"][:3] == ["train", "--problem", f"{PACKAGE}.late"]
 
 
 def test_a_change_in_the_installed_package_is_a_change_of_the_stages_and_without_one_there_is_none(carried):
     assert "unchanged" in (again := carried.up())
     assert not re.search(r"\d+ (created|updated|replaced)", again)
-    python = carried.resources()["flow-train-model"]["program"][0]
-    (file,) = Path(python).parents[1].glob(f"lib/python*/site-packages/{PACKAGE}/promise.py")
+    file = carried.folder / PACKAGE / "promise.py"
     text = file.read_text()
-    # The file is a link to the package manager's own copy: another takes its place.
-    file.unlink()
     file.write_text(text.replace("3.0", "2.0"))
     steps = json.loads(carried.run("preview", "--json"))["steps"]
     file.write_text(text)
@@ -102,38 +102,61 @@ def test_it_installs_from_folders_that_are_distributions(repository):
         assert all(f"\n{extra} = [" in declared for extra in each.extras)
 
 
-@pytest.mark.parametrize("name", ["test", "preview", "deploy"])
-def test_its_workflows_pin_their_actions_by_commit_and_may_do_nothing_but_read_and_comment(repository, name):
-    text = (repository / f".github/workflows/{name}.yml").read_text()
-    workflow = yaml.safe_load(text)
-    (permissions,) = (job.get("permissions", workflow["permissions"]) for job in workflow["jobs"].values())
-    assert permissions == {"contents": "read"} | ({"pull-requests": "write"} if name == "preview" else {})
-    uses = re.findall(r"uses: (.*)", text)
-    assert uses
-    assert all(re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", each) for each in uses)
-    # What a person or a fork can write is never part of a script.
-    runs = [step.get("run", "") for job in workflow["jobs"].values() for step in job["steps"]]
-    assert not any("${{" in run for run in runs)
-    targets = re.findall(r"^([\w./]+):", _makefile(repository), flags=re.MULTILINE)
-    made = [run.split()[1] for run in runs if run.startswith("make ")]
-    assert made
-    assert set(made) <= set(targets)
+def jobs(folder):
+    """Every job of the repository's workflows, by name."""
+    read = [yaml.safe_load(file.read_text()) for file in sorted((folder / ".github/workflows").glob("*.yml"))]
+    return {name: {**workflow, **job} for workflow in read for name, job in workflow["jobs"].items()}
 
 
-def test_a_pull_request_is_told_what_it_would_change(carried, tmp_path):
-    steps = yaml.safe_load((carried.folder / ".github/workflows/preview.yml").read_text())["jobs"]["preview"]["steps"]
-    (script,) = (step["run"] for step in steps if step.get("name") == "Preview")
-    environment = {**carried.environment, "STACK": "local", "RUNNER_TEMP": str(tmp_path), "KUBECONFIG_CONTENT": ""}
+def test_its_workflows_pin_their_actions_by_commit_and_may_do_nothing_that_their_job_does_not_need(repository):
+    found = jobs(repository)
+    asked = {name: job["permissions"] for name, job in found.items()}
+    deploy = {"contents": "read", "id-token": "write"}
+    assert asked == {"test": {"contents": "read"}, "deploy": deploy, "preview": {**deploy, "pull-requests": "write"}}
+    for job in found.values():
+        uses = [step["uses"] for step in job["steps"] if "uses" in step]
+        assert uses
+        assert all(re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", each) for each in uses)
+        # What a person or a fork can write is never part of a script.
+        runs = [step.get("run", "") for step in job["steps"]]
+        assert not any("${{" in run for run in runs)
+        made = re.findall(r"^make (\S+)", "\n".join(runs), flags=re.MULTILINE)
+        assert made
+        assert set(made) <= set(re.findall(r"^([\w./]+):", _makefile(repository), flags=re.MULTILINE))
+
+
+def test_its_jobs_hold_no_key_and_act_as_what_their_environment_is_let(repository):
+    text = "".join(file.read_text() for file in (repository / ".github").rglob("*.yml"))
+    # The passphrase opens the stack's own secrets, and nothing of a cluster or a cloud.
+    assert set(re.findall(r"secrets\.(\w+)", text)) == {"PULUMI_CONFIG_PASSPHRASE"}
+    told = (repository / "README.md").read_text()
+    assert set(re.findall(r"vars\.(\w+)", text)) == set(re.findall(r"`([A-Z_]+)`", told)) - {"PULUMI_CONFIG_PASSPHRASE"}
+    preview, deploy = (jobs(repository)[name] for name in ("preview", "deploy"))
+    assert (preview["environment"], deploy["environment"]) == ("preview", "production")
+    assert preview["steps"][: len(deploy["steps"]) - 1] == deploy["steps"][:-1], "the same, up to what is done"
+    assert "head.repo.full_name == github.repository" in preview["if"], "a fork's pull request gets no identity"
+
+
+def test_a_pull_request_is_told_what_it_would_change_and_a_merge_deploys_it(carried):
     for problem, expected in (
         ("nowhere.late", "has no module 'nowhere', which the setting `problem` names"),
         (f"{PACKAGE}.late", r"\d+ unchanged"),
     ):
         carried.configure(problem=problem)
-        done = subprocess.run(["bash", "-e", "-c", script], cwd=carried.folder, env=environment, check=False)
+        done = step(carried, "preview", "Preview")
         assert (done.returncode == 0) == (problem == f"{PACKAGE}.late")
         comment = (carried.folder / "comment.md").read_text()
         assert comment.startswith("local: what this would change\n\n```\nPreviewing update (local)")
         assert re.search(expected, comment), comment
+    assert "unchanged" in step(carried, "deploy", "Deploy").stdout
+
+
+def step(carried, job, name):
+    """A step of a job, as GitHub's runners run it."""
+    (script,) = (each["run"] for each in jobs(carried.folder)[job]["steps"] if each.get("name") == name)
+    around = {**carried.environment, "STACK": "local"}
+    command = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script]
+    return subprocess.run(command, cwd=carried.folder, env=around, capture_output=True, text=True, check=False)
 
 
 def test_two_linters_find_nothing_in_its_workflows(repository):
