@@ -77,3 +77,21 @@ def test_the_rehearsal_is_deployed_refreshed_though_all_has_drifted_and_destroye
         staging.run("destroy", "--yes", "--skip-preview", "--stack", "staging", **around)
     assert staging.cloud.existing() == {}
     in_order(staging.cloud.calls("delete"))
+
+
+def test_nothing_is_deployed_to_another_project_than_the_stack_s_whatever_gcloud_is_set_to(make_environment):
+    prod = make_environment("prod")
+    prod.around.pop("GOOGLE_PROJECT")
+    asked = ("preview", "--stack", "prod")
+    told = prod.run(*asked, expected=1, CLOUDSDK_CORE_PROJECT="somewhere")
+    assert "setting 'gcp.project' is 'penstock-prod-example', and the plugin of Google Cloud would deploy to" in told
+    assert "'somewhere'" in told
+    told = prod.run(*asked, expected=1)
+    assert "has not been told a project and would take any it finds" in told
+    assert "`pulumi config set gcp:project penstock-prod-example`" in told
+    prod.run("config", "set", "gcp:project", "somewhere", "--stack", "prod")
+    told = prod.up(expected=1, GOOGLE_PROJECT="penstock-prod-example")
+    assert "would deploy to 'somewhere'" in told, "the configuration goes before what `make` says"
+    assert prod.cloud.calls() == []
+    prod.run("config", "set", "gcp:project", "penstock-prod-example", "--stack", "prod")
+    assert "create" in prod.steps(GOOGLE_PROJECT="somewhere").values()

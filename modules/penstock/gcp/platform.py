@@ -9,6 +9,7 @@ import pulumi
 import pulumi_gcp as gcp
 
 from penstock import platform
+from penstock.errors import PenstockError
 from penstock.gcp import gateway, prices
 from penstock.gcp.artifact_store import ArtifactStore, grant
 from penstock.gcp.budget_guard import BudgetGuard, BudgetGuardArgs
@@ -67,6 +68,7 @@ class GcpPlatform:
 
     def storage(self, name: str, keep: Sequence[str], opts: pulumi.ResourceOptions) -> pulumi.Output[str]:
         """Network, identities and bucket, and whatever else the environment has; pods and servers mount the bucket."""
+        self._refuse_elsewhere(opts)
         env, own = self._environment, self._name
         place: NetworkArgs = {"region": env.region}
         if env.endpoint == "gke":
@@ -190,6 +192,21 @@ class GcpPlatform:
     def beam_options(self) -> list[pulumi.Input[str]]:
         """Beam's options for a job on Dataflow as the stack starts it; none where Beam computes in a pod."""
         return self._beam.options if self._beam is not None else []
+
+    def _refuse_elsewhere(self, opts: pulumi.ResourceOptions) -> None:
+        """Raises PenstockError where the plugin would deploy to another project, such as the one `gcloud` is set to.
+
+        A program that has a provider of its own says by it where to.
+        """
+        if opts.parent is not None and opts.parent.get_provider("gcp:storage/bucket:Bucket") is not None:
+            return
+        wanted, used = self._environment.project, gcp.config.project
+        if used != wanted:
+            found = f"would deploy to {used!r}" if used else "has not been told a project and would take any it finds"
+            raise PenstockError(
+                f"setting 'gcp.project' is {wanted!r}, and the plugin of Google Cloud {found}: `make` tells it; for "
+                f"`pulumi` by hand `pulumi config set gcp:project {wanted}`, or GOOGLE_PROJECT={wanted}"
+            )
 
     def _encrypting(self, opts: pulumi.ResourceOptions) -> pulumi.ResourceOptions:
         """Options by which what is encrypted by one's own key waits for the leave to use it."""

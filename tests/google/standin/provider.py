@@ -60,6 +60,8 @@ class StandIn(provider_pb2_grpc.ResourceProviderServicer):
 
     def Configure(self, request: Any, context: Any) -> Any:
         given = _dict(request.args)
+        if "project" in given:
+            os.environ["GOOGLE_PROJECT"] = given["project"]
         self._adopts, self._drops = (
             json.loads(given.get(name) or "false") for name in ("upsertExistingObjects", "deleteUnreachable")
         )
