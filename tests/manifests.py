@@ -37,10 +37,10 @@ def job() -> list[Manifest]:
 
 
 def study_database() -> list[Manifest]:
-    """The database that the stack makes for a study, its Secret, and the study's way to it."""
+    """The database that the stack makes for a study, and its Secret."""
     made = database.objects("tune", database.DatabaseArgs("dev", IMAGES[Program.TRAINER], "shared"))
     secret = {**database.secret("tune", "dev"), "stringData": {"password": "made up"}}
-    return [*made.values(), secret, database.edge("tune", "dev", database.own_url("tune"))]
+    return [*made.values(), secret]
 
 
 def serving(low: int, high: int, **more: Any) -> list[Manifest]:
