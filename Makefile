@@ -51,7 +51,7 @@ test-cluster: cluster-tools  ## the modules on such a cluster
 	@.venv/bin/python tools/pulumi_cli.py
 	@.venv/bin/python -m pytest -q tests/cluster --ignore tests/cluster/costly
 
-test-cluster-all: cluster-tools  ## and on real pods, with all the faults, KEDA and Kueue: half an hour
+test-cluster-all: cluster-tools  ## and on real pods, with all the faults, KEDA, Kueue and Knative: half an hour
 	@.venv/bin/python tools/pulumi_cli.py
 	@.venv/bin/python -m pytest -q tests/cluster
 	@.venv/bin/python -m pytest -q tests/pods

@@ -1,6 +1,6 @@
 """Programs of others, built from Go modules once for this user and kept: Beam's Prism, an emulator of Cloud Storage, a
 linter of workflows, one of manifests, what holds manifests against the schemas of their kinds, Pulumi's language host
-of programs in YAML.
+of programs in YAML, Knative's own judgement of its Services.
 
 tools/python tools/go_programs.py prism      prints where it is
 """
@@ -20,6 +20,7 @@ PROGRAMS = {
         PROJECT / "tools" / "pulumi" / "yaml",
         "github.com/pulumi/pulumi-yaml/cmd/pulumi-language-yaml",
     ),
+    "knative-judge": (PROJECT / "tools" / "kubernetes" / "knative", "."),
     "fake-gcs-server": (PROJECT / "tools" / "storage", "github.com/fsouza/fake-gcs-server"),
 }
 
@@ -32,7 +33,8 @@ def program(name: str) -> Path:
         say(f"building {name} from source, once for this user: up to 5 minutes")
         go_build.build(module, package, folder / name)
 
-    return go_build.cached(name, [module / "go.mod", module / "go.sum"], make) / name
+    sources = [module / "go.mod", module / "go.sum", *sorted(module.glob("*.go"))]
+    return go_build.cached(name, sources, make) / name
 
 
 if __name__ == "__main__":
