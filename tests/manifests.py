@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from penstock import Job, Program, Role, Service
-from penstock.gcp import gateway, ladder
+from penstock.gcp import dashboard, gateway, ladder
 from penstock.gcp import workspace as google
 from penstock.kubernetes import Machine, ScaleOn, database, gateways, watching
 from penstock.kubernetes import workspace as workspaces
@@ -78,15 +78,20 @@ def workspace(queue: str = "queue") -> list[Manifest]:
 
 
 def on_google() -> list[Manifest]:
-    """What GKE gets besides: the bucket as a volume, the way in, and jobs and servers that mount the bucket."""
+    """What a stack on GKE has: the bucket as a volume, the ways in and out, figures that Google collects, and jobs and
+    servers that mount the bucket.
+    """
     args = ServingArgs("dev", IMAGES[Program.SERVER], "artifacts")
-    way = gateway.objects("serve", 8501, "/readyz", "address", "model.example", "certificate", selector("serve", args))
-    labels = {"environment": "dev", "owner": "you"}
-    (served, *_) = serving(1, 3)
+    labels, selected = {"environment": "dev", "owner": "you"}, selector("serve", args)
+    way = gateway.objects("serve", 8501, "/readyz", "address", "model.example", "certificate", selected)
+    (served, *beside) = serving(1, 3)
     served = {**served, "spec": google.served(served["spec"], labels)}
-    mounted = google.with_bucket(job()[0], "run", labels)
-    parts = [google.volume("bucket"), google.claim(), google.allow_google(), ladder.compute_class("ladder", ["pool"])]
-    return [*parts, *google.guarded("guard@example.com", "1").values(), *way.values(), served, mounted]
+    (made, *with_it) = job()
+    ways = [*way.values(), dashboard.collected("serve", selected), google.allow_google()]
+    parts = [google.volume("bucket"), google.claim(), ladder.compute_class("ladder", ["pool"])]
+    rights = [*google.guarded("guard@example.com", "1").values(), google.allow_database("10.60.0.3/32")]
+    space = workspaces.objects(workspaces.WorkspaceArgs("dev", NAMESPACE)).values()
+    return [*parts, *space, *rights, *ways, served, *beside, google.with_bucket(made, "run", labels), *with_it]
 
 
 def everything() -> list[Manifest]:

@@ -184,7 +184,7 @@ class Gke:
     def reach_database(self, studies: StudyDatabase, opts: pulumi.ResourceOptions) -> None:
         """From now on tuning jobs share the database, by the trainer's own identity: no password is anywhere."""
         self._studies = studies
-        policy = placed(allow_database(studies.address))
+        policy = placed(allow_database(pulumi.Output.concat(studies.address, "/32")))
         manifest.resource(f"{self._name}-database", policy, self._in_workspace(opts))
 
     def _studied(self, job: platform.Job) -> platform.Job:

@@ -133,8 +133,8 @@ def allow_google() -> dict[str, Any]:
     }
 
 
-def allow_database(address: pulumi.Input[str]) -> dict[str, Any]:
-    """The trainer's pods may reach the studies' database."""
+def allow_database(cidr: pulumi.Input[str]) -> dict[str, Any]:
+    """The trainer's pods may reach the studies' database, whose address the range is."""
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
@@ -144,7 +144,7 @@ def allow_database(address: pulumi.Input[str]) -> dict[str, Any]:
             "policyTypes": ["Egress"],
             "egress": [
                 {
-                    "to": [{"ipBlock": {"cidr": pulumi.Output.concat(address, "/32")}}],
+                    "to": [{"ipBlock": {"cidr": cidr}}],
                     "ports": [{"protocol": "TCP", "port": 5432}],
                 }
             ],
