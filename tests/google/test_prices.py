@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from decided import undecided
 
 from penstock.gcp import accelerators, prices
 from penstock.gcp.environment import Accelerator, Environment
@@ -18,55 +19,6 @@ IMAGE = "us-docker.pkg.dev/acme/penstock/trainer@sha256:" + "a" * 64
 BASE = {"project": "acme-dev", "owner": "me", "trainer_image": IMAGE, "server_image": IMAGE}
 UNPRICED = {"nvidia-b200", "tpu-ironwood"}
 """No public price of them is known that could be trusted: an estimate says that they are not counted."""
-FREE = {
-    "gcp:artifactregistry/repositoryIamMember:RepositoryIamMember",
-    "gcp:billing/budget:Budget",
-    "gcp:cloudrunv2/serviceIamMember:ServiceIamMember",
-    "gcp:compute/address:Address",
-    "gcp:compute/firewall:Firewall",
-    "gcp:compute/globalAddress:GlobalAddress",
-    "gcp:compute/network:Network",
-    "gcp:compute/router:Router",
-    "gcp:compute/subnetwork:Subnetwork",
-    "gcp:iam/workloadIdentityPool:WorkloadIdentityPool",
-    "gcp:iam/workloadIdentityPoolProvider:WorkloadIdentityPoolProvider",
-    "gcp:kms/cryptoKeyIAMMember:CryptoKeyIAMMember",
-    "gcp:monitoring/dashboard:Dashboard",
-    "gcp:monitoring/notificationChannel:NotificationChannel",
-    "gcp:projects/iAMCustomRole:IAMCustomRole",
-    "gcp:projects/iAMMember:IAMMember",
-    "gcp:projects/serviceIdentity:ServiceIdentity",
-    "gcp:secretmanager/secretIamMember:SecretIamMember",
-    "gcp:serviceaccount/account:Account",
-    "gcp:serviceaccount/iAMMember:IAMMember",
-    "gcp:servicenetworking/connection:Connection",
-    "gcp:sql/database:Database",
-    "gcp:sql/user:User",
-    "gcp:storage/bucketIAMMember:BucketIAMMember",
-    "gcp:storage/bucketObject:BucketObject",
-    "kubernetes:apps/v1:Deployment",
-    "kubernetes:autoscaling/v2:HorizontalPodAutoscaler",
-    "kubernetes:cloud.google.com/v1:ComputeClass",
-    "kubernetes:core/v1:ConfigMap",
-    "kubernetes:core/v1:Namespace",
-    "kubernetes:core/v1:PersistentVolume",
-    "kubernetes:core/v1:PersistentVolumeClaim",
-    "kubernetes:core/v1:ResourceQuota",
-    "kubernetes:core/v1:Secret",
-    "kubernetes:core/v1:Service",
-    "kubernetes:core/v1:ServiceAccount",
-    "kubernetes:gateway.networking.k8s.io/v1:HTTPRoute",
-    "kubernetes:helm.sh/v3:Release",
-    "kubernetes:jobset.x-k8s.io/v1alpha2:JobSet",
-    "kubernetes:networking.gke.io/v1:HealthCheckPolicy",
-    "kubernetes:networking.k8s.io/v1:NetworkPolicy",
-    "kubernetes:policy/v1:PodDisruptionBudget",
-    "kubernetes:rbac.authorization.k8s.io/v1:Role",
-    "kubernetes:rbac.authorization.k8s.io/v1:RoleBinding",
-}
-"""Types of resources that cost nothing by themselves: who may do what, private addresses, and what runs on machines
-that are paid. All others are told by a row.
-"""
 
 
 def environment(**fields):
@@ -120,12 +72,6 @@ def test_an_ordinary_machine_has_a_price_or_is_told_to_have_none(machine, usd):
     own = prices.cost(environment(machine_type=machine, spot=False, max_nodes=1), own={machine: 3.0})
     assert own["without_a_price"] == []
     assert f"node {machine}: 0 idle, 1 peak, 1 h a run, 3 USD/hour" in own["rows"]
-
-
-def undecided(types, cost_rows):
-    """Types of which neither a row is told nor it is said that they are free."""
-    paid = {token for row in cost_rows for token in row.of}
-    return {token for token in types if token.startswith(("gcp:", "kubernetes:"))} - paid - FREE
 
 
 @pytest.mark.parametrize("name", ["dev", "staging", "prod"])
