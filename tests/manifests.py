@@ -6,7 +6,7 @@ from typing import Any
 from penstock import Job, Program, Role, Service
 from penstock.gcp import dashboard, gateway, ladder
 from penstock.gcp import workspace as google
-from penstock.kubernetes import Machine, ScaleOn, database, gateways, watching
+from penstock.kubernetes import Machine, ScaleOn, database, gateways, knative, watching
 from penstock.kubernetes import workspace as workspaces
 from penstock.kubernetes.job_set import JobSetArgs, disruption_budget, edges, job_set
 from penstock.kubernetes.serving import ServingArgs, objects, selector
@@ -56,6 +56,23 @@ def scaled(scale_on: ScaleOn = ScaleOn.IN_FLIGHT) -> list[Manifest]:
     return serving(0, 9, plan="serve-plan-1", observations=watching.folder("serve"), **asked)
 
 
+def by_knative() -> list[Manifest]:
+    """The same by Knative, with a key and a place for machines with accelerators."""
+    service = Service(Program.SERVER, [], port=8501, min_replicas=0, max_replicas=9, verify_key="verifying.pem")
+    args = ServingArgs(
+        "dev",
+        IMAGES[Program.SERVER],
+        "artifacts",
+        NAMESPACE,
+        Machine(accelerators=1, node_selector={"a": "b"}),
+        scale_on=ScaleOn.KNATIVE,
+        plan="serve-plan-1",
+        keys="serve-keys",
+        observations=watching.folder("serve"),
+    )
+    return list(knative.objects("serve", service, COMMAND, args).values())
+
+
 def routed() -> Manifest:
     """What leads from a Gateway to two versions."""
     weights = {"serve": 10, "serve-previous": 90}
@@ -97,7 +114,8 @@ def on_google() -> list[Manifest]:
 def everything() -> list[Manifest]:
     """All of them, in the namespace."""
     namespace = workspaces.namespace(workspaces.WorkspaceArgs("dev", NAMESPACE))
-    found = [*job(), *study_database(), *serving(2, 9), *scaled(), routed(), *monitor(), *workspace(), *on_google()]
+    endpoints = [*serving(2, 9), *scaled(), *by_knative(), routed(), *monitor()]
+    found = [*job(), *study_database(), *endpoints, *workspace(), *on_google()]
     placed = [{**each, "metadata": {**each["metadata"], "namespace": NAMESPACE}} for each in found]
     # Copies: what is rendered may share its parts.
     return json.loads(json.dumps([namespace, *placed]))

@@ -18,7 +18,7 @@ VARIANTS = {
 }
 
 
-@pytest.fixture(scope="module", params=VARIANTS.values(), ids=VARIANTS)
+@pytest.fixture(scope="module", params=VARIANTS.values(), ids=list(VARIANTS))
 def service(request):
     """The Knative Service of an endpoint."""
     args = {"scale_on": ScaleOn.KNATIVE, "namespace": "penstock", **request.param}
