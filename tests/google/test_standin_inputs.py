@@ -94,6 +94,22 @@ def test_the_pods_inside_a_job_set_are_judged_like_any_other(fields, expected, s
     assert expected in f"{where}: {why}"
 
 
+@pytest.mark.parametrize(
+    ("version", "kind", "spec", "expected"),
+    [
+        ("cloud.google.com/v1", "ComputeClass", {"priorities": [{"nodePools": ["a"]}]}, "nodePools: is no field of"),
+        ("cloud.google.com/v1", "ComputeClass", {"whenUnsatisfiable": "Wait"}, "'Wait' is not one of ScaleUpAnyway"),
+        ("networking.gke.io/v1", "HealthCheckPolicy", {"targetRef": {"name": "a"}}, "spec.targetRef.kind: is required"),
+        ("monitoring.googleapis.com/v1", "PodMonitoring", {"endpoints": [{}]}, "spec.endpoints[0].port: is required"),
+        ("monitoring.googleapis.com/v1", "PodMonitoring", {"selector": []}, "[] is no object"),
+    ],
+)
+def test_a_kind_of_google_s_own_is_judged_by_what_google_declares(version, kind, spec, expected, schemas):
+    manifest = {"apiVersion": version, "kind": kind, "metadata": {"name": "a"}, "spec": spec}
+    found = [f"{where}: {why}" for where, why in inputs.problems(f"kubernetes:{version}:{kind}", manifest, schemas)]
+    assert expected in "; ".join(found)
+
+
 def test_a_name_that_kubernetes_would_refuse_is_refused(schemas):
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "My_Name", "labels": {"a": "b c"}}}
     found = dict(inputs.problems("kubernetes:core/v1:Namespace", namespace, schemas))

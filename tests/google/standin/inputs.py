@@ -7,7 +7,7 @@ from typing import Any
 
 import discovery
 
-from standin import schema
+from standin import declared, schema
 
 UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 """Stands for a value that only the deployment will tell."""
@@ -188,6 +188,9 @@ def _kubernetes(token: str, inputs: Mapping[str, Any], schemas: Path | None) -> 
         group, _, kind = token.removeprefix("kubernetes:").partition(":")
         if inputs.get("kind") != kind or inputs.get("apiVersion") != group:
             yield "kind", f"{inputs.get('apiVersion')}/{inputs.get('kind')} under the type {token}"
+        own = declared.of(group, kind)
+        if own is not None:
+            yield from _object(own, own["types"], inputs, "")
         metadata = schema.of("kubernetes:core/v1:ConfigMap", schemas)
         assert metadata is not None
         yield from _value(metadata["properties"]["metadata"], metadata["types"], inputs.get("metadata", {}), "metadata")
