@@ -7,6 +7,7 @@ from penstock_policies.resource import UNKNOWN, Resource, Rule, at, listed
 EVERYBODY = ("allUsers", "allAuthenticatedUsers")
 ANYWHERE = ("0.0.0.0/0", "::/0")
 LOOPBACK = ("127.0.0.1", "::1", "localhost", None, UNKNOWN)
+VISIBILITY = "networking.knative.dev/visibility"
 INTERNAL = ("networking.gke.io/load-balancer-type", "cloud.google.com/load-balancer-type")
 
 
@@ -101,6 +102,11 @@ def _service(resource: Resource) -> Iterator[str]:
         yield "takes traffic for addresses that are not its own: take externalIPs out"
 
 
+def _knative(resource: Resource) -> Iterator[str]:
+    if at(resource.at("metadata.labels"), VISIBILITY) not in ("cluster-local", UNKNOWN):
+        yield f"has an address outside of the cluster: the label {VISIBILITY}: cluster-local"
+
+
 def _ingress(resource: Resource) -> Iterator[str]:
     named = resource.at("spec.ingressClassName") or resource.at("spec.gatewayClassName")
     if named is not UNKNOWN and not any(word in str(named) for word in ("internal", "rilb")):
@@ -130,6 +136,7 @@ JUDGES: dict[str, Callable[[Resource], Iterator[str]]] = {
     "gcp:cloudrunv2/service:Service": _cloud_run,
     "gcp:cloudfunctionsv2/function:Function": _function,
     "kubernetes:core/v1:Service": _service,
+    "kubernetes:serving.knative.dev/v1:Service": _knative,
     "kubernetes:networking.k8s.io/v1:Ingress": _ingress,
     "kubernetes:gateway.networking.k8s.io/v1:Gateway": _ingress,
     "kubernetes:networking.k8s.io/v1:NetworkPolicy": _network_policy,

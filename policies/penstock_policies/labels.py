@@ -51,7 +51,7 @@ def _of_pods(resource: Resource) -> Iterator[tuple[str, object]]:
     kind = resource.type.rpartition(":")[2]
     if not resource.type.startswith("kubernetes:"):
         return
-    if TEMPLATES.get(kind, "").endswith("template.spec"):
+    if TEMPLATES.get(kind, "").endswith("template.spec") and resource.at(TEMPLATES[kind]) is not None:
         where = TEMPLATES[kind].removesuffix("spec") + "metadata.labels"
         yield where, resource.at(where)
     for job in listed(resource.at("spec.replicatedJobs")) if kind == "JobSet" else ():

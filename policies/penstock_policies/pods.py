@@ -15,8 +15,9 @@ TEMPLATES = {
     "Job": "spec.template.spec",
     "CronJob": "spec.jobTemplate.spec.template.spec",
     "Workspace": "spec.podTemplate.spec",
+    "Service": "spec.template.spec",
 }
-"""Where each kind has its pods' spec."""
+"""Where each kind has its pods' spec; of a Service, where it is Knative's and has one."""
 VOLUMES = ("configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret")
 CONTAINERS = ("containers", "initContainers", "ephemeralContainers")
 SECCOMP = ("RuntimeDefault", "Localhost")

@@ -41,6 +41,7 @@ SERVICE, ROLE, BINDING = (
     "kubernetes:rbac.authorization.k8s.io/v1:RoleBinding",
 )
 OPERATED, WORKSPACE = "kubernetes:pulumi.com/v1:Stack", "kubernetes:auto.pulumi.com/v1alpha1:Workspace"
+KNATIVE = "kubernetes:serving.knative.dev/v1:Service"
 TEMPLATE = "gcp:compute/instanceTemplate:InstanceTemplate"
 RUN_JOB, WORKERS = "gcp:cloudrunv2/job:Job", "gcp:cloudrunv2/workerPool:WorkerPool"
 BEAM, FLEX = "gcp:dataflow/job:Job", "gcp:dataflow/flexTemplateJob:FlexTemplateJob"
@@ -70,6 +71,7 @@ DESCRIBED = [
     ("kubernetes:core/v1:ReplicationController", "spec.template.spec"),
     ("kubernetes:batch/v1:Job", "spec.template.spec"),
     (WORKSPACE, "spec.podTemplate.spec"),
+    (KNATIVE, "spec.template.spec"),
 ]
 """What describes pods besides, and where."""
 IN_JOB_SET = "spec.replicatedJobs.0.template.spec.template."
@@ -115,6 +117,7 @@ CASES = {
         (SERVICE, "spec.type", "LoadBalancer", "load balancer on the internet"),
         (SERVICE, "spec.type", "NodePort", "opens a port of every node"),
         (SERVICE, "spec.externalIPs", ["198.51.100.1"], "not its own"),
+        (KNATIVE, "metadata.labels", {"app": "a"}, "has an address outside of the cluster"),
         ("kubernetes:networking.k8s.io/v1:Ingress", "spec.ingressClassName", "nginx", "way in from the internet"),
         ("kubernetes:gateway.networking.k8s.io/v1:Gateway", "spec.gatewayClassName", "gke-l7-gxlb", "(gke-l7-gxlb)"),
         (
@@ -265,7 +268,7 @@ def test_every_type_that_a_rule_or_a_case_names_is_one_of_the_sdk_s():
     text = "".join(source.read_text() for source in sources)
     named = set(re.findall(r'"((?:gcp|kubernetes):[\w.-]+/\w+:\w+)"', text))
     assert len(named) > 30
-    others = {"kubernetes:gateway.networking.k8s.io/v1:Gateway", JOB_SET, OPERATED, WORKSPACE}
+    others = {"kubernetes:gateway.networking.k8s.io/v1:Gateway", JOB_SET, OPERATED, WORKSPACE, KNATIVE}
     assert {each for each in named if f'"{each}"' not in known} == others
 
 
