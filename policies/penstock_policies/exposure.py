@@ -103,7 +103,9 @@ def _service(resource: Resource) -> Iterator[str]:
 
 
 def _knative(resource: Resource) -> Iterator[str]:
-    if at(resource.at("metadata.labels"), VISIBILITY) not in ("cluster-local", UNKNOWN):
+    labels = resource.at("metadata.labels") or {}
+    visible = labels.get(VISIBILITY) if isinstance(labels, Mapping) else UNKNOWN
+    if visible not in ("cluster-local", UNKNOWN):
         yield f"has an address outside of the cluster: the label {VISIBILITY}: cluster-local"
 
 

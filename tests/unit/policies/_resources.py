@@ -112,6 +112,10 @@ GOOD = {
     "kubernetes:core/v1:Service": {"spec": {"type": "ClusterIP"}},
     "kubernetes:core/v1:Pod": {"spec": POD},
     "kubernetes:apps/v1:Deployment": {"spec": {"template": TEMPLATE}},
+    "kubernetes:serving.knative.dev/v1:Service": {
+        "metadata": {"labels": {"networking.knative.dev/visibility": "cluster-local"}},
+        "spec": {"template": TEMPLATE},
+    },
     "kubernetes:batch/v1:CronJob": {"spec": {"jobTemplate": {"spec": {"template": TEMPLATE}}}},
     "kubernetes:jobset.x-k8s.io/v1alpha2:JobSet": {
         "spec": {"replicatedJobs": [{"name": "chief", "template": {"spec": {"template": TEMPLATE}}}]}

@@ -71,7 +71,6 @@ DESCRIBED = [
     ("kubernetes:core/v1:ReplicationController", "spec.template.spec"),
     ("kubernetes:batch/v1:Job", "spec.template.spec"),
     (WORKSPACE, "spec.podTemplate.spec"),
-    (KNATIVE, "spec.template.spec"),
 ]
 """What describes pods besides, and where."""
 IN_JOB_SET = "spec.replicatedJobs.0.template.spec.template."
@@ -118,6 +117,7 @@ CASES = {
         (SERVICE, "spec.type", "NodePort", "opens a port of every node"),
         (SERVICE, "spec.externalIPs", ["198.51.100.1"], "not its own"),
         (KNATIVE, "metadata.labels", {"app": "a"}, "has an address outside of the cluster"),
+        (KNATIVE, "metadata.labels", NOTHING, "has an address outside of the cluster"),
         ("kubernetes:networking.k8s.io/v1:Ingress", "spec.ingressClassName", "nginx", "way in from the internet"),
         ("kubernetes:gateway.networking.k8s.io/v1:Gateway", "spec.gatewayClassName", "gke-l7-gxlb", "(gke-l7-gxlb)"),
         (
@@ -208,6 +208,7 @@ CASES = {
         (JOB_SET, IN_JOB_SET + "spec.containers.0.securityContext.privileged", True, "role chief, container main: is"),
         (DEPLOYMENT, "spec.template.spec.hostIPC", True, "hostIPC"),
         (CRON, "spec.jobTemplate.spec.template.spec.hostIPC", True, "hostIPC"),
+        (KNATIVE, "spec.template.spec.hostIPC", True, "hostIPC"),
         *((type_, at, {**RESTRICTED, "hostIPC": True}, f"{at}: hostIPC shares") for type_, at in DESCRIBED),
     ],
 }
