@@ -81,6 +81,7 @@ def read(path: Path) -> None:
     import numpy as np
     import tensorflow as tf
 
+    from penstock_trainer import blocks
     from penstock_trainer.dataset import Dataset
     from penstock_trainer.network import Network, block_paths
     from penstock_trainer.problem import load_problem
@@ -89,9 +90,9 @@ def read(path: Path) -> None:
     dataset = Dataset.open(path, problem)
     network = Network(problem, dataset.statistics, dataset.examples, {})
 
-    @tf.function(input_signature=[tf.TensorSpec([], tf.string), tf.TensorSpec([2], tf.int32)])
-    def block(file: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        features, labels = network.inputs(network.shuffled(file, seed))
+    @tf.function(input_signature=[blocks.MAPPED, tf.TensorSpec([2], tf.int32)])
+    def block(mapped: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        features, labels = network.inputs(network.shuffled(mapped, seed))
         total = tf.constant(0.0)
         for start in tf.range(0, tf.size(labels), network.batch_size):
             batch = [values[start : start + network.batch_size] for values in features.values()]
@@ -101,7 +102,7 @@ def read(path: Path) -> None:
     paths = block_paths(path, dataset.examples, "training")
     rows = 0
     for place in np.random.default_rng(0).permutation(len(paths)):
-        done, total = block(tf.constant(paths[place]), tf.constant([0, place], tf.int32))
+        done, total = block(blocks.mapped(paths[place]), tf.constant([0, place], tf.int32))
         assert np.isfinite(total.numpy())
         rows += int(done)
     assert rows == dataset.examples.rows("training")

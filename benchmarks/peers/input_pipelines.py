@@ -2,16 +2,19 @@
 
     trainer/.venv/bin/python benchmarks/peers/input_pipelines.py WHAT FOLDER EPOCHS
 
-WHAT is `write`, `penstock`, `tf_data_words`, `tf_data_codes`, or `blocks` (read alone, beside a copy in memory).
+WHAT is `write`, `penstock`, `tf_data_words`, `tf_data_codes`, or `blocks` (read alone, beside a copy in memory, and
+what else becomes of them).
 FOLDER holds `dataset`, which Penstock made of `penstock_pipeline.problem`; `write` adds TFRecords of the same rows.
 """
 
 import json
+import mmap
 import os
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
@@ -23,7 +26,7 @@ import tensorflow as tf
 import tf_keras as keras
 from penstock_pipeline import problem
 
-from penstock_trainer import statistics
+from penstock_trainer import blocks, statistics
 from penstock_trainer.examples import Examples, read_block
 from penstock_trainer.featurizer import Featurizer
 
@@ -42,6 +45,14 @@ class Dataset:
         self.statistics = statistics.from_json(found)
         self.featurizer = Featurizer(problem, self.statistics, {})
         self.words = {name: [*self.statistics[name].ranked(), ""] for name in features.CATEGORIES}  # type: ignore[union-attr]
+
+    def featurised(self, rows: tf.Tensor) -> Batch:
+        """The features of rows, [rows, width]."""
+        cells = tf.transpose(rows)
+        named = {name: cells[place] for place, name in enumerate(self.examples.numbers)}
+        for place, name in enumerate(self.examples.categories, start=len(self.examples.numbers)):
+            named[name] = tf.bitcast(cells[place], tf.int32)
+        return {**self.featurizer(named), "row": named["row"]}
 
 
 def write(dataset: Dataset, folder: Path) -> None:
@@ -69,20 +80,11 @@ def _floats(value: float) -> tf.train.Feature:
 
 def penstock(dataset: Dataset) -> Callable[[], Batch]:
     """An epoch over blocks, as `Network.train` takes them: a block's features at once, then batches of them."""
-    examples, shuffle = dataset.examples, tf.random.experimental.stateless_shuffle  # type: ignore[attr-defined]
-    first_code = len(examples.numbers)
+    examples, featurised = dataset.examples, dataset.featurised
 
-    def featurised(cells: tf.Tensor) -> Batch:
-        cells = tf.transpose(cells)
-        named = {name: cells[place] for place, name in enumerate(examples.numbers)}
-        for place, name in enumerate(examples.categories, start=first_code):
-            named[name] = tf.bitcast(cells[place], tf.int32)
-        return {**dataset.featurizer(named), "row": named["row"]}
-
-    @tf.function(input_signature=[tf.TensorSpec([], tf.string), tf.TensorSpec([2], tf.int32)])
-    def block(path: tf.Tensor, seed: tf.Tensor) -> Batch:
-        cells = tf.reshape(tf.io.decode_raw(tf.io.read_file(path), tf.float32), [examples.width, -1])
-        cells = shuffle(tf.transpose(cells), seed)
+    @tf.function(input_signature=[blocks.MAPPED, tf.TensorSpec([2], tf.int32)])
+    def block(mapped: tf.Tensor, seed: tf.Tensor) -> Batch:
+        cells = blocks.shuffled(blocks.cells(mapped, examples.width), seed)
         inputs = tf.autograph.experimental.do_not_convert(featurised)(cells)
         totals = tf.nest.map_structure(tf.zeros_like, outline)
         for start in tf.range(0, tf.shape(cells)[0], BATCH):
@@ -94,31 +96,53 @@ def penstock(dataset: Dataset) -> Callable[[], Batch]:
 
     def epoch() -> Batch:
         order = np.random.default_rng(0).permutation(len(paths))
-        sums = [block(tf.constant(paths[i]), tf.constant([0, i], tf.int32)) for i in order]
+        sums = [block(blocks.mapped(paths[i]), tf.constant([0, i], tf.int32)) for i in order]
         return {name: sum(each[name] for each in sums) for name in sums[0]}  # type: ignore[misc]
 
     return epoch
 
 
-def blocks(dataset: Dataset, epochs: int) -> dict[str, float]:
-    """Bytes of the training blocks, and the seconds in which they are read and are copied from memory to memory."""
+def alone(dataset: Dataset, epochs: int) -> dict[str, float]:
+    """`bytes` and `rows` of the training blocks, and the seconds that they take: `mapped` as the trainer has them, each
+    page read once; `read` by a graph that gets the paths, as workers beside parameter servers do; `copied` from memory
+    to memory, each page of the copy read once; then `shuffled`, and `featurised`, from memory.
+    """
+    width = dataset.examples.width
 
-    @tf.function(input_signature=[tf.TensorSpec([], tf.string)])
+    @tf.function(input_signature=[blocks.PATH])
     def read(path: tf.Tensor) -> tf.Tensor:
-        return tf.reshape(tf.io.decode_raw(tf.io.read_file(path), tf.float32), [dataset.examples.width, -1])
+        return blocks.cells(path, width)
 
-    paths = [tf.constant(str(dataset.path / each.path)) for each in dataset.examples.blocks["training"]]
-    there = [read(path).numpy() for path in paths]
-    seconds = {"read": 0.0, "copied": 0.0}
-    for _ in range(epochs):
-        for path, cells in zip(paths, there, strict=True):
+    @tf.function(input_signature=[blocks.MAPPED, tf.TensorSpec([2], tf.int32)])
+    def shuffled(cells: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        return blocks.shuffled(blocks.cells(cells, width), seed)
+
+    featurised = tf.function(dataset.featurised, input_signature=[tf.TensorSpec([None, width])], autograph=False)
+    paths = [str(dataset.path / each.path) for each in dataset.examples.blocks["training"]]
+    there = [np.fromfile(path, "<f4") for path in paths]
+    tensors, rows = [tf.constant(cells) for cells in there], [tf.constant(cells.reshape(-1, width)) for cells in there]
+    names, seed = [tf.constant(path) for path in paths], tf.constant([0, 1], tf.int32)
+    ways: dict[str, Callable[[int], Any]] = {
+        "mapped": lambda i: touched(np.asarray(memoryview(blocks.mapped(paths[i])))),
+        "read": lambda i: touched(np.asarray(memoryview(read(names[i]))).ravel()),
+        "copied": lambda i: touched(there[i].copy()),
+        "shuffled": lambda i: shuffled(tensors[i], seed),
+        "featurised": lambda i: featurised(rows[i]),
+    }
+    seconds = dict.fromkeys(ways, 0.0)
+    for epoch in range(1 + epochs):
+        for name, way in ways.items():
             began = time.perf_counter()
-            read(path)
-            between = time.perf_counter()
-            cells.copy()
-            seconds["read"] += between - began
-            seconds["copied"] += time.perf_counter() - between
-    return {**seconds, "bytes": epochs * sum(cells.nbytes for cells in there)}
+            for place in range(len(paths)):
+                way(place)
+            seconds[name] += (time.perf_counter() - began) * (epoch > 0)
+    bytes_ = sum(cells.nbytes for cells in there)
+    return {**seconds, "bytes": epochs * bytes_, "rows": epochs * bytes_ / 4 / width}
+
+
+def touched(cells: np.ndarray) -> float:
+    """The sum of one cell of each page."""
+    return float(np.nansum(cells[:: mmap.PAGESIZE // 4]))
 
 
 def tf_data(dataset: Dataset, folder: Path, kind: str) -> Callable[[], Batch]:
@@ -205,7 +229,7 @@ def main(what: str, folder: Path, epochs: int) -> None:
         write(dataset, folder)
         return
     if what == "blocks":
-        print(json.dumps(blocks(dataset, epochs)))
+        print(json.dumps(alone(dataset, epochs)))
         return
     epoch = penstock(dataset) if what == "penstock" else tf_data(dataset, folder, what.removeprefix("tf_data_"))
     sums = {name: value.numpy().item() for name, value in epoch().items()}

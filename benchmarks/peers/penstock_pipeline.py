@@ -73,7 +73,7 @@ problem = Problem(
 
 def main(raw: Path, output: Path, proof: bool) -> None:
     """Preprocess `raw`, and featurise the rows."""
-    from penstock_trainer import preprocess, statistics
+    from penstock_trainer import blocks, preprocess, statistics
     from penstock_trainer.examples import Examples
     from penstock_trainer.featurizer import Featurizer
 
@@ -83,16 +83,16 @@ def main(raw: Path, output: Path, proof: bool) -> None:
     found = statistics.from_json(json.loads((dataset / "statistics.json").read_text())["training"])
     featurizer = Featurizer(problem, found, {})
 
-    @tf.function(autograph=False, input_signature=[tf.TensorSpec([], tf.string)])
-    def featurised(path: tf.Tensor) -> dict[str, tf.Tensor]:
-        cells = tf.reshape(tf.io.decode_raw(tf.io.read_file(path), tf.float32), [examples.width, -1])
+    @tf.function(autograph=False, input_signature=[blocks.MAPPED])
+    def featurised(block: tf.Tensor) -> dict[str, tf.Tensor]:
+        cells = blocks.cells(block, examples.width)
         named = {name: cells[place] for place, name in enumerate(examples.numbers)}
         for place, name in enumerate(examples.categories, start=len(examples.numbers)):
             named[name] = tf.bitcast(cells[place], tf.int32)
         return {**featurizer(named), "row": named["row"]}
 
     for number, block in enumerate(examples.blocks["training"]):
-        batch = featurised(tf.constant(str(dataset / block.path)))
+        batch = featurised(blocks.mapped(dataset / block.path))
         assert batch["row"].shape[0] == block.rows
         if proof:
             _write(

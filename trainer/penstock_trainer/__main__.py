@@ -2,6 +2,7 @@
 
 import argparse
 import errno
+import faulthandler
 import os
 import shutil
 import signal
@@ -311,4 +312,5 @@ def _at_fault(exc: BaseException | None) -> InputError | OSError | None:
 
 
 if __name__ == "__main__":
+    faulthandler.enable()  # a mapped file that its disk no longer gives ends the process without an exception
     sys.exit(main())

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from penstock_trainer.artifacts import Manifest
+from penstock_trainer.blocks import MAPPED, mapped
 from penstock_trainer.charts import Series, plot
 from penstock_trainer.dataset import Dataset
 from penstock_trainer.evaluation import evaluate
@@ -54,10 +55,10 @@ def write(
     """Measure `network` on every evaluation row; write `evaluation.json` and `card.html` into the artifact's directory,
     whose `lineage/` is there already.
     """
-    predict = tf.function(network.predict_block, input_signature=[tf.TensorSpec([], tf.string)])
+    predict = tf.function(network.predict_block, input_signature=[MAPPED])
 
     def answer(path: Path) -> tuple[np.ndarray, np.ndarray]:
-        labels, predictions = predict(tf.constant(str(path)))
+        labels, predictions = predict(mapped(path))
         return labels.numpy(), predictions.numpy()
 
     found = evaluate(problem, dataset, answer)

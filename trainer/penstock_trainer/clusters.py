@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 import tensorflow as tf
 
+from penstock_trainer.blocks import MAPPED, PATH, mapped
 from penstock_trainer.copies import Copies
 from penstock_trainer.errors import InputError
 from penstock_trainer.membership import STRATEGIES, Member
@@ -49,6 +50,7 @@ class Cluster(Protocol):
     width: int  # how many blocks are worked on at the same time
     leads: bool  # whether this process evaluates, writes checkpoints and seals
     steps_alone: int | None  # how many steps a block's variables are `borrowed` for; None: they need not be
+    block: tf.TensorSpec  # what a function of a block takes for it, as `Network.read` does
 
     def variables(self) -> AbstractContextManager[Any]:
         """Networks are made in it."""
@@ -63,11 +65,15 @@ class Cluster(Protocol):
         ...
 
     def each(self, function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> list[str]:
-        """`function` of each of `arguments`, in no order of execution; returns when all are done: who did each."""
+        """`function` of each of `arguments`, a block's path and what else it takes, in no order of execution; returns
+        when all are done: who did each.
+        """
         ...
 
     def map(self, function: Callable[..., Any], arguments: Iterable[tuple[Any, ...]]) -> Iterator[Any]:
-        """`function` of each of `arguments`, as numpy, in order; as many at a time as work in parallel."""
+        """`function` of each of `arguments`, a block's path and what else it takes, as numpy, in order; as many at a
+        time as work in parallel.
+        """
         ...
 
 
@@ -76,6 +82,7 @@ class Local:
 
     width = 1
     steps_alone: int | None = None
+    block = MAPPED
 
     def __init__(self, strategy: tf.distribute.Strategy | None = None, member: Member | None = None) -> None:
         self.strategy = strategy or tf.distribute.get_strategy()
@@ -96,13 +103,14 @@ class Local:
 
     def each(self, function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> list[str]:
         """One after another."""
-        for one in arguments:
-            function(*one)
+        for path, *others in arguments:
+            function(mapped(path), *others)
         return [self._name] * len(arguments)
 
     def map(self, function: Callable[..., Any], arguments: Iterable[tuple[Any, ...]]) -> Iterator[Any]:
         """One after another."""
-        return (tf.nest.map_structure(lambda tensor: tensor.numpy(), function(*each)) for each in arguments)
+        for path, *others in arguments:
+            yield tf.nest.map_structure(lambda tensor: tensor.numpy(), function(mapped(path), *others))
 
 
 class ParameterServers:
@@ -113,6 +121,7 @@ class ParameterServers:
     """
 
     leads = True
+    block = PATH
 
     def __init__(self, member: Member) -> None:
         self._member = member
@@ -148,7 +157,7 @@ class ParameterServers:
         """By whichever worker is free."""
         with self._watched():
             self.copies.put()
-            done = [self.coordinator.schedule(function, args=each) for each in arguments]
+            done = [self._scheduled(function, each) for each in arguments]
             self.coordinator.join()
             self.copies.take()
         # The answer stays where it is (its worker may be gone by now); only its place is looked at.
@@ -165,7 +174,7 @@ class ParameterServers:
         answers: dict[int, Any] = {}
         for attempt in range(FETCH_ATTEMPTS):
             with self._watched():
-                done = {place: self.coordinator.schedule(function, args=each) for place, each in waiting.items()}
+                done = {place: self._scheduled(function, each) for place, each in waiting.items()}
                 self.coordinator.join()
             for place, value in done.items():
                 try:
@@ -177,6 +186,10 @@ class ParameterServers:
             if not waiting:
                 break
         return [answers[place] for place in sorted(answers)]
+
+    def _scheduled(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+        path, *others = arguments
+        return self.coordinator.schedule(function, args=(tf.constant(path), *others))
 
     @contextmanager
     def _watched(self) -> Iterator[None]:

@@ -1,14 +1,15 @@
-"""Examples: shuffled blocks of columns, read by TensorFlow's own operations.
+"""Examples: shuffled blocks of columns, which a graph gets as they are on the disk.
 
 A block is a matrix of four-byte cells, one row a column: first the numbers (float32, missing is NaN), then the
 categories (int32 codes), then what takes several cells (a text's tokens, int32 codes; a picture's pixels, bytes), last
 the label (float32). A category's code is its rank among the training rows, so a smaller
 vocabulary is a threshold, never a look-up. `MISSING` is negative, and so is a category that no training row had:
-`UNKNOWN` or below, by a hash of its text. Written with numpy, read in the graph, so that a worker that has no Python
-can read it. Part of the light core.
+`UNKNOWN` or below, by a hash of its text. Written with numpy; a worker that has no Python can read it. Part of the
+light core.
 """
 
 import json
+import mmap
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -68,8 +69,18 @@ def write_block(file: BinaryIO, numbers: np.ndarray, codes: np.ndarray, label: n
         file.write(np.ascontiguousarray(matrix, cell).tobytes())
 
 
+def map_block(path: Path) -> np.ndarray:
+    """A block's cells, one row a column after the other, float32 of shape [width * rows]: the kernel's own pages of the
+    file, of which nothing is copied but what is written to.
+    """
+    with path.open("rb") as file:
+        pages = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    pages.madvise(mmap.MADV_WILLNEED)
+    return np.frombuffer(pages, "<f4")
+
+
 def read_block(path: Path, examples: Examples) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(numbers, codes, label) as `write_block` took them."""
-    cells = np.fromfile(path, "<f4").reshape(examples.width, -1)
+    cells = map_block(path).reshape(examples.width, -1)
     first_code, label = len(examples.numbers), examples.width - 1
     return cells[:first_code], cells[first_code:label].view("<i4"), cells[label]

@@ -62,8 +62,8 @@ class Trainer:
             self.network = Network(problem, dataset.statistics, dataset.examples, hyperparameters, arithmetic)
         # Few, as each is a message to a parameter server: examples begun, trained, and the sum of their losses.
         self._counts, self._bad = cluster.counters(3, tf.float64), cluster.counters(1, tf.int64)
-        path, number = tf.TensorSpec([], tf.string), tf.TensorSpec([], tf.int32)
-        self._train = tf.function(self._train_block, input_signature=[path, tf.TensorSpec([2], tf.int32), number])
+        order, number = tf.TensorSpec([2], tf.int32), tf.TensorSpec([], tf.int32)
+        self._train = tf.function(self._train_block, input_signature=[cluster.block, order, number])
         self.answer_by(self.network)
         self._blocks_a_round = cluster.width
 
@@ -101,7 +101,7 @@ class Trainer:
         began = time.monotonic()
         for counters in (self._counts, self._bad):
             counters.assign(tf.zeros_like(counters))
-        arguments = [(tf.constant(path), tf.constant(seed), tf.constant(i)) for i, (path, seed) in enumerate(work)]
+        arguments = [(path, tf.constant(seed), tf.constant(i)) for i, (path, seed) in enumerate(work)]
         try:
             done_by = self.cluster.each(self._train, arguments)
         except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as exc:
@@ -126,9 +126,9 @@ class Trainer:
         largest = 2 * self._blocks_a_round
         self._blocks_a_round = max(self.cluster.width, min(largest, round(pace * ROUND_SECONDS)))
 
-    def _train_block(self, path: tf.Tensor, seed: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
+    def _train_block(self, block: tf.Tensor, seed: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
         """One block on whichever process it is given to; what it did goes into the counters."""
-        cells = self.network.shuffled(path, seed)
+        cells = self.network.shuffled(block, seed)
         rows = tf.cast(tf.shape(cells)[0], tf.float64)
         self._counts.assign_add([rows, 0.0, 0.0])
         loss, bad = self._train_rows(cells)
@@ -158,16 +158,16 @@ class Trainer:
     def answer_by(self, network: Network) -> None:
         """Predict by `network` from now on: the trained one, or one with its values that computes in float32."""
 
-        def block(path: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        def predict(block: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             with self.cluster.borrowed(changed=False):
-                return network.predict_block(path)
+                return network.predict_block(block)
 
-        self._predict = tf.function(block, input_signature=[tf.TensorSpec([], tf.string)])
+        self._predict = tf.function(predict, input_signature=[self.cluster.block])
 
     def answers(self, split: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """(labels, predictions) of each block of a split, in order."""
         paths = block_paths(self.dataset.path, self.dataset.examples, split)
-        return self.cluster.map(self._predict, ((tf.constant(path),) for path in paths))
+        return self.cluster.map(self._predict, ((path,) for path in paths))
 
     def evaluate(self, split: str) -> dict[str, float]:
         """The head's metrics over all rows of a split, however many they are; an area under the curve from as many

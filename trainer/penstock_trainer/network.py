@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
+from penstock_trainer import blocks
 from penstock_trainer.arithmetic import FLOAT32, Arithmetic
 from penstock_trainer.errors import InputError
 from penstock_trainer.examples import Examples
@@ -24,8 +25,6 @@ BATCH_SIZE = 512
 """Of a problem that names none."""
 SMALL_TABLE = 1 << 16
 """Numbers in an embedding table."""
-
-shuffle = tf.random.experimental.stateless_shuffle  # pyright: ignore[reportAttributeAccessIssue]
 
 
 class Network(tf.Module):
@@ -111,9 +110,11 @@ class Network(tf.Module):
                 named[name] = tf.ensure_shape(tf.bitcast(several, tf.int32), [None, count])
         return named
 
-    def read(self, path: tf.Tensor) -> tf.Tensor:
-        """A block's cells, float32 of shape [width, rows]; codes are bit patterns until `columns` casts them."""
-        return tf.reshape(tf.io.decode_raw(tf.io.read_file(path), tf.float32), [self.examples.width, -1])
+    def read(self, block: tf.Tensor) -> tf.Tensor:
+        """The cells of a block of either form that `blocks` has, float32 of shape [width, rows]; codes are bit patterns
+        until `columns` casts them.
+        """
+        return blocks.cells(block, self.examples.width)
 
     def values(self) -> list[np.ndarray]:
         """The values of the model's variables, whole, from wherever they or their shards are."""
@@ -191,9 +192,11 @@ class Network(tf.Module):
                 break
         return total, bad
 
-    def shuffled(self, path: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        """A block's rows in the order that `seed`, int32 of shape [2], gives them; [rows, width]."""
-        return shuffle(tf.transpose(self.read(path)), seed)
+    def shuffled(self, block: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        """The rows of a block, as `read` takes it, in the order that `seed`, int32 of shape [2], gives them; [rows,
+        width].
+        """
+        return blocks.shuffled(self.read(block), seed)
 
     def state(self) -> list[Any]:
         """All that a training goes on from: the model's variables, the optimizer's slots and its count of steps.
@@ -214,9 +217,11 @@ class Network(tf.Module):
         """The first of `state`: what is needed to predict."""
         return whole(self.keras_model.weights)
 
-    def predict_block(self, path: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """(labels, predictions) of a block's rows, float32 of shape [rows]; predictions as `predict` gives them."""
-        cells = self.read(path)
+    def predict_block(self, block: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """(labels, predictions) of the rows of a block, as `read` takes it, float32 of shape [rows]; predictions as
+        `predict` gives them.
+        """
+        cells = self.read(block)
         return cells[-1], self.predict(self.columns(cells))
 
 
