@@ -43,6 +43,17 @@ def before_up(environment: Environment, captured: Callable[..., str], keyed: boo
         raise ToolError("\n".join(refused))
 
 
+def before_down(exported: str) -> None:
+    """Raises ToolError for an exported stack that protects something: the engine would name one thing at a time."""
+    resources = json.loads(exported)["deployment"].get("resources") or []
+    kept = sorted(each["urn"].rpartition("::")[2] for each in resources if each.get("protect"))
+    if kept:
+        raise ToolError(
+            f"nothing was removed, as the stack protects {', '.join(kept)}: to remove all of it, name each in the "
+            "setting `gcp.approve_replacement`, then `make up`, then `make down`"
+        )
+
+
 def plan(preview: str) -> dict[str, str]:
     """The operation by `type name` that a preview tells of."""
     found: dict[str, str] = {}

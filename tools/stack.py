@@ -65,6 +65,8 @@ def down(stack: str) -> None:
         say(f"there is no stack {stack}")
         return
     pulumi.continue_after_interruption()
+    if pulumi.google is not None:
+        google_stack.before_down(pulumi.captured("stack", "export"))
     code = pulumi.interactive("destroy", "--yes", "--skip-preview")
     # What was not removed is most often in use by what the stack knows nothing of: the list names it.
     if pulumi.google is not None:

@@ -32,6 +32,7 @@ access       | penstock:             | unit/modules/test_settings.py::test_every
 access       | python -c             | unit/modules/test_snippets.py::test_the_command_for_a_token_makes_one
 contracts    |                       | not run: forms of files, held by the tests of what writes and reads them
 gcp          | gcloud                | not run: there is no gcloud here; test_pages.py finds the targets
+gcp          | approve_replacement   | google/test_promotion.py::test_prod_as_its_file_stands
 gcp          | gcp.model             | not run: google/test_promotion.py deploys what it sets, set by `penstock promote`
 gcp          | SELECT                | not run: there is no BigQuery and no bill; see its labels below
 gcp          | budget:               | google/test_environment.py::test_the_stages_that_the_page_shows
