@@ -2,9 +2,15 @@
 
 import json
 import logging
-import sys
+import os
+import threading
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timezone
+
+logger = logging.getLogger("penstock_serving")
+_one_at_a_time = threading.Lock()
 
 
 class JsonFormatter(logging.Formatter):
@@ -30,7 +36,28 @@ class JsonFormatter(logging.Formatter):
 
 def set_up_logs() -> None:
     """Send every logger of the process, and Python's warnings, through the formatter."""
-    handler = logging.StreamHandler(sys.stderr)
+    # Of its own, so that `library_lines` does not take these lines for a library's.
+    handler = logging.StreamHandler(os.fdopen(os.dup(2), "w", encoding="utf-8"))
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
     logging.captureWarnings(True)
+
+
+@contextmanager
+def library_lines() -> Iterator[None]:
+    """What a library writes to standard error meanwhile, past every logger, becomes lines of the log."""
+    reading, writing = os.pipe()
+    for end in (reading, writing):
+        os.set_blocking(end, False)  # more than a pipe holds is lost, and nothing waits
+    try:
+        with _one_at_a_time, os.fdopen(os.dup(2), "wb") as standard:
+            os.dup2(writing, 2)
+            os.close(writing)
+            try:
+                yield
+            finally:
+                os.dup2(standard.fileno(), 2)
+    finally:
+        with os.fdopen(reading, "rb") as written:
+            for line in (written.read() or b"").decode(errors="replace").splitlines():
+                logger.info("library", extra={"fields": {"said": line}})

@@ -2,7 +2,6 @@
 
 import base64
 import json
-import re
 import struct
 import zlib
 
@@ -46,7 +45,7 @@ def test_rows_and_columns_are_answered_whatever_the_pictures_size(album):
         ({"b64": "?"}, "is not base64"),
         ({"b64": ""}, "the picture has no bytes"),
         (None, "null is not a value of a required column"),
-        (encoded(b"no picture at all"), "the model refuses a row: Invalid JPEG data, size 17"),
+        (encoded(b"no picture at all"), "the model refuses a row: it is no JPEG, PNG, GIF or BMP picture"),
         (encoded(png(1, 60_000, 1)[:16] + struct.pack(">II", 60_000, 60_000)), "more than 33,554,432 pixels"),
     ],
 )
@@ -61,10 +60,7 @@ def test_the_log_is_json_without_what_was_posted(album):
     posted = {"scan": encoded(b"no picture of Zaphod"), "remark": "Zaphod"}
     assert album.predict({"instances": [posted]}).status_code == 400
     assert album.predict({"instances": [{**posted, "scan": encoded(png(0))}]}).status_code == 200
-    lines = album.log.splitlines()
-    libjpegs = [line for line in lines if re.fullmatch("Not a JPEG file: starts with 0x.. 0x..", line)]
-    """Which it writes itself, past every logger, with the first two bytes."""
-    assert {"starting", "ready"} <= {json.loads(line)["event"] for line in lines if line not in libjpegs}
+    assert {"starting", "ready"} <= {json.loads(line)["event"] for line in album.log.splitlines()}
     assert "Zaphod" not in album.log
     assert posted["scan"]["b64"] not in album.log
 

@@ -26,6 +26,7 @@ Tensors = dict[str, tf.Tensor]
 as_written = tf.autograph.experimental.do_not_convert
 """For a function without a condition or loop on tensors: AutoGraph, looking for one, takes as long as the function."""
 LARGEST_PICTURE = 2**25
+JPEG = b"\xff\xd8"
 NO_TOKEN = r"[^\pL\pM\pN]+"
 
 
@@ -312,6 +313,11 @@ def pixels(encoded: tf.Tensor, column: Image) -> tf.Tensor:
 def _pixels_said(encoded: tf.Tensor) -> tf.Tensor:
     """How many pixels the beginning of an encoded picture says it has, int64: a small file may decode to gigabytes."""
 
+    def of_jpeg() -> tf.Tensor:
+        # Else libjpeg would write the first bytes to standard error.
+        with tf.control_dependencies([tf.debugging.Assert(kind == JPEG, ["it is no JPEG, PNG, GIF or BMP picture"])]):
+            return tf.reduce_prod(tf.cast(tf.image.extract_jpeg_shape(encoded), tf.int64)[:2])
+
     def product(place: int, length: int, cell: tf.DType, little_endian: bool) -> tf.Tensor:
         sizes = tf.io.decode_raw(tf.strings.substr(encoded, place, length), cell, little_endian)
         return tf.reduce_prod(tf.abs(tf.cast(sizes, tf.int64)))
@@ -323,7 +329,7 @@ def _pixels_said(encoded: tf.Tensor) -> tf.Tensor:
             (kind == b"GI", lambda: product(6, 4, tf.uint16, little_endian=True)),
             (kind == b"BM", lambda: product(18, 8, tf.int32, little_endian=True)),
         ],
-        lambda: tf.reduce_prod(tf.cast(tf.image.extract_jpeg_shape(encoded), tf.int64)[:2]),
+        of_jpeg,
     )
 
 

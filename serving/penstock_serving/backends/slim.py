@@ -1,6 +1,7 @@
 """The slim backend: look-ups in Python and one LiteRT graph, proven by the trainer to answer as the SavedModel does."""
 
 from penstock_serving.backends import Answers, Categories, Columns, RowRefusedError
+from penstock_serving.logs import library_lines
 from penstock_serving.seal import SealedModel
 from penstock_trainer.errors import InputError
 from penstock_trainer.slim import FOLDER, LARGEST_BATCH, SlimModel
@@ -15,7 +16,8 @@ class SlimBackend:
     def load(self, model: SealedModel) -> None:
         """Read the look-ups and the graph."""
         try:
-            self._model = SlimModel(model.directory / FOLDER, model.schema.names)
+            with library_lines():
+                self._model = SlimModel(model.directory / FOLDER, model.schema.names)
         except (OSError, ValueError, RuntimeError, KeyError) as exc:
             raise InputError(f"{model.directory / FOLDER} does not load: {exc}") from exc
 
