@@ -57,15 +57,32 @@ DRIFTING = """
 
     made("pinned", True)
     made("loose", False)
+
+    # What has disks and drivers, by the modules themselves, and by hand.
+    from penstock.gcp import Accelerator, AcceleratorPool, Notebook
+    KEY = "projects/p/locations/us-central1/keyRings/r/cryptoKeys/k"
+    PLACE = {"network": "n", "subnetwork": "s", "zone": "us-central1-a", "service_account_email": "a@b.example"}
+    Notebook("pinned-lab", {**PLACE, "encryption_key": KEY})
+    AcceleratorPool("pinned-gpu", {"cluster": "dev", "location": "us-central1-a", "zones": ["us-central1-a"],
+                                   "node_service_account": "a@b.example"}, Accelerator(type="nvidia-l4"))
+    gcp.workbench.Instance("loose-lab-instance", name="loose-lab", location="us-central1-a", gce_setup={
+        "network_interfaces": [{"network": "n", "subnet": "s"}],
+        "data_disks": {"disk_encryption": "CMEK", "kms_key": KEY}})
+    driver = {"gpu_driver_installation_config": {"gpu_driver_version": "DEFAULT"}}
+    gpus = node_config("g2-standard-8", "a@b.example", {}, None,
+                       guest_accelerators=[{"type": "nvidia-l4", "count": 1, **driver}])
+    gcp.container.NodePool("loose-gpu-pool", name="loose-gpu", cluster="dev", location="us-central1-a",
+                           node_config=gpus, opts=pulumi.ResourceOptions(ignore_changes=pins.POOL_DRIFT))
 """
 
 
 def test_what_the_cloud_changes_by_itself_would_be_a_change_were_it_not_pinned(stack):
     pinned = {
         "gcp:container/cluster:Cluster": pins.CLUSTER_DRIFT,
-        "gcp:container/nodePool:NodePool": pins.POOL_DRIFT,
+        "gcp:container/nodePool:NodePool": [*pins.POOL_DRIFT, *pins.DRIVER_DRIFT],
         "gcp:sql/databaseInstance:DatabaseInstance": pins.DATABASE_DRIFT,
         "gcp:cloudrunv2/service:Service": pins.SERVICE_DRIFT,
+        "gcp:workbench/instance:Instance": pins.NOTEBOOK_DRIFT,
     }
     for type_, fields in pinned.items():
         assert set(drift.VALUES[type_]) == set(fields), "each pin has its drift, so none can go unnoticed"
@@ -79,9 +96,13 @@ def test_what_the_cloud_changes_by_itself_would_be_a_change_were_it_not_pinned(s
         "loose-pool",
         "loose-database",
         "loose-service",
+        "loose-lab-instance",
+        "loose-gpu-pool",
     }
     assert planned["gcp:container/cluster:Cluster loose-cluster"] in pins.REPLACING, "which would lose what runs on it"
     assert planned["gcp:container/nodePool:NodePool loose-pool"] in pins.REPLACING
+    assert planned["gcp:workbench/instance:Instance loose-lab-instance"] in pins.REPLACING, "its data disk with it"
+    assert planned["gcp:container/nodePool:NodePool loose-gpu-pool"] in pins.REPLACING, "for another driver alone"
 
 
 def test_a_quota_error_is_told_and_what_then_failed_half_way_stays_in_the_state_and_is_not_made_twice(stack):

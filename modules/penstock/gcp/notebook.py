@@ -6,6 +6,7 @@ import pulumi
 import pulumi_gcp as gcp
 from typing_extensions import NotRequired, TypedDict
 
+from penstock.gcp import pins
 from penstock.gcp.environment import NOTEBOOK_MACHINE
 
 
@@ -44,7 +45,7 @@ class Notebook(pulumi.ComponentResource):
             location=args["zone"],
             labels=dict(args.get("labels", {})),
             gce_setup=_machine(args),
-            opts=pulumi.ResourceOptions(parent=self, ignore_changes=["gceSetup.vmImage", "gceSetup.bootDisk"]),
+            opts=pulumi.ResourceOptions(parent=self, ignore_changes=pins.NOTEBOOK_DRIFT),
         )
         self.url = pulumi.Output.concat("https://", instance.proxy_uri)
         self.register_outputs({"url": self.url})

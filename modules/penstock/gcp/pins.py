@@ -12,11 +12,30 @@ POOL_DRIFT = [
     "nodeConfig.kubeletConfig",
     "nodeConfig.taints",
     "nodeConfig.loggingVariant",
+    "nodeConfig.ephemeralStorageLocalSsdConfig",
+    "nodeConfig.localNvmeSsdBlockConfig",
+    "nodeConfig.localSsdCount",
 ]
-"""Of a pool: sizes the autoscaler sets, versions the channel raises, taints that GKE adds for GPUs and TPUs."""
+"""Of a pool: sizes the autoscaler sets, versions the channel raises, taints that GKE adds for GPUs and TPUs, disks that
+come attached to some machines, such as those with H100; any of the last would be a replacement.
+"""
+
+DRIVER_DRIFT = ["nodeConfig.guestAccelerators[0].gpuDriverInstallationConfig"]
+"""Of a pool with GPUs besides: which drivers Google installs where nobody says so changes with GKE's version."""
 
 DATABASE_DRIFT = ["settings.diskSize", "maintenanceVersion"]
 """Of a database: the disk that grows by itself."""
+
+NOTEBOOK_DRIFT = [
+    "gceSetup.vmImage",
+    "gceSetup.bootDisk",
+    "gceSetup.dataDisks",
+    "gceSetup.networkInterfaces[0].nicType",
+    "gceSetup.tags",
+]
+"""Of a notebook: its image, its disks (whose key is told to Google and never told back), its card, tags that Google
+adds. Each is made anew with the notebook, and what is on its data disk would be lost.
+"""
 
 SERVICE_DRIFT = ["client", "clientVersion", "launchStage"]
 """Of a Cloud Run service: who touched it last."""

@@ -100,6 +100,7 @@ def _pool(
     name: str, args: PoolArgs, max_nodes: int, config: Any, parent: pulumi.Resource, **further: Any
 ) -> "gcp.container.NodePool":
     flexible = "flex_start" in config or "queued_provisioning" in further
+    drift = [*pins.POOL_DRIFT, *(pins.DRIVER_DRIFT if "guest_accelerators" in config else ())]
     return gcp.container.NodePool(
         f"{name}-pool",
         name=name,
@@ -114,7 +115,7 @@ def _pool(
         opts=pulumi.ResourceOptions(
             parent=parent,
             protect=pins.kept(f"{name}-pool", args.get("protect", False), args.get("approved", ())),
-            ignore_changes=pins.POOL_DRIFT,
+            ignore_changes=drift,
         ),
         **further,
     )

@@ -37,10 +37,17 @@ REPLACES: dict[str, tuple[str, ...]] = {
     "gcp:projects/iAMMember:IAMMember": ("member", "role"),
     "gcp:storage/bucketIAMMember:BucketIAMMember": ("bucket", "member", "role"),
     "gcp:secretmanager/secretVersion:SecretVersion": ("secret", "secretData", "secretDataWoVersion"),
+    "gcp:workbench/instance:Instance": (
+        *("gceSetup.bootDisk", "gceSetup.containerImage", "gceSetup.dataDisks", "gceSetup.vmImage"),
+        *("gceSetup.networkInterfaces", "gceSetup.serviceAccounts", "gceSetup.tags"),
+        *("gceSetup.disablePublicIp", "gceSetup.enableIpForwarding"),
+    ),
     "kubernetes:batch/v1:Job": ("spec",),
     "kubernetes:jobset.x-k8s.io/v1alpha2:JobSet": ("spec",),
 }
-"""Fields that a resource cannot change in place, beside those that the SDK's documentation tells."""
+"""Fields that a resource cannot change in place, beside those that the SDK's documentation tells; of Workbench and
+pools as terraform-provider-google marks them (ForceNew).
+"""
 
 
 STORAGE_AGENT = "gcp:storage/getProjectServiceAccount:getProjectServiceAccount"
@@ -53,11 +60,18 @@ def storage_agent(given: Mapping[str, Any]) -> dict[str, Any]:
     return {"emailAddress": email, "member": f"serviceAccount:{email}", "id": email, "project": given["project"]}
 
 
-def replaces(token: str, field: str, documented: list[str]) -> bool:
+def replaces(token: str, field: str, old: Any, new: Any, documented: list[str]) -> bool:
     """Whether a change of the field makes the resource anew."""
     if token.startswith("kubernetes:"):
         return field in REPLACES.get(token, ())
-    return field in (*REPLACES[""], *REPLACES.get(token, ()), *documented)
+    within = [place.split(".") for place in (*REPLACES[""], *REPLACES.get(token, ()), *documented)]
+    return any(_at(old, place[1:]) != _at(new, place[1:]) for place in within if place[0] == field)
+
+
+def _at(value: Any, place: list[str]) -> Any:
+    for name in place:
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
 
 
 def identity(token: str, urn: str, inputs: Mapping[str, Any]) -> str:

@@ -23,6 +23,10 @@ VALUES: dict[str, dict[str, Any]] = {
         "nodeConfig.kubeletConfig": {"cpuManagerPolicy": "none", "insecureKubeletReadonlyPortEnabled": "FALSE"},
         "nodeConfig.taints": [TAINT],
         "nodeConfig.loggingVariant": "DEFAULT",
+        "nodeConfig.ephemeralStorageLocalSsdConfig": {"localSsdCount": 16},
+        "nodeConfig.localNvmeSsdBlockConfig": {"localSsdCount": 1},
+        "nodeConfig.localSsdCount": 1,
+        "nodeConfig.guestAccelerators[0].gpuDriverInstallationConfig": {"gpuDriverVersion": "LATEST"},
     },
     "gcp:sql/databaseInstance:DatabaseInstance": {
         "settings.diskSize": 40,
@@ -31,7 +35,10 @@ VALUES: dict[str, dict[str, Any]] = {
     "gcp:cloudrunv2/service:Service": {"client": "gcloud", "clientVersion": "560.0.0", "launchStage": "BETA"},
     "gcp:workbench/instance:Instance": {
         "gceSetup.vmImage": {"project": "cloud-notebooks-managed", "family": "workbench-instances"},
-        "gceSetup.bootDisk": {"diskSizeGb": "150"},
+        "gceSetup.bootDisk": {"diskSizeGb": "150", "diskType": "PD_BALANCED"},
+        "gceSetup.dataDisks": {"diskSizeGb": "100", "diskType": "PD_BALANCED"},
+        "gceSetup.networkInterfaces[0].nicType": "GVNIC",
+        "gceSetup.tags": ["deeplearning-vm", "notebook-instance"],
     },
 }
 """By type and place."""
@@ -42,10 +49,17 @@ def write(cloud: Cloud) -> set[str]:
     with cloud.resources() as resources:
         for each in resources.values():
             for place, value in VALUES.get(each["type"], {}).items():
-                *above, last = place.split(".")
-                for content in (each["inputs"], each["outputs"]):
-                    own = content
-                    for field in above:
-                        own = own.setdefault(field, {})
-                    own[last] = value
+                _put(each["inputs"], place, value)
+                _put(each["outputs"], place, value)
         return {each["type"] for each in resources.values()} & set(VALUES)
+
+
+def _put(content: dict[str, Any], place: str, value: Any) -> None:
+    """Writes a value at a place; of a list that is not there, there is nothing to change."""
+    *above, last = place.split(".")
+    for field in above:
+        name, first, _ = field.partition("[0]")
+        if first and not content.get(name):
+            return
+        content = content[name][0] if first else content.setdefault(name, {})
+    content[last] = value

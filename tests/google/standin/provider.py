@@ -84,7 +84,11 @@ class StandIn(provider_pb2_grpc.ResourceProviderServicer):
         changed = sorted(
             name for name in {*olds, *news} - ignored if olds.get(name) != news.get(name) and not name.startswith("__")
         )
-        replaced = [name for name in changed if computed.replaces(token, name, known["replaces"])]
+        replaced = [
+            name
+            for name in changed
+            if computed.replaces(token, name, olds.get(name), news.get(name), known["replaces"])
+        ]
         if token.startswith("kubernetes:") and "metadata" in changed:
             old, new = olds.get("metadata") or {}, news.get("metadata") or {}
             # What is not known yet may be another name.

@@ -1,5 +1,6 @@
 """What a resource accepts and returns, read from the installed SDK: names, types, required fields, allowed values."""
 
+import functools
 import importlib
 import importlib.metadata
 import inspect
@@ -32,6 +33,7 @@ Spec = dict[str, Any]
 `{"type": "object", "of": name}`, `{"type": "any"}`."""
 
 
+@functools.cache
 def of(token: str, cache: Path | None = None) -> dict[str, Any] | None:
     """The schema of a resource type such as `gcp:storage/bucket:Bucket`; None for a type that the SDK does not have.
 
@@ -41,6 +43,7 @@ def of(token: str, cache: Path | None = None) -> dict[str, Any] | None:
     return _cached(token, package, cache, lambda: _read(token, package))
 
 
+@functools.cache
 def provider_settings(package: str, cache: Path | None = None) -> list[str]:
     """The names of a provider's own settings."""
     module = _PACKAGES[package]
