@@ -108,8 +108,8 @@ class GkeEndpoint(pulumi.ComponentResource):
         way["figures"] = collected(name, selector)
         behind = pulumi.ResourceOptions(depends_on=[made["service"]])
         for part, content in way.items():
-            opts = pulumi.ResourceOptions.merge(self._kept(name, part, args), behind)
-            manifest.resource(f"{name}-{part}", placed(content), opts)
+            after = pulumi.ResourceOptions.merge(self._kept(name, part, args), behind)
+            manifest.resource(f"{name}-{part}", placed(content), after)
         scheme = "https" if certificate else "http"
         self.url = pulumi.Output.concat(f"{scheme}://", host or address.address)
         self.register_outputs({"url": self.url})
