@@ -5,10 +5,12 @@ import json
 import re
 
 import pytest
+from decided import undecided
 from standin import schema
 
-from penstock.gcp import compute, guarded, guarding
+from penstock.gcp import compute, guarded, guarding, prices
 from penstock.gcp.deploying import GRANTED
+from penstock.gcp.environment import Environment
 
 PROGRAM = """
     import pulumi
@@ -135,6 +137,19 @@ def test_what_can_bear_labels_bears_them(deployed, schemas):
         else:
             pytest.fail(f"{id_} may bear labels in {places}, and does not")
     assert len(bearing) >= 12
+
+
+def test_every_resource_that_a_module_makes_is_free_or_told_by_a_row_of_the_estimate(deployed):
+    image = "us-docker.pkg.dev/acme/penstock/trainer@sha256:" + "a" * 64
+    base = {"project": "acme-dev", "owner": "me", "trainer_image": image, "server_image": image}
+    budget = {"usd_per_month": 100, "billing_account": "000000-000000-000000"}
+    whole = {**base, "study_database": True, "notebook": True, "budget": budget, "accelerator": {"type": "nvidia-l4"}}
+    rows = [
+        row
+        for endpoint in ("cloud-run", "gke")
+        for row in prices.rows(Environment(**whole, endpoint=endpoint, min_replicas=1), 1.0, prices.table())
+    ]
+    assert undecided((each["type"] for each in deployed.cloud.existing().values()), rows) == set()
 
 
 def test_no_machine_has_a_public_address_and_nobody_may_call_unasked(deployed):
