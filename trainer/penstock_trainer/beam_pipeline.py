@@ -221,13 +221,13 @@ class Prepare(beam.DoFn):
                 found[name] = statistics.NumberStatistics.of(pictures.brightness(values))
             elif isinstance(column, Timestamp):
                 day, second = values.flatten().to_numpy().reshape(-1, CELLS).T
-                found[name] = statistics.NumberStatistics.of(
-                    np.where(second == MISSING, np.nan, day).astype(np.float32)
-                )
+                days = np.where(second == MISSING, np.nan, day).astype(np.float32)
+                found[name] = statistics.NumberStatistics.of(days, count_distinct=True)
             else:
-                found[name] = statistics.NumberStatistics.of(values.to_numpy(zero_copy_only=False))
+                numbers = values.to_numpy(zero_copy_only=False)
+                found[name] = statistics.NumberStatistics.of(numbers, count_distinct=True)
         label = rows[""].combine_chunks().to_numpy()
-        found[self.problem.label.name] = statistics.NumberStatistics.of(label)
+        found[self.problem.label.name] = statistics.NumberStatistics.of(label, count_distinct=True)
         merge_into(self.statistics, split, found)
 
 

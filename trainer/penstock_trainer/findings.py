@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from penstock_trainer.problem import Problem
+from penstock_trainer.features import Scaled
+from penstock_trainer.problem import Integer, Problem
 from penstock_trainer.statistics import (
     OF_CLASS,
     CategoryStatistics,
@@ -21,6 +22,8 @@ MISSING_MOVED = 0.1
 UNSEEN_SHARE = 0.01
 UNSEEN_TOKENS = 0.2
 GIVES_AWAY = 0.9
+FEW, OF_MANY = 10, 1000  # different values of a column, of at least so many
+ALL_DIFFERENT = 0.9  # of the values; the count of the different ones may be off by some per cent
 CORRELATES = 0.98
 
 
@@ -33,6 +36,8 @@ def findings(problem: Problem, found: Mapping[str, Statistics]) -> Iterator[tupl
             continue
         if _is_constant(column):
             yield name, "has one value in all training rows: it tells the model nothing"
+        if isinstance(column, NumberStatistics):
+            yield from ((name, what) for what in _of_few_or_all(problem, name, column))
         if column.missing > MOSTLY_MISSING * rows:
             yield name, f"is missing in {column.missing / rows:.0%} of the training rows"
         for split in ("validation", "test"):
@@ -109,6 +114,22 @@ def _is_constant(column: ColumnStatistics) -> bool:
     if isinstance(column, TextStatistics):
         return column.tokens.count > 0 and column.tokens.distinct == 1 and not column.missing
     return column.distinct == 1 and not column.missing
+
+
+def _of_few_or_all(problem: Problem, name: str, column: NumberStatistics) -> Iterator[str]:
+    """What the number of a numeric column's different values says."""
+    found = column.distinct
+    if found is None or column.count < OF_MANY:
+        return
+    declared = {**problem.inputs, **problem.derived}.get(name)
+    scaled = any(isinstance(feature, Scaled) and feature.column == name for feature in problem.features)
+    if 2 < found <= FEW and scaled:
+        yield (
+            f"is scaled and has {found} different values only: if they are kinds and no amounts, declare it as a "
+            "category, or cut it into buckets"
+        )
+    if isinstance(declared, Integer) and found > ALL_DIFFERENT * column.count:
+        yield "is another whole number in almost every training row, as an id is: it tells nothing of rows to come"
 
 
 def _moved(training: ColumnStatistics, other: ColumnStatistics, split: str) -> Iterator[str]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from penstock_trainer.distinct import KEPT
 from penstock_trainer.findings import findings
 from penstock_trainer.pages import document, number, text
 from penstock_trainer.problem import Problem
@@ -97,6 +98,8 @@ def _histogram(column: NumberStatistics) -> str:
     if not column.count or column.min is None or column.max is None:
         return "<p>no values</p>"
     facts = f"mean {number(column.mean)}, deviation {number(column.variance**0.5)}"
+    if column.distinct is not None:
+        facts += f", {'about ' * (column.distinct >= KEPT)}{column.distinct:,} different values"
     if column.min == column.max:
         return f"<p>always {number(column.min)}</p>"
     edges = np.unique(np.linspace(column.min, column.max, BARS + 1)[1:-1].astype(np.float32))

@@ -11,6 +11,7 @@ from typing import Any
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions, StandardOptions
+from apache_beam.pvalue import TaggedOutput
 from apache_beam.transforms.util import Reshuffle
 
 from penstock_trainer import files
@@ -79,7 +80,7 @@ class _Deal(beam.DoFn):
         self.next = 0
 
     def process(self, element: Any) -> Iterator[Any]:
-        yield beam.pvalue.TaggedOutput(str(self.next), element)
+        yield TaggedOutput(str(self.next), element)
         self.next = (self.next + 1) % self.hands
 
 

@@ -18,6 +18,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from datasketches import hll_sketch, hll_union, kll_floats_sketch
 
+from penstock_trainer import distinct
 from penstock_trainer.errors import InputError
 from penstock_trainer.labelled import Comoment, GroupMeans
 
@@ -30,8 +31,8 @@ FORMAT = 1
 
 @dataclass
 class NumberStatistics:
-    """Of a numeric column: `count` values that are there, `missing` that are not, Welford's mean and M2, a KLL
-    sketch.
+    """Of a numeric column: `count` values that are there, `missing` that are not, Welford's mean and M2, a KLL sketch,
+    and hashes of `different` values, None where those are not counted.
     """
 
     count: int = 0
@@ -41,9 +42,10 @@ class NumberStatistics:
     min: float | None = None
     max: float | None = None
     quantiles: kll_floats_sketch = field(default_factory=lambda: kll_floats_sketch(KLL_K))
+    different: distinct.Hashes | None = None
 
     @classmethod
-    def of(cls, values: np.ndarray) -> "NumberStatistics":
+    def of(cls, values: np.ndarray, *, count_distinct: bool = False) -> "NumberStatistics":
         """Of one batch: float32, shape [rows], NaN where missing."""
         # The sketch takes values in order twice as fast, sorting them included. NaN is put last.
         present = np.sort(values)
@@ -63,6 +65,7 @@ class NumberStatistics:
             min=float(present[0]),
             max=float(present[-1]),
             quantiles=sketch,
+            different=distinct.of_sorted(present) if count_distinct else None,
         )
 
     def merge(self, other: "NumberStatistics") -> "NumberStatistics":
@@ -75,6 +78,12 @@ class NumberStatistics:
             self.min = min(value for value in (self.min, other.min) if value is not None)
             self.max = max(value for value in (self.max, other.max) if value is not None)
             self.quantiles.merge(other.quantiles)
+            if not self.count:
+                self.different = other.different
+            elif self.different is None or other.different is None:
+                self.different = None
+            else:
+                self.different = distinct.merged(self.different, other.different)
         self.count = count
         self.missing += other.missing
         return self
@@ -83,6 +92,13 @@ class NumberStatistics:
     def variance(self) -> float:
         """Of the population, in the column's unit squared; 0 without values."""
         return self.m2 / self.count if self.count else 0.0
+
+    @property
+    def distinct(self) -> int | None:
+        """How many different values occur, about; exact where there are few; None where they were not counted."""
+        if not self.count:
+            return 0
+        return None if self.different is None else distinct.count(self.different)
 
     def boundaries(self, buckets: int) -> list[float]:
         """The at most `buckets - 1` distinct inner edges that cut the values into buckets of about equal size."""
@@ -102,7 +118,14 @@ class NumberStatistics:
             "min": self.min,
             "max": self.max,
             "kll": base64.b64encode(self.quantiles.serialize()).decode(),
+            **self._distinct_to_json(),
         }
+
+    def _distinct_to_json(self) -> dict[str, Any]:
+        if self.different is None:
+            return {}
+        hashes = base64.b64encode(self.different.astype("<u4").tobytes()).decode()
+        return {"distinct": self.distinct, "smallest_hashes": hashes}
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Sketches do not pickle by themselves; Beam moves statistics between processes."""
@@ -113,7 +136,9 @@ class NumberStatistics:
         """What `to_json` wrote."""
         sketch = kll_floats_sketch.deserialize(base64.b64decode(value["kll"]))
         fields = {name: value[name] for name in ("count", "missing", "mean", "m2", "min", "max")}
-        return cls(**fields, quantiles=sketch)
+        hashes = value.get("smallest_hashes")  # absent where an earlier release wrote it
+        different = None if hashes is None else np.frombuffer(base64.b64decode(hashes), "<u4").astype(np.uint32)
+        return cls(**fields, quantiles=sketch, different=different)
 
 
 @dataclass

@@ -5,9 +5,10 @@ import pytest
 from scipy.stats import ks_2samp
 
 from penstock_trainer import report
+from penstock_trainer.features import Scaled
 from penstock_trainer.findings import findings, separation
 from penstock_trainer.labelled import Comoment, GroupMeans
-from penstock_trainer.problem import Label
+from penstock_trainer.problem import Integer, Label
 from penstock_trainer.statistics import CategoryStatistics, NumberStatistics
 
 from ._toy import problem
@@ -82,6 +83,25 @@ def found(**training):
 )
 def test_what_looks_wrong_is_said_of_the_column(statistics, column, said):
     assert [name for name, what in findings(problem(), statistics) if said in what] == [column]
+
+
+def counted(values):
+    return NumberStatistics.of(np.asarray(values, np.float32), count_distinct=True)
+
+
+def test_a_scaled_column_of_few_values_may_be_a_category_and_an_integer_of_all_values_an_id():
+    ids = np.arange(2000)
+    columns = {**problem().columns, "id": Integer(), "kind": Integer()}
+    declared = problem(Scaled("size"), Scaled("kind"), columns=columns)
+    few = found(size=counted(ids % 5), kind=counted(ids % 2), id=counted(ids))
+    said = dict(findings(declared, few))
+    assert said.keys() == {"size", "id"}  # a column of two values is scaled as a flag
+    assert "is scaled and has 5 different values only" in said["size"]
+    assert "another whole number in almost every training row" in said["id"]
+    assert dict(findings(declared, found(id=counted(ids % 1500), size=counted(ids)))) == {}
+    page = report.page(declared, few, {"rows": 2000, "training": 2000})
+    assert ", 5 different values</p>" in card(page, "size")
+    assert re.search(r", about [12],\d{3} different values</p>", card(page, "id"))
 
 
 CLASSES = problem(

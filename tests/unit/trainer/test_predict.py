@@ -94,7 +94,7 @@ def test_workers_that_share_nothing_but_a_bucket_give_the_very_same_answers(pred
 
 def test_prism_answers_as_the_process_itself_does(predicted, model, tmp_path, capsys):
     root = Path(predicted.path).parent.parent
-    flags = ("--raw", root / "new.parquet", "--keep", "id", "--output", tmp_path, "--runner", "prism")
+    flags = ("--raw", root / "new.parquet", "--keep", "id", "--output", tmp_path, "--runner", "prism", "--processes", 2)
     prism = f"--prism_location={go_programs.program('prism')}"
     found = run("predict", "--model", model.path, *flags, "--", prism, folder=tmp_path)
     answers = pq.read_table(Path(found.path) / "predictions")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from penstock_trainer import labelled, statistics
+from penstock_trainer import distinct, labelled, statistics
 from penstock_trainer.errors import InputError
 from penstock_trainer.labelled import Comoment, GroupMeans
 from penstock_trainer.statistics import CategoryStatistics, NumberStatistics, TextStatistics
@@ -95,6 +95,42 @@ def test_quantile_boundaries_cut_the_values_into_even_buckets():
 def test_a_column_of_one_value_has_one_boundary_at_most():
     assert len(of([5.0] * 100).boundaries(10)) <= 1
     assert NumberStatistics().boundaries(10) == []
+
+
+@settings(max_examples=40)
+@given(st.lists(st.integers(0, 4000), min_size=1, max_size=6), st.integers(1, 5000), st.integers(0, 2**32 - 1), orders)
+def test_different_numbers_are_counted_once_and_alike_however_rows_are_split_and_merged(sizes, kinds, seed, order):
+    values = np.random.default_rng(seed).integers(-kinds // 2, kinds // 2 + 1, sum(sizes)).astype(np.float32)
+    values[::7] = np.nan
+    values[1::7] *= np.float32(-0.0)  # which is 0 too
+    parts = [NumberStatistics.of(part, count_distinct=True) for part in np.split(values, np.cumsum(sizes)[:-1])]
+    merged, whole = merged_in_any_order(parts, order), NumberStatistics.of(values, count_distinct=True)
+    assert merged.distinct == whole.distinct
+    again = statistics.from_json(json.loads(json.dumps(statistics.to_json({"n": pickle.loads(pickle.dumps(merged))}))))
+    assert statistics.to_json(again)["columns"]["n"] == merged.to_json()
+    there = len(np.unique(values[~np.isnan(values)]))
+    if there < distinct.KEPT:
+        assert merged.distinct == there
+    assert merged.distinct == pytest.approx(there, rel=6 / (distinct.KEPT - 2) ** 0.5)  # six standard errors
+
+
+@pytest.mark.parametrize("values", [np.arange(300_000), np.random.default_rng(0).normal(size=300_000)])
+def test_different_numbers_without_end_are_estimated_from_what_stays_bounded(values):
+    merged = NumberStatistics()
+    for part in np.split(values.astype(np.float32), 30):
+        merged.merge(NumberStatistics.of(part, count_distinct=True))
+    assert merged.distinct == pytest.approx(len(np.unique(values.astype(np.float32))), rel=0.1)
+    assert merged.different is not None
+    assert merged.different.nbytes == 4 * distinct.KEPT
+
+
+def test_where_some_rows_were_not_counted_the_different_numbers_are_not_known():
+    counted = NumberStatistics.of(np.ones(3, np.float32), count_distinct=True)
+    assert NumberStatistics().merge(counted).distinct == 1
+    assert counted.merge(of([float("nan")])).distinct == 1
+    assert of([2.0]).merge(counted).distinct is None
+    assert counted.merge(of([2.0])).distinct is None
+    assert "distinct" not in counted.to_json()
 
 
 def test_statistics_come_back_from_json_as_they_were():
@@ -247,6 +283,7 @@ def test_statistics_of_the_first_format_are_read_with_the_figures_they_had(tmp_p
     assert (size.count, size.missing, size.min, size.max) == (3000, 7, 0.0, 2999.0)
     assert (size.mean, size.variance) == pytest.approx((1499.5, (3000**2 - 1) / 12))
     assert size.boundaries(4) == pytest.approx([750, 1500, 2250], abs=30)
+    assert size.distinct is None  # of a release that did not count them yet
     assert isinstance(kind, CategoryStatistics)
     assert kind.ranked() == ["oak", "elm"]
     assert (kind.count, kind.missing, kind.pruned, kind.undercount, kind.distinct) == (12, 1, 4, 1, 6)
