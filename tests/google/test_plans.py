@@ -1,99 +1,49 @@
 """Thousands of files of settings: what is accepted is planned by Penstock's own program, and no plan is open to all.
 
-Pulumi's mocks stand for the engine here; the stacks' own files are planned by the real one (test_stacks.py).
+The plans are made without an engine (eager.py); that Pulumi's own runtime plans the same is tested too, and the stacks'
+own files are planned by the engine (test_stacks.py).
 """
 
 import asyncio
+import dataclasses
 import json
+import os
 import re
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from unittest import mock
 
+import drawn
+import eager
 import pulumi
 import pytest
-from hypothesis import given, settings
+from drawn import BASE, BUDGET, KEYS, WRONG
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from settings import Settings, SettingsError
+from settings import Settings
 from standin import computed
+from standin import inputs as strict
 
-from penstock import Pipeline, PipelineArgs
-from penstock.errors import PenstockError
-from penstock.gcp.platform import GcpPlatform
+from penstock.gcp import AcceleratorPool, accelerators
+from penstock.gcp.environment import Accelerator, Budget, Environment, Stages
+from penstock.gcp.pool import PoolArgs
+from penstock_policies import accounts, encryption, exposure, images, labels, permissions, pods, protection
+from penstock_policies import resource as policies
 
-IMAGE = "us-docker.pkg.dev/acme/penstock/trainer@sha256:" + "a" * 64
-BASE = {"project": "acme-dev", "owner": "me", "trainer_image": IMAGE, "server_image": IMAGE}
+STACKS = Path(__file__).resolve().parents[2] / "stacks"
+PROGRAM = compile((STACKS / "__main__.py").read_text(), STACKS / "__main__.py", "exec")
 PUBLIC = ("allUsers", "allAuthenticatedUsers", "0.0.0.0/0", "::/0")
-BUDGET = {"usd_per_month": 100, "billing_account": "000000-000000-000000"}
-WRONG = st.sampled_from([None, -1, 0, "", "allUsers", "*", [], {}, "latest", 10**12, True, 1.5])
-
-GPUS = st.fixed_dictionaries(
-    {"type": st.sampled_from(["nvidia-l4", "nvidia-a100-80gb"])},
-    optional={
-        "provisioning": st.sampled_from(["spot", "on-demand", "flex-start"]),
-        "sharing": st.integers(1, 4),
-        "max_nodes": st.integers(1, 9),
-    },
-)
-TPU = st.fixed_dictionaries(
-    {"type": st.sampled_from(["tpu-v6e", "tpu-v5e"]), "topology": st.sampled_from(["2x2", "2x4"])},
-    optional={"provisioning": st.sampled_from(["spot", "on-demand", "flex-start"])},
-)
-common = {
-    "region": st.sampled_from(["us-central1", "europe-west4"]),
-    "zones": st.just([]),
-    "callers": st.lists(st.sampled_from(["group:a@b.example", "user:c@b.example"]), unique=True),
-    "budget": st.fixed_dictionaries(
-        {k: st.just(v) for k, v in BUDGET.items()}, optional={"endpoint_floor": st.just(0)}
-    ),
-    "notebook": st.booleans(),
-    "protect": st.booleans(),
-    "encryption_key": st.just("projects/p/locations/us-central1/keyRings/r/cryptoKeys/k"),
-}
-training = {
-    "machine_type": st.sampled_from(["e2-standard-4", "n2-standard-8"]),
-    "max_nodes": st.integers(1, 40),
-    "spot": st.booleans(),
-    "accelerator": GPUS | TPU,
-    "beam": st.sampled_from(["in-process", "dataflow"]),
-    "study_database": st.booleans(),
-}
-promoted = st.just({"model": "sha256:" + "0" * 64, "model_store": "elsewhere"})
-cloud_run = st.fixed_dictionaries(
-    {"min_replicas": st.integers(0, 3), "max_replicas": st.integers(3, 9)}, optional={"internet": st.booleans()}
-)
-on_gke = st.fixed_dictionaries(
-    {"endpoint": st.just("gke"), "min_replicas": st.integers(1, 3), "max_replicas": st.integers(3, 9)}
-)
-right = st.builds(
-    lambda own, made, served: {
-        **own,
-        **made,
-        **served,
-        **({"region": "us-central1"} if "encryption_key" in own else {}),
-    },
-    st.fixed_dictionaries({}, optional=common),
-    st.fixed_dictionaries({}, optional=training) | promoted,
-    cloud_run | on_gke,
-)
-"""Environments that are all valid, so that each of them is planned."""
-spoiled = st.dictionaries(st.sampled_from(sorted([*Settings.model_fields, "nonsense"])), WRONG, max_size=2)
-inside = st.dictionaries(
-    st.sampled_from(["callers", "server_image", "region", "project", "zones", "x"]), WRONG, max_size=1
-)
+# The SDK warns of functions of its own that it has given up, when it is imported.
+pytestmark = pytest.mark.filterwarnings("ignore:gcp:DeprecationWarning")
 
 
-def config_of(fields):
+def config_of(fields, **top):
     """A stack's configuration with such an environment: raw files in a bucket, the accelerator's own strategy."""
     strategy = "tpu" if "tpu" in str(fields.get("accelerator")) else "parameter-server"
-    own = {"platform": "gcp", "gcp": json.dumps({**BASE, **fields}), "raw": "gs://acme/*.csv", "strategy": strategy}
-    return {f"penstock:{key}": value for key, value in own.items()}
-
-
-def read(config):
-    """The settings, or what is wrong with them."""
-    try:
-        return Settings.from_config(config), ""
-    except SettingsError as exc:
-        return None, str(exc)
+    return drawn.config(
+        {"platform": "gcp", "gcp": {**BASE, **fields}, "raw": ["gs://acme/*.csv"], "strategy": strategy, **top}
+    )
 
 
 class Recorded(pulumi.runtime.Mocks):
@@ -121,10 +71,32 @@ class Recorded(pulumi.runtime.Mocks):
         return computed.storage_agent(args.args)
 
 
-def planned(chosen, problem="flights", raw=(), folder=None, endpoint=None, **training):
-    """What Penstock's program registers for an environment."""
-    recorded = Recorded()
-    # Pulumi's test runtime makes an event loop in every thread that has none, and never closes it.
+class Refused(Exception):
+    """What the program says where it refuses its settings."""
+
+
+def planned(config, folder=STACKS.parent, run=eager.run):
+    """What Penstock's program registers for a stack's configuration; raises Refused."""
+    recorded, said = Recorded(), []
+    changes = {"platforms.PROJECT": folder, "pulumi.get_stack": lambda: "dev", "pulumi.log.error": said.append}
+    with ExitStack() as stack:
+        # As `make` does: the plugin's project is the stack's.
+        project = re.search(r'"project": "(.+?)"', config["penstock:gcp"])
+        told = {"GOOGLE_PROJECT": project[1]} if project else {}
+        stack.enter_context(mock.patch.dict(os.environ, PULUMI_CONFIG=json.dumps(config), **told))
+        for name, value in {**changes, "pulumi.log.info": lambda *_: None}.items():
+            stack.enter_context(mock.patch(name, value))
+        try:
+            run(recorded, lambda: exec(PROGRAM, {"__name__": "__main__"}))
+        except SystemExit as exc:
+            # It tells the engine that whoever it is has read why.
+            raise Refused("\n".join(said)) if said and exc.code == 32 else exc from None
+    return recorded.resources
+
+
+def by_pulumi(mocks, program):
+    """Runs a program by Pulumi's own test runtime, to the end of all that it began."""
+    # It makes an event loop in every thread that has none, and never closes it.
     loops = []
 
     def own_loop():
@@ -134,22 +106,9 @@ def planned(chosen, problem="flights", raw=(), folder=None, endpoint=None, **tra
     loop, threads = asyncio.new_event_loop(), ThreadPoolExecutor(initializer=own_loop)
     loop.set_default_executor(threads)
     asyncio.set_event_loop(loop)
-    pulumi.runtime.set_mocks(recorded, preview=False)
-
-    @pulumi.runtime.test
-    def run():
-        platform = GcpPlatform("dev", chosen.gcp, "flights", folder)
-        platform.estimated_cost()
-        if chosen.promoted:
-            opts = pulumi.ResourceOptions()
-            platform.storage("flow-store", (), opts)
-            platform.promoted("flow-model", opts)
-        else:
-            stages = {"preprocessing": {"raw": raw}, "training": training, "endpoint": endpoint or {}}
-            Pipeline("flow", PipelineArgs(platform=platform, problem=problem, **stages))
-
+    pulumi.runtime.set_mocks(mocks, preview=False)
     try:
-        run()
+        pulumi.runtime.test(program)()
         while pending := asyncio.all_tasks(loop):
             loop.run_until_complete(asyncio.gather(*pending))
     finally:
@@ -157,7 +116,6 @@ def planned(chosen, problem="flights", raw=(), folder=None, endpoint=None, **tra
         for each in (loop, *loops):
             each.close()
         asyncio.set_event_loop(None)
-    return recorded.resources
 
 
 def judged(resources):
@@ -187,32 +145,171 @@ def judged(resources):
         yield name, any(f'"{public}"' in text for public in PUBLIC)
 
 
-@settings(max_examples=2000, deadline=None)
-@given(right, inside, spoiled)
-def test_every_file_is_taken_or_refused_in_words(fields, wrong, others):
-    """Thousands of whole files: of an environment that may be right, of one with a fault, and of other settings."""
-    config = config_of({**fields, **wrong})
-    config |= {
-        f"penstock:{key}": value if isinstance(value, str) else json.dumps(value) for key, value in others.items()
+def plain(own):
+    """A resource's inputs as text; of an asset its kind, as two are never the same."""
+    return json.dumps(own, sort_keys=True, default=lambda asset: type(asset).__name__)
+
+
+RULES = [module.RULE for module in (accounts, encryption, exposure, images, labels, permissions, pods)]
+RULES += [protection.DATA]
+
+
+def faults(resources, schemas, seen, config):
+    """What is open, breaks a rule of the policy pack, or is refused by the strict stand-in, of what is not yet seen."""
+    own = policies.Settings.read("dev", config["penstock:gcp"])
+    # What a stack may cost is judged by the whole.
+    judge = dataclasses.replace(own, usd_per_hour_at_most=None, usd_per_month=None)
+    for token, name, own in resources:
+        key = (token, plain(own), judge)
+        if key in seen:
+            continue
+        seen.add(key)
+        yield from (f"{token} {each} is open" for each, open_ in judged([(token, name, own)]) if open_)
+        resource = policies.Resource(token, name, own, protected=True, settings=judge)
+        yield from (f"{rule.name}: {name} {found}" for rule in RULES for found in rule.findings(resource))
+        if token.startswith(("gcp:", "kubernetes:")):
+            yield from (f"{token} {name}: {where}: {why}" for where, why in strict.problems(token, own, schemas))
+
+
+ELSEWHERE = {"cluster", "traffic", "rollout", "token_file", "certificate", "private_key", "grpc_port"}
+ELSEWHERE |= {"min_replicas", "max_replicas", "monitoring.webhook", "tensorboard_port"}
+"""Settings of other platforms, which on Google Cloud are refused or change nothing."""
+NEVER = {"platform=local", "platform=cluster", "gcp.accelerator.provisioning=queued"}
+"""Values that a plan on Google Cloud does not have; machines that are queued are a pool's by itself."""
+
+
+def settable(schema, definitions, at=""):
+    """The places of a schema of settings, and the values of those that have few."""
+    for name, found in schema.get("properties", {}).items():
+        place = f"{at}{name}"
+        if place in ELSEWHERE:
+            continue
+        yield place
+        for each in found.get("anyOf", [found]):
+            own = definitions[each["$ref"].rpartition("/")[2]] if "$ref" in each else each
+            values = [own["const"]] if "const" in own else own.get("enum", own.get("items", {}).get("enum", ()))
+            yield from (f"{place}={value}" for value in values)
+            yield from (f"{place}={value}" for value in (True, False) if own.get("type") == "boolean")
+            yield from settable(own, definitions, f"{place}.")
+
+
+def reached(value, at=""):
+    """The places at which a stack's settings have something, with what it is."""
+    if isinstance(value, dict):
+        for name, each in value.items():
+            yield f"{at}{name}"
+            yield from reached(each, f"{at}{name}.")
+    for each in value if isinstance(value, list) else [value]:
+        yield f"{at.removesuffix('.')}={each}"
+
+
+def everything():
+    """Every place in the settings of a stack on Google Cloud, and every value where there are few."""
+    schema = Settings.model_json_schema()
+    return set(settable(schema, schema["$defs"])) - NEVER
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory):
+    """Where the keys lie that a stack names."""
+    folder = tmp_path_factory.mktemp("keys")
+    for name in KEYS.values():
+        (folder / name).write_text(name.upper())
+    return folder
+
+
+def test_no_right_file_leads_to_a_plan_with_a_wildcard_role_a_public_bucket_or_a_public_node(schemas, keys):
+    """And each setting is reached by a plan, each value of those that have few; no plan has a wrong field or value."""
+    seen, found = set(), set()
+
+    # The same files each time, as each setting has to be among them.
+    @settings(max_examples=600, deadline=None, derandomize=True)
+    @given(drawn.whole())
+    def each(own):
+        config = drawn.config({"platform": "gcp", **own})
+        resources = planned(config, keys)
+        assert len(resources) > 15
+        assert list(faults(resources, schemas, seen, config)) == []
+        found.update(reached({"platform": "gcp", **own}))
+
+    each()
+    for kind in accelerators.KINDS:
+        shape = {"topology": "2x2" if kind in ("tpu-v5e", "tpu-v6e") else "2x2x1"} if kind in accelerators.TPUS else {}
+        count = {"count": min(accelerators.GPUS[kind].machines)} if kind in accelerators.GPUS else {}
+        config = config_of({"region": accelerators.REGIONS[kind][0], "accelerator": {"type": kind, **shape, **count}})
+        assert list(faults(planned(config), schemas, seen, config)) == []
+    assert everything() - found == set()
+
+
+inside = st.dictionaries(st.sampled_from([*Environment.model_fields, "nonsense"]), WRONG, max_size=2)
+# A problem may be called as it likes, also as everybody is.
+beside = st.dictionaries(
+    st.sampled_from([*sorted({*Settings.model_fields} - {"problem"}), "nonsense"]), WRONG, max_size=2
+)
+deep = st.dictionaries(st.sampled_from([*Accelerator.model_fields, *Budget.model_fields, *Stages.model_fields]), WRONG)
+
+
+def test_a_file_with_faults_is_planned_as_safely_or_refused_in_words(schemas, keys):
+    """Never a traceback: what is wrong is told, and where it is harmless, the plan is as good as any."""
+    seen, refused = set(), []
+
+    @settings(max_examples=900, deadline=None)
+    @given(drawn.whole(), inside, beside, st.sampled_from(["accelerator", "budget", "stages"]), deep)
+    def each(right, wrong, others, where, within):
+        own = {**right["gcp"], **wrong}
+        if where == "stages":
+            own["budget"] = {**BUDGET, "stages": within}
+        elif isinstance(own.get(where), dict):
+            own[where] = {**own[where], **within}
+        config = drawn.config({"platform": "gcp", **right, "gcp": own, **others})
+        try:
+            assert list(faults(planned(config, keys), schemas, seen, config)) == []
+        except Refused as exc:
+            refused.append(str(exc))
+
+    each()
+    assert len(refused) > 450
+    assert {told for told in refused if "setting" not in told and "strategy" not in told} == set()
+
+
+@settings(max_examples=6, deadline=None, phases=[Phase.generate])
+@given(own=drawn.whole())
+def test_pulumi_s_own_runtime_plans_what_is_planned_without_it(own, keys):
+    config = drawn.config({"platform": "gcp", **own})
+
+    def told(run):
+        return sorted((token, name, plain(own)) for token, name, own in planned(config, keys, run))
+
+    assert told(by_pulumi) == told(eager.run)
+
+
+def pools():
+    """Every accelerator that there is, whole or cut, in every way to get its machines."""
+    for way in ("spot", "on-demand", "flex-start", "queued", "reservation"):
+        common = {"provisioning": way, "reservation": "mine" if way == "reservation" else None}
+        for kind, gpu in accelerators.GPUS.items():
+            for count in gpu.machines:
+                for mig in (None, *gpu.mig):
+                    yield Accelerator.model_validate({"type": kind, "count": count, "mig": mig, "sharing": 2, **common})
+        for kind, tpu in accelerators.TPUS.items():
+            for topology in tpu.topologies:
+                yield Accelerator.model_validate({"type": kind, "topology": topology, **common})
+
+
+def test_each_accelerator_in_each_way_is_a_private_pool_without_a_field_that_google_does_not_have(schemas):
+    recorded, every = Recorded(), list(pools())
+    place: PoolArgs = {
+        "cluster": "dev",
+        "location": "us-central1-a",
+        "zones": ["us-central1-a"],
+        "node_service_account": "a@b.example",
+        "labels": {"environment": "dev", "owner": "me", "model": "flights", "run": "shared"},
     }
-    taken, told = read(config)
-    assert (taken is None) == bool(told)
-    assert taken is None or taken.gcp is None or not set(PUBLIC) & set(taken.gcp.callers)
+    eager.run(recorded, lambda: [AcceleratorPool(f"pool-{n}", place, each) for n, each in enumerate(every)])
+    assert sum(token.endswith(":NodePool") for token, *_ in recorded.resources) == len(every) > 400
+    assert list(faults(recorded.resources, schemas, set(), config_of({}))) == []
 
 
-# The SDK warns of functions of its own that it has given up, when it is imported.
-@pytest.mark.filterwarnings("ignore:gcp:DeprecationWarning")
-@settings(max_examples=60, deadline=None)
-@given(right)
-def test_no_plan_has_a_wildcard_role_a_public_bucket_or_a_public_node(fields):
-    chosen, told = read(config_of(fields))
-    assert chosen is not None, told
-    resources = planned(chosen, raw=chosen.raw, strategy=chosen.strategy)
-    assert len(resources) > 15
-    assert [name for name, open_ in judged(resources) if open_] == []
-
-
-@pytest.mark.filterwarnings("ignore:gcp:DeprecationWarning")
 @pytest.mark.parametrize(
     ("files", "told"),
     [
@@ -223,20 +320,16 @@ def test_no_plan_has_a_wildcard_role_a_public_bucket_or_a_public_node(fields):
     ],
 )
 def test_files_of_this_machine_that_no_pod_would_find_are_refused_before_anything_is_made(files, told, tmp_path):
-    chosen, _ = read({"penstock:platform": "gcp", "penstock:gcp": json.dumps(BASE)})
-    assert chosen is not None
-    with pytest.raises(PenstockError, match=told):
-        planned(chosen, folder=tmp_path, **files)
+    with pytest.raises(Refused, match=told):
+        planned(config_of({}, **{"raw": [], **files}), tmp_path)
 
 
-@pytest.mark.filterwarnings("ignore:gcp:DeprecationWarning")
 def test_with_ones_own_key_all_that_keeps_data_is_encrypted_by_it_and_may_be(tmp_path):
     key = "projects/p/locations/us-central1/keyRings/r/cryptoKeys/k"
     everything = {"study_database": True, "notebook": True, "beam": "dataflow", "budget": BUDGET}
-    chosen, told = read(config_of({**everything, "accelerator": {"type": "nvidia-l4"}, "encryption_key": key}))
-    assert chosen is not None, told
+    fields = {**everything, "accelerator": {"type": "nvidia-l4"}, "encryption_key": key}
     (tmp_path / "verifying.pem").write_text("what the server verifies by")
-    resources = planned(chosen, raw=chosen.raw, folder=tmp_path, endpoint={"verify_key": "verifying.pem"})
+    resources = planned(config_of(fields, verify_key="verifying.pem"), tmp_path)
     places = {
         "gcp:storage/bucket:Bucket": lambda own: own["encryption"]["defaultKmsKeyName"],
         "gcp:sql/databaseInstance:DatabaseInstance": lambda own: own["encryptionKeyName"],
@@ -257,14 +350,12 @@ def test_with_ones_own_key_all_that_keeps_data_is_encrypted_by_it_and_may_be(tmp
     assert sorted(granted) == ["flow-serve-server-secrets", *(f"penstock-dev-{use}" for use in uses)]
 
 
-@pytest.mark.filterwarnings("ignore:gcp:DeprecationWarning")
 @pytest.mark.parametrize("endpoint", ["cloud-run", "gke"])
 def test_an_image_that_another_stack_has_pushed_may_be_pulled_by_all_that_run_it_and_ones_own_needs_no_leave(endpoint):
     def pulled(image):
         images = {"trainer_image": image, "server_image": image, "beam": "dataflow", "min_replicas": 1}
-        chosen, told = read(config_of({**images, "endpoint": endpoint}))
-        assert chosen is not None, told
-        grants = [own for token, _, own in planned(chosen, raw=chosen.raw) if token.endswith(":RepositoryIamMember")]
+        resources = planned(config_of({**images, "endpoint": endpoint}))
+        grants = [own for token, _, own in resources if token.endswith(":RepositoryIamMember")]
         return [own for own in grants if own.get("project") == "acme-build"], grants
 
     elsewhere, _ = pulled("europe-west4-docker.pkg.dev/acme-build/penstock-dev/trainer@sha256:" + "a" * 64)
@@ -277,34 +368,25 @@ def test_an_image_that_another_stack_has_pushed_may_be_pulled_by_all_that_run_it
     assert len(own) == 3, "nodes, server and beam"
 
 
-@pytest.mark.filterwarnings("ignore:gcp:DeprecationWarning")
 def test_with_a_certificate_an_endpoint_on_gke_is_https():
     served = {"endpoint": "gke", "min_replicas": 1, "endpoint_host": "late.example.com", "endpoint_certificate": "late"}
-    chosen, told = read(config_of(served))
-    assert chosen is not None, told
-    (gateway,) = (own for token, _, own in planned(chosen, raw=chosen.raw) if token.endswith(":Gateway"))
+    (gateway,) = (own for token, _, own in planned(config_of(served)) if token.endswith(":Gateway"))
     (listener,) = gateway["spec"]["listeners"]
     assert (listener["protocol"], listener["port"]) == ("HTTPS", 443)
     assert listener["tls"]["options"] == {"networking.gke.io/pre-shared-certs": "late"}
 
 
-@pytest.mark.filterwarnings("ignore:gcp:DeprecationWarning")
 def test_raw_files_in_a_bucket_are_named_as_they_are():
-    chosen, _ = read({"penstock:platform": "gcp", "penstock:gcp": json.dumps(BASE)})
-    assert chosen is not None
-    made = json.dumps([each for token, _, each in planned(chosen, raw=["gs://acme/late/*.csv"]) if "JobSet" in token])
+    resources = planned(config_of({}, raw=["gs://acme/late/*.csv"]))
+    made = json.dumps([each for token, _, each in resources if "JobSet" in token])
     assert "gs://acme/late/*.csv" in made
 
 
-@pytest.mark.filterwarnings("ignore:gcp:DeprecationWarning")
 @pytest.mark.parametrize("endpoint", ["cloud-run", "gke"])
 def test_keys_of_this_machine_reach_those_who_sign_and_verify_and_nobody_else(endpoint, tmp_path):
     (tmp_path / "signing.pem").write_text("PRIVATE")
     (tmp_path / "verifying.pem").write_text("PUBLIC")
-    chosen, told = read(config_of({"endpoint": endpoint, "min_replicas": 1}))
-    assert chosen is not None, told
-    keys = {"sign_key": "signing.pem", "endpoint": {"verify_key": "verifying.pem"}}
-    resources = planned(chosen, raw=chosen.raw, folder=tmp_path, **keys)
+    resources = planned(config_of({"endpoint": endpoint, "min_replicas": 1}, **KEYS), tmp_path)
     made = {name: inputs for _, name, inputs in resources}
     holding = {name for name, inputs in made.items() if "PRIVATE" in json.dumps(inputs, default=str)}
     assert holding == {"flow-train-model-keys"}
@@ -332,26 +414,21 @@ def test_keys_of_this_machine_reach_those_who_sign_and_verify_and_nobody_else(en
     assert arguments[arguments.index("--verify-key") :][:2] == ["--verify-key", "/keys/verifying.pem"]
 
 
-@pytest.mark.filterwarnings("ignore:gcp:DeprecationWarning")
 def test_a_replica_on_gke_goes_after_the_pause_that_is_set_and_cloud_run_takes_none():
     def served(**fields):
-        chosen, told = read(config_of(fields))
-        assert chosen is not None, told
-        return planned(chosen, raw=chosen.raw, endpoint={"idle_seconds": 20})
+        return planned(config_of(fields, idle_seconds=20))
 
     made = {name: inputs for _, name, inputs in served(endpoint="gke", min_replicas=1)}
     behavior = made["flow-serve-server-scaling"]["spec"]["behavior"]
     assert behavior == {"scaleDown": {"stabilizationWindowSeconds": 20}}
-    with pytest.raises(PenstockError, match=r"'idle_seconds' is 20, and Cloud Run decides by itself"):
+    with pytest.raises(Refused, match=r"'idle_seconds' is 20, and Cloud Run decides by itself"):
         served()
 
 
-@pytest.mark.filterwarnings("ignore:gcp:DeprecationWarning")
 def test_a_job_on_dataflow_bears_its_run_as_pods_do_and_another_run_another():
     def runs(raw):
-        chosen, told = read(config_of({"beam": "dataflow"}))
-        assert chosen is not None, told
-        made = {name: own for token, name, own in planned(chosen, raw=raw) if token.endswith(":JobSet")}
+        resources = planned(config_of({"beam": "dataflow"}, raw=raw))
+        made = {name: own for token, name, own in resources if token.endswith(":JobSet")}
         found = {}
         for name, own in made.items():
             (chief,) = (job for job in own["spec"]["replicatedJobs"] if job["name"] == "chief")
@@ -370,7 +447,6 @@ def test_a_job_on_dataflow_bears_its_run_as_pods_do_and_another_run_another():
     assert runs(["gs://acme/late/*.csv"])["flow-preprocess-dataset"][0] != run
 
 
-@pytest.mark.filterwarnings("ignore:gcp:DeprecationWarning")
 @pytest.mark.parametrize(
     ("accelerator", "labels", "device", "count"),
     [
@@ -386,9 +462,7 @@ def test_a_job_on_dataflow_bears_its_run_as_pods_do_and_another_run_another():
 def test_what_trains_asks_for_the_accelerator_by_the_ladder_that_has_it_spot_machines_first(
     accelerator, labels, device, count
 ):
-    chosen, told = read(config_of({"accelerator": accelerator}))
-    assert chosen is not None, told
-    resources = planned(chosen, raw=chosen.raw, strategy=chosen.strategy)
+    resources = planned(config_of({"accelerator": accelerator}))
     made = {(token.rpartition(":")[2], name): own for token, name, own in resources}
     ladder = "cloud.google.com/compute-class"
     for job in made["JobSet", "flow-train-model"]["spec"]["replicatedJobs"]:
