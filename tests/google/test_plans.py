@@ -174,8 +174,35 @@ def faults(resources, schemas, seen, config):
 ELSEWHERE = {"cluster", "traffic", "rollout", "token_file", "certificate", "private_key", "grpc_port"}
 ELSEWHERE |= {"min_replicas", "max_replicas", "monitoring.webhook", "tensorboard_port"}
 """Settings of other platforms, which on Google Cloud are refused or change nothing."""
+WITH = {
+    "cluster": {"trainer_image": drawn.IMAGES[0], "serving_image": drawn.IMAGES[0]},
+    "traffic": {"latest": 1},
+    "rollout": {},
+    "token_file": "tokens",
+    "certificate": "certificate.pem",
+    "private_key": "key.pem",
+    "grpc_port": 9000,
+    "min_replicas": 2,
+    "max_replicas": 2,
+    "monitoring": {"webhook": "https://example.com"},
+    "tensorboard_port": 7000,
+}
+"""A value for each of them."""
 NEVER = {"platform=local", "platform=cluster", "gcp.accelerator.provisioning=queued"}
 """Values that a plan on Google Cloud does not have; machines that are queued are a pool's by itself."""
+
+
+@pytest.mark.parametrize("name", WITH)
+def test_a_setting_of_another_platform_is_refused_in_words_or_changes_nothing(name):
+    def told(**top):
+        return sorted((token, each, plain(own)) for token, each, own in planned(config_of({}, **top)))
+
+    assert {each.partition(".")[0] for each in ELSEWHERE} == set(WITH)
+    if name in ("cluster", "tensorboard_port"):
+        assert told(**{name: WITH[name]}) == told()
+    else:
+        with pytest.raises(Refused, match="setting"):
+            told(**{name: WITH[name]})
 
 
 def settable(schema, definitions, at=""):
