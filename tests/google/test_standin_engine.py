@@ -154,8 +154,10 @@ BEGUN = """
     vpc = compute.Network("vpc", None, name="penstock-dev", auto_create_subnetworks=False)
     cluster = gcp.Cluster("penstock-dev", {
         "project": "acme-dev", "location": "us-central1-a", "network": vpc.self_link, "subnetwork": "nodes",
-        "node_service_account": "nodes@acme-dev.iam.gserviceaccount.com", "protect": False})
+        "node_service_account": "nodes@acme-dev.iam.gserviceaccount.com", "protect": False,
+        "labels": {"environment": "dev", "run": "shared", "owner": "me", "model": "flights"}})
     pulumi.export("name", cluster.name)
+    pulumi.export("estimated_cost", {"usd_per_hour_peak": [0.1, 0.1], "usd_per_month_idle": [73, 73]})
 """
 CLUSTER = "gcp:container/cluster:Cluster"
 
