@@ -1,12 +1,12 @@
 """The settings of a stack on an existing cluster: `pulumi config set --path cluster.KEY VALUE`."""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from penstock.kubernetes import ClusterArgs, Machine, ScaleOn
+from penstock.kubernetes.api import default_kubeconfig
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
 Gateway = Annotated[str, Field(pattern=r"^$|^[a-z0-9][-a-z0-9]{0,62}/[a-z0-9][-.a-z0-9]{0,252}$")]
@@ -80,7 +80,7 @@ class ClusterSettings(BaseModel):
 
     def args(self, stack: str, base: Path) -> ClusterArgs:
         """The platform's arguments; relative paths start at `base`."""
-        kubeconfig = self.kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"
+        kubeconfig = self.kubeconfig or default_kubeconfig()
         own = {name: getattr(self, name) for name in type(self).model_fields}
         machines = {role: Machine(**machine.model_dump()) for role, machine in self.machines.items()}
         return ClusterArgs(
