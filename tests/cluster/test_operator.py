@@ -1,22 +1,42 @@
 """What the Pulumi Kubernetes Operator is told, taken by a real API server that has the operator's fields as its own."""
 
-import json
-from pathlib import Path
+import copy
 
+import pytest
 import yaml
 
 from penstock.kubernetes import operator, preflight
-from penstock.kubernetes.api import Api
-from tests.cluster.conftest import eventually, image
+from penstock.kubernetes.api import APPLY, Api, ApiError
+from tests import operator_crds
+from tests.cluster.conftest import DEFINITIONS, eventually, image
 
-CRDS = json.loads((Path(__file__).resolve().parents[1] / "operator_crds.json").read_text())["items"]
+STRICTLY = {"fieldManager": "pulumi", "force": "true", "fieldValidation": "Strict"}
+"""As the provider plugin applies, but for that a field that is not declared is refused and not dropped."""
 
 
-def test_stack_program_workspace_and_rights_are_taken(plane, api, namespace):
-    for crd in CRDS:
-        api.request("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", body=crd)
+@pytest.fixture(scope="module")
+def operated(plane, api):
+    """The API server when it knows the operator's kinds, with Kubernetes' own parts by its own definitions."""
+    kubernetes = api.request("GET", "/openapi/v2")["definitions"]
+    for crd in operator_crds.definitions(kubernetes):
+        api.request("POST", DEFINITIONS, body=crd)
     fresh = Api(str(plane.kubeconfig))
-    eventually(lambda: fresh.kind(*operator.STACK) and fresh.kind(*operator.WORKSPACE), "the kinds of the operator")
+    kinds = (operator.STACK, operator.PROGRAM, operator.WORKSPACE)
+    eventually(lambda: all(fresh.kind(*kind) for kind in kinds), "the kinds of the operator")
+    return fresh
+
+
+def applied(api, manifest):
+    """What the API server makes of a manifest that is applied by server-side apply."""
+    kind = api.kind(manifest["apiVersion"], manifest["kind"])
+    assert kind is not None, manifest["kind"]
+    metadata = manifest["metadata"]
+    path = f"{kind.collection(metadata.get('namespace'))}/{metadata['name']}"
+    return api.request("PATCH", path, STRICTLY, manifest, APPLY)
+
+
+def test_stack_program_workspace_and_rights_are_taken(plane, operated, namespace):
+    fresh = operated
     args = operator.Operated(
         "dev", namespace, "acme/penstock/dev", "gs://state", "https://git.example/penstock", image=image("pulumi"),
         deploys_to=f"{namespace}-made", secrets={"PULUMI_CONFIG_PASSPHRASE": ("passphrase", "text")},
@@ -26,11 +46,8 @@ def test_stack_program_workspace_and_rights_are_taken(plane, api, namespace):
     of_it = operator.Operated("small", namespace, "small", "gs://state", program="small", image=image("pulumi"))
     objects = [*operator.objects(args).values(), operator.workspace(args), small, *operator.objects(of_it).values()]
     for manifest in objects:
-        kind = fresh.kind(manifest["apiVersion"], manifest["kind"])
-        assert kind is not None, manifest["kind"]
-        place = kind.collection(manifest["metadata"].get("namespace"))
-        made = fresh.request("POST", place, {"fieldValidation": "Strict"}, manifest)
-        assert made["metadata"]["name"] == manifest["metadata"]["name"]
+        first, again = applied(fresh, manifest), applied(fresh, manifest)
+        assert first["metadata"]["resourceVersion"] == again["metadata"]["resourceVersion"], "nothing is written twice"
     account, made = _as_account(plane, fresh, namespace), _needs(f"{namespace}-made")
     eventually(lambda: not preflight.missing(account, made), "the roles hold, and are all that a preview asks for")
     refused = preflight.missing(account, _needs("elsewhere"))
@@ -42,6 +59,36 @@ def test_stack_program_workspace_and_rights_are_taken(plane, api, namespace):
     kept = fresh.get(f"/apis/pulumi.com/v1/namespaces/{namespace}/programs/small")
     assert kept is not None
     assert kept["program"] == content
+
+
+@pytest.mark.parametrize(
+    ("kind", "place", "value", "told"),
+    [
+        ("Stack", ("spec", "projectRepos"), "x", "field not declared in schema"),
+        ("Stack", ("spec", "refresh"), "yes", "expected boolean"),
+        ("Stack", ("spec", "workspaceReclaimPolicy"), "Keep", "supported values"),
+        ("Stack", ("spec", "prerequisites"), [{}], "Required value"),
+        ("Stack", ("spec", "workspaceTemplate", "spec", "podTemplate"), {"spec": {"container": []}}, "not declared"),
+        ("Workspace", ("spec", "resources", "limit"), {"cpu": 1}, "field not declared in schema"),
+        ("Workspace", ("spec", "env"), [{"name": "A", "valueOf": {}}], "field not declared in schema"),
+        ("Program", ("program", "resources", "id"), {"properties": {}}, "Required value"),
+    ],
+)
+def test_a_field_that_the_operator_does_not_declare_is_refused(operated, namespace, kind, place, value, told):
+    common = {"name": "odd", "namespace": namespace, "stack": "dev", "image": image("pulumi")}
+    args = operator.Operated(**common, repository="https://git.example/penstock")
+    program = operator.program("odd", namespace, {"resources": {"id": {"type": "random:RandomId"}}})
+    made = {"Stack": operator.objects(args)["stack"], "Workspace": operator.workspace(args), "Program": program}
+    wrong = copy.deepcopy(made[kind])
+    *above, last = place
+    part = wrong
+    for key in above:
+        part = part[key]
+    part[last] = value
+    applied(operated, made[kind])
+    with pytest.raises(ApiError, match=told) as caught:
+        applied(operated, wrong)
+    assert caught.value.status in (400, 422, 500), caught.value.status
 
 
 def _needs(namespace: str) -> preflight.Needs:
