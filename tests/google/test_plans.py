@@ -18,6 +18,7 @@ import drawn
 import eager
 import pulumi
 import pytest
+from decided import undecided
 from drawn import BASE, BUDGET, KEYS, WRONG
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
@@ -25,7 +26,7 @@ from settings import Settings
 from standin import computed
 from standin import inputs as strict
 
-from penstock.gcp import AcceleratorPool, accelerators
+from penstock.gcp import AcceleratorPool, accelerators, prices
 from penstock.gcp.environment import Accelerator, Budget, Environment, Stages
 from penstock.gcp.pool import PoolArgs
 from penstock_policies import accounts, encryption, exposure, images, labels, permissions, pods, protection
@@ -257,6 +258,9 @@ def test_no_right_file_leads_to_a_plan_with_a_wildcard_role_a_public_bucket_or_a
         resources = planned(config, keys)
         assert len(resources) > 15
         assert list(faults(resources, schemas, seen, config)) == []
+        chosen = Environment(**json.loads(config["penstock:gcp"]))
+        priced = prices.rows(chosen, chosen.run_hours, prices.table())
+        assert undecided((token for token, *_ in resources), priced) == set(), "each costs nothing or has a row"
         found.update(reached({"platform": "gcp", **own}))
 
     each()
