@@ -69,7 +69,10 @@ def test_a_verb_that_one_may_not_use_is_named(plane, api):
     assert "configmaps" not in told
     assert "you may not create horizontalpodautoscalers.autoscaling in namespace penstock-test" in told
     assert "secrets" not in told
-    assert "you may not create secrets in namespace penstock-test" in refused(reader, secrets=True)
+    assert "statefulsets" not in told
+    asked = refused(reader, secrets=True, database=True)
+    assert "you may not create secrets in namespace penstock-test" in asked
+    assert "you may not create statefulsets.apps in namespace penstock-test" in asked
 
 
 def _when_known(reader):
@@ -165,6 +168,9 @@ def test_a_preview_refuses_what_the_cluster_cannot_take_and_makes_nothing(deploy
         },
         "does not know the kind HTTPRoute (gateway.networking.k8s.io/v1); install it with `kubectl apply": {
             "cluster": {"gateway": "infra/public"}
+        },
+        "does not know the kind Service (serving.knative.dev/v1); install it with `kubectl apply --server-side": {
+            "cluster": {"scale_on": "knative"}
         },
         "role worker asks for a node with 16 x nvidia.com/gpu, and it has none": {
             "cluster": {"machines": {"worker": {"accelerators": 16}}}
