@@ -136,8 +136,8 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> str:
 def repository(published: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository made from the template, under a name of its own, after the first command of its README.
 
-    Its environments have what their distributions' metadata ask for, in the versions of the locks; but TensorFlow and
-    what else the trainer's has of others, two gigabytes, pip finds to be there already: the checkout's.
+    Its three environments are made by the template's own commands, with the checkout as it lies in place of a release;
+    what their distributions' metadata ask for of others, pip finds to be there already: the checkout's.
     """
     folder = from_template(tmp_path_factory.mktemp("repository") / PACKAGE, package=PACKAGE, penstock=published)
     python = folder.with_name("python")

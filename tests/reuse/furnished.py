@@ -1,34 +1,33 @@
-"""`python -m venv FOLDER` for a repository made from the template: its pip takes the locks' versions, and what is two
-gigabytes is there already."""
+"""`python -m venv FOLDER` for a repository made from the template: what is of others, gigabytes, is there already."""
 
 import sys
 import venv
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+LIKE = {"trainer": "trainer/.venv", "serving": ".tools/serving-slim"}
+"""By folder, the checkout's environment that has the same of others; `.venv` for the program's, whose pip all have."""
 
 
-def constrain(folder: Path, member: str) -> None:
-    """The versions of a lock, without the hashes that would have to be known of everything."""
-    lines = (CHECKOUT / member / "requirements.txt").read_text(encoding="utf-8").splitlines()
-    (folder / "versions.txt").write_text("\n".join(line.rstrip(" \\") for line in lines if line[:1].isalnum()))
-    (folder / "pip.conf").write_text(f"[install]\nconstraint = {folder / 'versions.txt'}\n")
+def packages(environment: Path) -> Path:
+    """Where an environment has its packages."""
+    return next(environment.glob("lib/python*/site-packages"))
 
 
-def furnish(packages: Path) -> None:
-    """What the checkout's trainer has of others, linked one by one: not the trainer itself."""
-    there = packages / "others"
+def furnish(environment: Path, like: Path) -> None:
+    """Links, one by one, what another environment has of others, and pip: nothing of Penstock's is among it."""
+    there = packages(environment) / "others"
     there.mkdir()
-    for each in next((CHECKOUT / "trainer/.venv").glob("lib/python*/site-packages")).iterdir():
-        if not each.name.startswith(("penstock", "_penstock", "__editable__", "pip")) and each.suffix != ".pth":
-            (there / each.name).symlink_to(each)
-    (packages / "others.pth").write_text(f"{there}\n")
+    found = {each.name: each for each in packages(CHECKOUT / ".venv").glob("pip*")}
+    found |= {each.name: each for each in packages(like).iterdir() if not each.name.startswith(("penstock", "pip"))}
+    for name, each in found.items():
+        if each.suffix != ".pth":
+            (there / name).symlink_to(each)
+    there.with_suffix(".pth").write_text(f"{there}\n")
 
 
 if __name__ == "__main__":
     assert sys.argv[1:3] == ["-m", "venv"]
     target = Path(sys.argv[3]).absolute()
-    venv.main([str(target)])
-    constrain(target, target.parent.name if target.parent.name in ("trainer", "serving") else "modules")
-    if target.parent.name == "trainer":
-        furnish(next(target.glob("lib/python*/site-packages")))
+    venv.main(["--without-pip", str(target)])
+    furnish(target, CHECKOUT / LIKE.get(target.parent.name, ".venv"))
