@@ -26,7 +26,10 @@ def failed(make_environment, policed):
     """dev with its endpoint on GKE and a study database, after an `up` in which a job was at fault; the policy pack
     judges every resource."""
     served = {"endpoint": "gke", "min_replicas": 2, "max_replicas": 7, "internet": False}
-    dev = make_environment("dev", **served, notebook=False, study_database=True, endpoint_host="late.example.com")
+    # Servers on machines of their own and a database are more than dev's own budget has.
+    budget = {"usd_per_month": 600, "billing_account": "000000-000000-000000"}
+    further = {"notebook": False, "study_database": True, "endpoint_host": "late.example.com", "budget": budget}
+    dev = make_environment("dev", **served, **further)
     (dev.folder / "mine.py").write_text(PROBLEM)
     for name, key in KEYS.items():
         (dev.folder / f"{name}.pem").write_text(key)
@@ -146,7 +149,8 @@ def test_tuning_shares_the_database_by_its_own_identity_and_no_password_is_anywh
     for job in tuning["spec"]["replicatedJobs"]:
         (container,) = job["template"]["spec"]["template"]["spec"]["containers"]
         url = container["args"][container["args"].index("--storage") + 1]
-        assert url == "postgresql://penstock-dev-trainer%40stand-in.iam@10.60.0.3/studies?sslmode=require"
+        own = "penstock-dev-trainer%40penstock-dev-example.iam"
+        assert url == f"postgresql://{own}@10.60.0.3/studies?sslmode=require"
         environment = {each["name"]: each.get("value") for each in container["env"]}
         assert environment["PENSTOCK_DATABASE_SIGN_IN"] == "google"
         assert not [name for name in environment if "PASS" in name]

@@ -247,14 +247,13 @@ def test_a_plan_is_refused_before_anything_is_deployed(google):
         google_stack.before_up(env, lambda *arguments: preview)
 
 
-def test_a_plan_and_the_comment_about_it_ask_the_project_too(google, monkeypatch, tmp_path):
+def test_a_plan_and_the_comment_about_it_ask_the_project_too(google, monkeypatch):
     """The preview itself is the engine's (test_gitops_tools.py)."""
     env = environment()
     offers(google, env, 0.0, ["e2-standard-2"])
     monkeypatch.setattr(plan.settings_check, "check", lambda stack: Settings(platform="gcp", gcp=env))
     monkeypatch.setattr(plan, "Pulumi", lambda stack: SimpleNamespace(select=lambda: None, watched=previewed))
-    monkeypatch.setattr(plan, "PACK", tmp_path)
-    (tmp_path / ".venv").mkdir()
+    monkeypatch.setattr(plan, "judged_by_the_pack", list)
     found, refused = plan.judged("dev")
     assert refused == ["acme-dev cannot take it: us-central1-a does not offer e2-standard-4"]
     assert f"- {refused[0]}" in plan.comment("dev", found, refused)
