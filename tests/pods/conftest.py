@@ -20,12 +20,17 @@ from cluster.kubelets import missing
 
 from penstock.kubernetes.api import Api
 from penstock.kubernetes.pods import STORE, USER
-from tests.cluster.conftest import PODS, ClusterProject, eventually, plugins
+from tests.cluster.conftest import PODS, ClusterProject, eventually, plugins, volume_for
 from tests.conftest import remove
 
 __all__ = ["plugins"]  # a fixture
 NODES = 2
 ROLES = ("chief", "ps", "worker", "trial", "server")
+WATCHED: dict[str, Any] = {
+    "monitoring": {"window_seconds": 2, "minimum_rows": 50, "windows_in_a_row": 1},
+    "cluster": {"skew_schedule": "0 0 1 1 *"},
+}
+"""What arrives is judged in no test's time, but when a test has the monitor's Job run."""
 SMALL = {"cpus": 0.1, "memory_gib": 2}
 """Limits of processors are not enforced on these nodes, so a small request is no slow pod."""
 
@@ -91,14 +96,15 @@ class PodsProject(ClusterProject):
 def made(root: Path, plane: ControlPlane, api: Api, plugins: Path, stack: str) -> PodsProject:
     """A project, and the volume that its claim will find."""
     project = PodsProject(root, plane, plugins, stack)
-    project.volume.mkdir(parents=True)
-    os.chown(project.volume, USER, USER)
-    claim = {"namespace": project.namespace, "name": "artifacts"}
-    source = {"hostPath": {"path": str(project.volume)}, "storageClassName": "shared", "claimRef": claim}
-    spec = {"capacity": {"storage": "50Gi"}, "accessModes": ["ReadWriteMany"], **source}
-    volume = {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": f"volume-{stack}"}, "spec": spec}
-    api.request("POST", "/api/v1/persistentvolumes", body=volume)
+    volume(api, f"volume-{stack}", project.volume, {"namespace": project.namespace, "name": "artifacts"})
     return project
+
+
+def volume(api: Api, name: str, folder: Path, claim: dict[str, str]) -> None:
+    """A folder of the machine as the volume that a claim will find."""
+    folder.mkdir(parents=True)
+    os.chown(folder, USER, USER)
+    api.request("POST", "/api/v1/persistentvolumes", body=volume_for(name, claim, str(folder)))
 
 
 @pytest.fixture(scope="session")
@@ -107,8 +113,9 @@ def served(
 ) -> Iterator[PodsProject]:
     """A stack after `up`: raw files, dataset, study and model were made by pods, and a pod serves the model."""
     project = made(tmp_path_factory.mktemp("served"), plane, api, plugins, "served")
+    project.configure(**WATCHED)
     begin = time.monotonic()
-    project.run("up")
+    project.run("up", timeout=900)
     print(f"first up: {time.monotonic() - begin:.0f} s", file=sys.stderr)
     yield project
     remove(project)

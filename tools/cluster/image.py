@@ -51,11 +51,15 @@ def images(pause: Path) -> dict[str, Image]:
     """The sandbox of every pod, which runs the program `pause`, and the project's two images."""
     holds = _archive({"pause": pause.read_bytes()})
     found = {"pause": Image.made("registry.test/pause", holds, Entrypoint=list(SANDBOX))}
-    bare = _archive({}, folders=FOLDERS, links=LINKS)
     for name in ("trainer", "serving"):
-        path = f"PATH={PROJECT}/{name}/.venv/bin:/usr/local/bin:/usr/bin:/bin"
-        found[name] = Image.made(f"registry.test/penstock-{name}", bare, Env=[path])
+        found[name] = bare(f"penstock-{name}", f"{PROJECT}/{name}/.venv/bin")
     return found
+
+
+def bare(name: str, programs: str) -> Image:
+    """An image whose containers find what they run in the machine's folder `programs`, and then in its usual ones."""
+    layer = _archive({}, folders=FOLDERS, links=LINKS)
+    return Image.made(f"registry.test/{name}", layer, Env=[f"PATH={programs}:/usr/local/bin:/usr/bin:/bin"])
 
 
 def mounted() -> list[Path]:

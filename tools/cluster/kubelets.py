@@ -14,7 +14,7 @@ import psutil
 from common import PROJECT, ToolError, run
 
 from cluster import build, contents, control_groups, image, network, packages, router
-from cluster.node import DOMAIN, Node
+from cluster.node import DOMAIN, SOCKET, Node
 from cluster.processes import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
@@ -135,6 +135,17 @@ class Kubelets:
     def images(self) -> dict[str, str]:
         """The names of the images that every node has."""
         return dict(self._images)
+
+    def load(self, made: image.Image, *nodes: int) -> str:
+        """Has nodes take in another image; its name."""
+        target = self._folder / f"{made.name.rpartition(':')[2]}.tar"
+        target.write_bytes(made.archive)
+        self._archives.append(str(target))
+        programs = packages.environment(self._root)
+        for index in nodes:
+            command = ["ctr", "-a", SOCKET, "-n", "k8s.io", "images", "import", target]
+            run([*self.enter(index), *command], f"importing {made.name} on node-{index}", programs)
+        return made.name
 
     def enter(self, index: int) -> list[str]:
         """The beginning of a command that runs on a node."""
