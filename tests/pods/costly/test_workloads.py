@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 from cluster import image
 
-from penstock import Program, Service
-from penstock.errors import ServiceFailed
+from penstock import Job, Program, Role, Service
+from penstock.errors import ServiceFailed, StageFailed
 from penstock.kubernetes import database, serving
 from penstock.kubernetes import workspace as workspaces
+from penstock.kubernetes.job_result import JobResultProvider
+from penstock.kubernetes.job_set import JobSetArgs, job_set
 from penstock.kubernetes.pods import PodSpec, labels, pod
 from penstock.kubernetes.readiness import ReadinessProvider
 from penstock.platform import Resources
@@ -79,6 +81,22 @@ def test_a_server_that_runs_and_is_never_ready_is_told_with_its_probe_and_its_la
     assert any(line.startswith("pod serve-") and line.endswith(" runs and is not ready") for line in lines), lines
     assert any(line.startswith("Unhealthy: Startup probe failed: ") for line in lines), lines
     assert lines[-1] == "reading the model"
+
+
+def test_a_trainer_that_raises_is_told_with_its_role_its_exit_code_and_its_last_words(plane, api, space):
+    raises = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "raises"}}
+    make(api, {**raises, "data": {"raises.py": "raise RuntimeError('nobody has thought of this')\n"}})
+    command = ["raw", "--problem", "/problem/raises.py", "--artifacts", "/artifacts"]
+    job = Job(Program.TRAINER, {"chief": Role(command, resources=Resources(0.1, 0.5))})
+    args = JobSetArgs(STACK, {Program.TRAINER: plane.kubelets.images()["trainer"]}, "artifacts", {}, problem="raises")
+    made = make(api, job_set("raw", job, {"chief": command}, {}, args))
+    props = {"name": "raw", "urn": "", "kubeconfig": str(plane.kubeconfig), "context": "", "namespace": SPACE}
+    props |= {"job_set": made["metadata"]["name"], "uid": "", "success_role": "chief"}
+    with pytest.raises(StageFailed) as told:
+        JobResultProvider().create({**props, "timeout_seconds": 120, "start_seconds": 60})
+    first, second, *_ = str(told.value).splitlines()
+    assert first == "raw failed: chief 0 ended with exit code 2"
+    assert "RuntimeError: nobody has thought of this" in second
 
 
 def test_two_pods_share_a_study_in_the_postgresql_that_a_stack_makes_and_nobody_else_reaches_it(plane, api, space):
