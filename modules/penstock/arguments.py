@@ -46,6 +46,8 @@ class KubernetesPlatformArgs(TypedDict):
     """A claim with raw files, mounted read-only at `/data`. Default: none."""
     queue: NotRequired[str]
     """A Kueue LocalQueue that jobs wait in. Default: none."""
+    database_image: NotRequired[str]
+    """PostgreSQL's image, by digest, for a `Tuning` whose storage is `postgresql`. Default: none."""
     timeout_minutes: NotRequired[float]
     """For how long one job is waited for. Default: a day."""
 

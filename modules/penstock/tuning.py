@@ -35,7 +35,8 @@ class TuningArgs(TypedDict):
     """What an hour of one process costs; a cost limit needs it. Default: unknown."""
     storage: NotRequired[str | None]
     """`postgresql://[user@]host[:port]/database` that processes on several machines share; the password comes by
-    PGPASSWORD or PGPASSFILE. Default: a journal file, for processes of one machine."""
+    PGPASSWORD or PGPASSFILE. `postgresql`, on a cluster: one that is made for the study. Default: a journal file, for
+    processes of one machine."""
 
 
 class Tuning(pulumi.ComponentResource):
