@@ -27,7 +27,7 @@ def waited(api, plane, workspace, monkeypatch):
         if api.get(f"{DEPLOYMENTS.format(workspace)}/serve") is None:
             api.request("POST", DEPLOYMENTS.format(workspace), body=made)
         props = {"name": "serve-ready", "urn": "", "kubeconfig": str(plane.kubeconfig), "context": ""}
-        props |= {"kind": "Deployment", "namespace": workspace, "workload": "serve", "uid": "", "spec": ""}
+        props |= {"kind": "Deployment", "namespace": workspace, "workload": "serve", "uid": "", "asked": ""}
         props |= {"timeout_seconds": timeout, "start_seconds": start}
         try:
             return ReadinessProvider().create(props).outs

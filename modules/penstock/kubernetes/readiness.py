@@ -32,7 +32,7 @@ SEEN: Mapping[str, str] = {"pulumi.com/waitFor": "jsonpath={.status.observedGene
 POLL_SECONDS = 1.0
 EVENTS = 2
 """Of each pod, the latest warnings."""
-WATCHED = ("kind", "namespace", "workload", "uid", "spec")
+WATCHED = ("kind", "namespace", "workload", "uid", "asked")
 
 
 class ReadinessProvider(ResourceProvider):
@@ -92,7 +92,7 @@ def ready(
         "workload": manifest.metadata_of(made, "name"),
         "uid": manifest.metadata_of(made, "uid"),
         # What scales it changes the object, and not what was asked for.
-        "spec": pulumi.Output.from_input(spec).apply(_digest),
+        "asked": pulumi.Output.from_input(spec).apply(_digest),
     }
     return Readiness(f"{name}-ready", known, opts)
 

@@ -53,7 +53,7 @@ def space(plane, api):
 
     def wait(kind, name, seconds):
         props = {"name": name, "urn": "", "kubeconfig": str(plane.kubeconfig), "context": "", "kind": kind}
-        props |= {"namespace": SPACE, "workload": name, "uid": "", "spec": ""}
+        props |= {"namespace": SPACE, "workload": name, "uid": "", "asked": ""}
         ReadinessProvider().create({**props, "timeout_seconds": seconds, "start_seconds": 60})
 
     with pytest.MonkeyPatch.context() as alone:
