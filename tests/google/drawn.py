@@ -75,7 +75,7 @@ def trained() -> st.SearchStrategy[dict[str, Any]]:
         machine_type=st.sampled_from(["e2-standard-4", "n2-standard-8"]),
         max_nodes=st.integers(1, 40),
         spot=st.booleans(),
-        accelerator=st.sampled_from(accelerators.KINDS).flatmap(provisioned),
+        accelerator=st.sampled_from(accelerators.TRAINABLE).flatmap(provisioned),
         beam=st.sampled_from(["in-process", "dataflow"]),
         max_beam_workers=st.integers(1, 1000),
         study_database=st.booleans(),

@@ -109,6 +109,7 @@ def test_an_accelerator_is_possible_or_refused_with_what_is(fields):
         ({"regoin": "us-east1"}, "unknown setting 'gcp.regoin'"),
         ({"accelerator": {"type": "nvidia-l4", "provisioning": "queued"}}, "so jobs would wait for ever"),
         ({"accelerator": {"type": "tpu-v5e", "topology": "4x4"}}, "one machine; expected 1x1 or 2x2 or 2x4"),
+        ({"accelerator": {"type": "tpu-ironwood", "topology": "2x2x1"}}, "expected tpu-v5e, tpu-v5p, tpu-v6e"),
         ({"accelerator": {"type": "nvidia-l4", "count": 2, "sharing": 3}}, "sharing is 3 and accelerator.count 2: GKE"),
     ],
 )  # fmt: skip

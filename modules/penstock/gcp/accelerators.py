@@ -30,6 +30,8 @@ class Tpu:
     machines: dict[int, str]
     topologies: tuple[str, ...]
     quota: str
+    tensorflow: bool = True
+    """Whether TensorFlow, and so the trainer, runs on it."""
 
 
 GPUS: dict[str, Gpu] = {
@@ -74,7 +76,8 @@ TPUS: dict[str, Tpu] = {
     "tpu-v6e": Tpu(
         "tpu-v6e-slice", {1: "ct6e-standard-1t", 4: "ct6e-standard-4t", 8: "ct6e-standard-8t"}, _PLANES, "TPU_V6E"
     ),
-    "tpu-ironwood": Tpu("tpu7x", {4: "tpu7x-standard-4t"}, _CUBES, "TPU_7X"),
+    # Several of its machines take a workload policy in the place of a topology, and no pool here has one.
+    "tpu-ironwood": Tpu("tpu7x", {4: "tpu7x-standard-4t"}, ("2x2x1",), "TPU_7X", tensorflow=False),
 }
 
 REGIONS: dict[str, tuple[str, ...]] = {
@@ -101,6 +104,8 @@ REGIONS: dict[str, tuple[str, ...]] = {
 """Regions known to offer each; offered in some of their zones only."""
 
 KINDS = (*GPUS, *TPUS)
+TRAINABLE = (*GPUS, *(kind for kind, tpu in TPUS.items() if tpu.tensorflow))
+"""Those that a stack's training may use."""
 
 
 @dataclass(frozen=True)

@@ -71,6 +71,11 @@ def refuse_strategy(accelerator: "Accelerator | None", strategy: str) -> None:
             f"setting 'gcp.accelerator' is {has}, and strategy is {strategy!r}; a TPU takes the strategy 'tpu', and "
             "that a TPU"
         )
+    if tpu and accelerator.type not in accelerators.TRAINABLE:
+        usable = ", ".join(kind for kind in accelerators.TPUS if kind in accelerators.TRAINABLE)
+        raise PenstockError(
+            f"setting 'gcp.accelerator' is {accelerator.type!r}, on which TensorFlow does not run; expected {usable}"
+        )
     if tpu and accelerator.shape.nodes_per_slice > 1:
         kind = accelerator.type
         single = [t for t in accelerators.TPUS[kind].topologies if accelerators.shape(kind, 1, t).nodes_per_slice == 1]
