@@ -6,16 +6,21 @@ A JobSet as the modules render it: one chief, 32 parameter servers and 10, 100, 
 Time runs from the request that makes the JobSet to the last pod's node; memory is what all processes of the cluster
 hold resident then, and requests are those that the API server was asked by everybody meanwhile. No pod runs anything.
 
-Then `up` of the whole stack, with the training changed to that many workers: its seconds, the API server's requests,
-and the objects of the cluster that are in the stack. Its chief ends as soon as it runs. At last slices of TPUs: two
-jobs of 8 hosts, where one slice has 8 and another 7, placed by JobSet alone and from a queue of Kueue's.
+Then `up` of the whole stack, with the training changed to that many workers: its seconds, the API server's requests
+(those by everybody, and by the API server's audit log those of whoever deploys, which are the modules' and the
+plugin's), and the objects that these wrote. Its chief ends as soon as it runs. At last slices of TPUs: two jobs of 8
+hosts, where one slice has 8 and another 7, placed by JobSet alone and from a queue of Kueue's. First of all, and apart,
+what `make cluster-up` takes.
 """
 
 import argparse
+import os
+import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -23,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from _report import report
-from cluster import kueue, nodes
+from cluster import kubelets, kueue, nodes
 from cluster.control_plane import ControlPlane
 
 from penstock import Job, Program, Role
@@ -44,6 +49,9 @@ TPU = "google.com/tpu"
 POOL = "cloud.google.com/gke-nodepool"
 PATIENCE_SECONDS = 600.0
 SETTLED_SECONDS = 10.0
+DEPLOYER = "deployer"
+WRITING = ("create", "update", "patch", "delete")
+CHECKOUT = Path(__file__).resolve().parent.parent
 
 
 def main() -> None:
@@ -51,8 +59,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nodes", type=int, default=1000, help="GPU nodes, and most workers (default: 1000)")
     wanted = parser.parse_args()
+    start_and_end("kwok", *([] if kubelets.missing() else ["kubelet"]))
     with tempfile.TemporaryDirectory() as folder:
-        plane = ControlPlane(Path(folder) / "cluster", bound=True)
+        plane = ControlPlane(Path(folder) / "cluster", bound=True, audited=DEPLOYER)
         begin = time.monotonic()
         plain = [nodes.cpu(index) for index in range(8)]
         slices = [nodes.tpu(index, HOSTS) for index in range(2 * HOSTS - 1)]
@@ -68,6 +77,18 @@ def main() -> None:
             fill_slices(api, plane)
         finally:
             plane.stop()
+
+
+def start_and_end(*kinds: str) -> None:
+    """`make cluster-up` and `make cluster-down`, with nodes of each kind."""
+    for nodes_ in kinds:
+        with tempfile.TemporaryDirectory() as home:
+            environment = {**os.environ, "PYTHONPATH": str(CHECKOUT / "tools"), "PENSTOCK_HOME": home}
+            for what in (["up", nodes_], ["down"]):
+                begin = time.monotonic()
+                command = [sys.executable, "-m", "cluster", *what]
+                subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, check=True)
+                report("cluster", f"cluster_{what[0]}_seconds_{nodes_}", time.monotonic() - begin, "s")
 
 
 def prepare(api: Api) -> None:
@@ -144,23 +165,43 @@ def deploy(api: Api, plane: ControlPlane, folder: Path, sizes: list[int]) -> Non
     spec = {"capacity": {"storage": "50Gi"}, "accessModes": ["ReadWriteMany"], **source}
     make(api, {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "volume-bench"}, "spec": spec})
     programs = Programs(api, project.namespace)
+    plane.authority.sign(DEPLOYER, DEPLOYER, ("system:masters",))
+    known = {"kubeconfig": str(plane.authority.kubeconfig(DEPLOYER, plane.server))}
     try:
         for workers in sizes:
             machines = {"worker": {"accelerators": GPUS}}
-            project.configure(parameter_servers=SERVERS, workers=workers, cluster={"machines": machines})
+            project.configure(parameter_servers=SERVERS, workers=workers, cluster={"machines": machines, **known})
             before, begin = requests(api), time.monotonic()
+            earlier = len(plane.asked())
             project.run("up", timeout=PATIENCE_SECONDS)
             what = "first" if workers == sizes[0] else "changed"
             report("cluster", f"up_seconds_{what}_{workers}_workers", time.monotonic() - begin, "s")
             report("cluster", f"up_api_requests_{what}_{workers}_workers", requests(api) - before, "requests")
+            own = plane.asked()[earlier:]
+            report("cluster", f"up_own_api_requests_{what}_{workers}_workers", len(own), "requests")
+            report("cluster", f"up_objects_written_{what}_{workers}_workers", len(written(own)), "objects")
             made = [each for each in project.deployment().values() if each["type"].startswith("kubernetes:")]
             report("cluster", f"objects_in_the_stack_{workers}_workers", len(made), "objects")
-        begin = time.monotonic()
+        begin, earlier = time.monotonic(), len(plane.asked())
         project.run("up", timeout=PATIENCE_SECONDS)
         report("cluster", "up_seconds_unchanged", time.monotonic() - begin, "s")
+        own = plane.asked()[earlier:]
+        report("cluster", "up_own_api_requests_unchanged", len(own), "requests")
+        report("cluster", "up_objects_written_unchanged", len(written(own)), "objects")
     finally:
         remove(project)
         programs.stop()
+
+
+def written(asked: list[dict[str, Any]]) -> set[tuple[str, str, str]]:
+    """The objects that requests wrote: none that a preview tried, and no questions about rights."""
+    return {
+        (ref["resource"], ref.get("namespace", ""), ref.get("name", each["requestURI"]))
+        for each in asked
+        if each["verb"] in WRITING
+        and "dryRun=All" not in each["requestURI"]
+        and (ref := each["objectRef"])["resource"] != "selfsubjectaccessreviews"
+    }
 
 
 def fill_slices(api: Api, plane: ControlPlane) -> None:

@@ -32,6 +32,7 @@ NODES_SECONDS = 120.0
 """For so long made-up nodes may take until all are ready."""
 LOST_SECONDS = 5
 """For so long a pod may be on a node that is not ready before it is made anew elsewhere."""
+AUDIT = "audit.jsonl"
 KUBECONFIG_FLAGS = ("kubeconfig", "authentication-kubeconfig", "authorization-kubeconfig")
 
 
@@ -43,11 +44,11 @@ def missing() -> str:
 class ControlPlane:
     """etcd, API server, controllers and scheduler, the JobSet controller, and nodes, made up or real.
 
-    `bound`: it dies with the calling process.
+    `bound`: it dies with the calling process. `audited`: a user each of whose requests is written down.
     """
 
-    def __init__(self, folder: Path, bound: bool) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, bound: bool, audited: str = "") -> None:
+        self.folder, self._audited = folder, audited
         self.processes = Processes(folder, bound)
         self.kubeconfig = folder / "pki" / "admin.kubeconfig"
 
@@ -152,9 +153,22 @@ class ControlPlane:
             {"service-account-issuer": "https://kubernetes.default.svc.cluster.local"},
             {f"service-account-{flag}": at("service-accounts.key") for flag in ("key-file", "signing-key-file")},
             self._aggregation(),
+            self._audit() if self._audited else {},
             self._way_to_nodes() if self.kubelets else {},
         )
         self.processes.wait("kube-apiserver", self._server_is_ready)
+
+    def asked(self) -> list[dict[str, Any]]:
+        """The requests of the user who is audited, once they are answered, as the API server's audit log has them."""
+        return [json.loads(line) for line in (self.folder / AUDIT).read_text().splitlines()]
+
+    def _audit(self) -> dict[str, Any]:
+        rules = [{"level": "Metadata", "users": [self._audited]}, {"level": "None"}]
+        stages = ["RequestReceived", "ResponseStarted"]
+        content = {"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": stages, "rules": rules}
+        policy = self.folder / "audit.json"
+        policy.write_text(json.dumps(content))
+        return {"audit-policy-file": policy, "audit-log-path": self.folder / AUDIT}
 
     def _aggregation(self) -> dict[str, Any]:
         """The flags by which an API server of another's is told who asks."""
