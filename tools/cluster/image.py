@@ -62,6 +62,12 @@ def bare(name: str, programs: str) -> Image:
     return Image.made(f"registry.test/{name}", layer, Env=[f"PATH={programs}:/usr/local/bin:/usr/bin:/bin"])
 
 
+def of_program(name: str, program: Path) -> Image:
+    """An image that holds one program, which needs nothing else, and runs it as nobody in particular."""
+    holds = _archive({name: program.read_bytes()})
+    return Image.made(f"registry.test/{name}", holds, Entrypoint=[f"/{name}"], User="65532")
+
+
 def mounted() -> list[Path]:
     """What of the host every container has: its programs, the interpreter, and the two environments."""
     homes = {_home(PROJECT / name / ".venv") for name in ("trainer", "serving")} | {Path(sys.base_prefix)}

@@ -147,6 +147,11 @@ class Kubelets:
             run([*self.enter(index), *command], f"importing {made.name} on node-{index}", programs)
         return made.name
 
+    def route_to_services(self) -> None:
+        """Lets who asks from the nodes' network reach Services by their addresses, which nodes alone know."""
+        way = ["ip", "route", "replace", network.SERVICES, "via", network.node_address(0)]
+        run([*self.beside(), *way], "routing to the Services")
+
     def enter(self, index: int) -> list[str]:
         """The beginning of a command that runs on a node."""
         return ["nsenter", f"--target={self._first(index)}", "--mount", "--net", "--pid", "--uts"]
