@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from tests.cluster.conftest import replicas
+from tests.cluster.conftest import PODS, eventually, replicas
 from tests.pods.conftest import ask
 
 
@@ -44,3 +44,27 @@ def test_the_command_tells_of_the_pods_shows_their_logs_and_verifies_what_they_s
     assert "<html" in (served.root / "page.html").read_text()
     said = served.operate("verify", *own)
     assert "12 passed, 1 skipped" in said, said
+
+
+def test_the_monitors_pod_finds_skew_in_what_the_server_has_observed(served, api):
+    (row, *_) = json.loads((served.model() / "samples.json").read_text())["instances"]
+    ask(api, served, served.outputs()["endpoint"], [row] * 100)
+    windows = served.volume / "observations" / "flow-serve-server"
+    eventually(lambda: list(windows.rglob("manifest.json")), "a window is written", 30)
+    jobs = f"/apis/batch/v1/namespaces/{served.namespace}/jobs"
+    scheduled = api.get(f"/apis/batch/v1/namespaces/{served.namespace}/cronjobs/flow-serve-server-skew")
+    template = scheduled["spec"]["jobTemplate"]
+    metadata = {**template["metadata"], "name": "skew-now"}
+    job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": template["spec"]}
+    api.request("POST", jobs, body=job)
+
+    def judged():
+        conditions = api.get(f"{jobs}/skew-now")["status"].get("conditions", [])
+        return [each for each in conditions if each["type"] in ("Complete", "Failed") and each["status"] == "True"]
+
+    (verdict,) = eventually(judged, "the monitor judges", 60)
+    (pod,) = api.items(PODS.format(served.namespace), {"labelSelector": "batch.kubernetes.io/job-name=skew-now"})
+    ended = pod["status"]["containerStatuses"][0]["state"]["terminated"]
+    assert verdict["type"] == "Failed", ended
+    assert ended["exitCode"] == 1
+    assert re.search(r"`\w+`.* since \d\d:\d\d UTC", ended["message"]), ended
