@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 import signal
+import sys
 import time
 from contextlib import contextmanager
 
@@ -12,6 +14,9 @@ from common import ToolError
 from penstock.kubernetes.api import Unreachable
 from tests.cluster.conftest import JOB_SETS, PODS, eventually, replicas
 from tests.pods.conftest import ask
+
+TOLERANCES = {"auc": 0.05}
+"""By how much the metrics of two trainings of about as many epochs may differ: workers take turns as they come."""
 
 
 class Training:
@@ -67,14 +72,23 @@ class Training:
         return uid
 
 
+@pytest.fixture(scope="module")
+def undisturbed(served):
+    """The metrics of such a training to which nothing happened."""
+    served.configure(epochs=600)
+    served.run("up")
+    print(f"undisturbed: {served.outputs()['metrics']}", file=sys.stderr)
+    return served.outputs()["metrics"]
+
+
 @pytest.fixture
-def training(plane, api, served):
+def training(plane, api, served, undisturbed):
     """Starts a training of many epochs, and afterwards has it be the right one that serves."""
 
     @contextmanager
-    def begun(epochs):
+    def begun(epochs, **settings):
         # Each test trains a model that none has trained before.
-        served.configure(epochs=epochs)
+        served.configure(epochs=epochs, **settings)
         started = served.start("up")
         running = Training(plane, api, served)
         try:
@@ -90,7 +104,10 @@ def training(plane, api, served):
         counts = manifest["counts"]
         assert counts["examples_due"] == epochs * 3889
         assert counts["examples_seen"] >= counts["examples_due"]
-        assert served.outputs()["metrics"]["test"]["auc"] > 0.55
+        print(f"{epochs} epochs: {served.outputs()['metrics']}", file=sys.stderr)
+        for name, within in TOLERANCES.items():
+            found, expected = (each["test"][name] for each in (served.outputs()["metrics"], undisturbed))
+            assert found == pytest.approx(expected, abs=within), (name, found, expected)
         samples = json.loads((served.model() / "samples.json").read_text())
         answered = ask(api, served, served.outputs()["endpoint"], samples["instances"][:3])
         assert answered["digest"] == served.outputs()["model_digest"]
@@ -99,7 +116,7 @@ def training(plane, api, served):
 
 
 def test_a_worker_a_parameter_server_and_the_chief_are_killed_one_after_the_other(training):
-    with training(600) as running:
+    with training(605) as running:
         killed = running.kill("worker")
         running.goes_on("without a worker")
         eventually(
@@ -115,6 +132,27 @@ def test_a_worker_a_parameter_server_and_the_chief_are_killed_one_after_the_othe
         eventually(lambda: running.restarts() == 2, "all are started again without a chief")
         eventually(lambda: running.epochs(), "a new chief goes on", 180)
         assert not running.epochs()[0].startswith("epoch 1 of"), "it went on from its checkpoint"
+
+
+def test_an_evaluator_judges_checkpoints_beside_the_training_and_its_loss_ends_nothing(training, plane, served):
+    def scores():
+        pods = running.pods("evaluator")
+        if not pods:
+            return []
+        said = plane.kubectl("logs", "--namespace", served.namespace, pods[0]["metadata"]["name"])
+        return re.findall(r"^evaluator: after [\d,]+ examples, validation .*auc ([\d.]+)", said, re.MULTILINE)
+
+    with training(650, evaluator=True) as running:
+        assert 0.4 < float(eventually(scores, "the evaluator has judged a checkpoint", 120)[0]) < 1
+        killed = running.kill("evaluator")
+        eventually(
+            lambda: [pod for pod in running.pods("evaluator") if pod["metadata"]["uid"] != killed],
+            "the evaluator is started again in its place",
+        )
+        eventually(scores, "it judges the next checkpoints", 120)
+        assert running.restarts() == 0, "nobody else was started again"
+    curves = list(served.volume.rglob("evaluator/events.*"))
+    assert curves, "it leaves its curves"
 
 
 def test_a_worker_and_then_the_chief_are_evicted_and_neither_counts_as_a_failure(training, api, served):
