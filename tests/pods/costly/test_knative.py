@@ -78,8 +78,6 @@ def space(plane, api, _knative):
     yield args.namespace
     for path in (f"/api/v1/namespaces/{args.namespace}", "/api/v1/persistentvolumes/volume-knative"):
         api.request("DELETE", path)
-        # What Knative made goes by its finalizers, so before Knative.
-        eventually(lambda path=path: api.get(path) is None, "it is gone", 120)
 
 
 def test_a_revision_is_reached_by_knative_alone_goes_to_zero_and_answers_a_request_that_comes_there(space, plane, api):
@@ -134,7 +132,7 @@ def _ingress(plane, _knative):
 
 
 @pytest.fixture(scope="module")
-def by_knative(served, api, _ingress):
+def by_knative(_ingress, served, api):
     """The endpoint as a Knative Service; it is a Deployment again afterwards."""
     served.configure(**RANGE, **ASKED)
     begin = time.monotonic()
