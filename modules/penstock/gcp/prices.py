@@ -183,9 +183,9 @@ def _further(environment: Environment, prices: Mapping[str, Price]) -> list[Row]
             Row("GiB of Cloud SQL's backups", prices["sql-backup-gib"], gib, gib, of=(DATABASE,)),
         ]
     if environment.notebook:
-        gib, asleep = NOTEBOOK_DISK_GIB, machine(NOTEBOOK_MACHINE, prices)
+        gib, awake = NOTEBOOK_DISK_GIB, machine(NOTEBOOK_MACHINE, prices)
         found += [
-            Row(f"notebook {NOTEBOOK_MACHINE}, while awake", asleep, 0, 1, of=(NOTEBOOK,)),
+            Row(f"notebook {NOTEBOOK_MACHINE}, while awake", awake, 0, 1, of=(NOTEBOOK,)),
             Row("GiB of the notebook's disks", prices["notebook-disk-gib"], gib, gib, of=(NOTEBOOK,)),
         ]
     if environment.budget:

@@ -17,7 +17,7 @@ from penstock.kubernetes import manifest
 from penstock.kubernetes.api import Api, ClusterError, Object, Unreachable
 from penstock.kubernetes.cluster_args import ClusterArgs
 from penstock.kubernetes.serving import START_SECONDS
-from penstock.kubernetes.verdict import LINES, UNSTARTABLE, is_ready, unmet
+from penstock.kubernetes.verdict import LINES, UNSTARTABLE, is_ready, latest, unmet
 from penstock.local import engine
 from penstock.local import urn as resource_urn
 
@@ -195,9 +195,7 @@ def _states(pod: Object, which: str, when: str = "state") -> list[Object]:
 def _warnings(api: Api, namespace: str, name: str) -> list[str]:
     """The latest warnings about an object."""
     query = {"fieldSelector": f"type=Warning,involvedObject.name={name}"}
-    found = api.items(f"/api/v1/namespaces/{namespace}/events", query)
-    found.sort(key=lambda each: str(each.get("lastTimestamp") or each.get("eventTime") or ""), reverse=True)
-    return list(dict.fromkeys(f"{each['reason']}: {each['message']}" for each in found))[:EVENTS]
+    return latest(api.items(f"/api/v1/namespaces/{namespace}/events", query))[:EVENTS]
 
 
 def _lines(api: Api, pod: Object) -> list[str]:

@@ -83,6 +83,14 @@ def unmet(live: Object) -> list[str]:
     )
 
 
+def latest(events: list[Object]) -> list[str]:
+    """What events say, each once, the latest first."""
+    ordered = sorted(
+        events, key=lambda each: str(each.get("lastTimestamp") or each.get("eventTime") or ""), reverse=True
+    )
+    return list(dict.fromkeys(f"{each['reason']}: {each['message']}" for each in ordered))
+
+
 def _who(pod: Object) -> str:
     labels = pod["metadata"]["labels"]
     return f"{labels.get(ROLE)} {labels.get(INDEX)}"
@@ -132,5 +140,4 @@ def _warnings(api: Api, namespace: str, name: str) -> list[str]:
     """Warnings about the JobSet and all that carries its name, the latest first."""
     events = api.items(f"/api/v1/namespaces/{namespace}/events", {"fieldSelector": "type=Warning"})
     own = [each for each in events if str(each["involvedObject"].get("name", "")).startswith(name)]
-    own.sort(key=lambda each: str(each.get("lastTimestamp") or each.get("eventTime") or ""), reverse=True)
-    return list(dict.fromkeys(f"{each['reason']}: {each['message']}" for each in own))[:4]
+    return latest(own)[:4]
