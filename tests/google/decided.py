@@ -12,6 +12,7 @@ FREE = {
     "gcp:compute/firewall:Firewall",
     "gcp:compute/globalAddress:GlobalAddress",
     "gcp:compute/network:Network",
+    "gcp:compute/resourcePolicy:ResourcePolicy",
     "gcp:compute/router:Router",
     "gcp:compute/subnetwork:Subnetwork",
     "gcp:iam/workloadIdentityPool:WorkloadIdentityPool",

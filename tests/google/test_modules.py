@@ -38,6 +38,7 @@ PROGRAM = """
         "v5p": {"type": "tpu-v5p", "topology": "2x2x2", "provisioning": "reservation", "reservation": "r1"},
         "v6e": {"type": "tpu-v6e", "topology": "2x4", "provisioning": "on-demand"},
         "ironwood": {"type": "tpu-ironwood", "topology": "2x2x1"},
+        "ironwoods": {"type": "tpu-ironwood", "topology": "2x2x2"},
     }.items():
         gcp.AcceleratorPool(name, POOL, gcp.Accelerator(**fields))
     gcp.ArtifactStore("store", {"bucket": "acme-dev-store", "location": "us-central1", "labels": LABELS,
@@ -378,11 +379,16 @@ def test_accelerators_stand_on_the_machines_that_have_them(deployed):
     assert node["v5p"]["reservationAffinity"]["values"] == ["r1"]
     assert node["v6e"]["machineType"] == "ct6e-standard-8t"
     assert "placementPolicy" not in pools["v6e"], "one machine is the whole slice"
+    assert "placementPolicy" not in pools["ironwood"]
+    assert pools["ironwoods"]["placementPolicy"]["policyName"] == "ironwoods"
+    (policy,) = made(deployed, "ResourcePolicy")
+    assert policy["region"] == "us-central1"
+    assert policy["workloadPolicy"] == {"type": "HIGH_THROUGHPUT", "acceleratorTopology": "2x2x2"}
     assert all(pool["autoscaling"]["totalMinNodeCount"] == 0 for name, pool in pools.items() if name != "system")
 
 
 @pytest.mark.parametrize(
-    "name", ["Network", "Subnetwork", "Router", "RouterNat", "Firewall", "Address", "GlobalAddress"]
+    "name", ["Network", "Subnetwork", "Router", "RouterNat", "Firewall", "Address", "GlobalAddress", "ResourcePolicy"]
 )
 def test_the_light_classes_declare_what_the_sdk_declares(name, schemas):
     ours = getattr(compute, name)

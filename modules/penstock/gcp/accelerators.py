@@ -32,6 +32,8 @@ class Tpu:
     quota: str
     tensorflow: bool = True
     """Whether TensorFlow, and so the trainer, runs on it."""
+    workload_policy: bool = False
+    """Whether a slice of several machines is placed by a workload policy of Compute Engine's."""
 
 
 GPUS: dict[str, Gpu] = {
@@ -76,8 +78,7 @@ TPUS: dict[str, Tpu] = {
     "tpu-v6e": Tpu(
         "tpu-v6e-slice", {1: "ct6e-standard-1t", 4: "ct6e-standard-4t", 8: "ct6e-standard-8t"}, _PLANES, "TPU_V6E"
     ),
-    # Several of its machines take a workload policy in the place of a topology, and no pool here has one.
-    "tpu-ironwood": Tpu("tpu7x", {4: "tpu7x-standard-4t"}, ("2x2x1",), "TPU_7X", tensorflow=False),
+    "tpu-ironwood": Tpu("tpu7x", {4: "tpu7x-standard-4t"}, _CUBES, "TPU_7X", tensorflow=False, workload_policy=True),
 }
 
 REGIONS: dict[str, tuple[str, ...]] = {

@@ -74,6 +74,13 @@ class Address(_Resource):
     address: pulumi.Output[str]
 
 
+class ResourcePolicy(_Resource):
+    """How machines are placed."""
+
+    _type = "gcp:compute/resourcePolicy:ResourcePolicy"
+    name: pulumi.Output[str]
+
+
 class GlobalAddress(_Resource):
     """A range of private addresses kept for Google's services."""
 

@@ -7,7 +7,7 @@ import pulumi
 import pulumi_gcp as gcp
 from typing_extensions import NotRequired, TypedDict
 
-from penstock.gcp import accelerators, pins
+from penstock.gcp import accelerators, compute, pins
 from penstock.gcp.environment import Accelerator
 from penstock.gcp.node_config import node_config
 
@@ -89,11 +89,25 @@ class AcceleratorPool(pulumi.ComponentResource):
         )
         further: dict[str, Any] = {}
         if shape.nodes_per_slice > 1:
-            further["placement_policy"] = {"type": "COMPACT", "tpu_topology": accelerator.topology}
+            further["placement_policy"] = self._placement(name, args, accelerator)
         if accelerator.provisioning == "queued":
             further["queued_provisioning"] = {"enabled": True}
         self.name = _pool(name, args, accelerator.nodes, config, self, **further).name
         self.register_outputs({"name": self.name})
+
+    def _placement(self, name: str, args: PoolArgs, accelerator: Accelerator) -> dict[str, Any]:
+        """All machines of a slice beside each other."""
+        placement: dict[str, Any] = {"type": "COMPACT", "tpu_topology": accelerator.topology}
+        if accelerators.TPUS[accelerator.type].workload_policy:
+            policy = compute.ResourcePolicy(
+                f"{name}-placement",
+                pulumi.ResourceOptions(parent=self),
+                name=name,
+                region=args["zones"][0].rpartition("-")[0],
+                workload_policy={"type": "HIGH_THROUGHPUT", "accelerator_topology": accelerator.topology},
+            )
+            placement["policy_name"] = policy.name
+        return placement
 
 
 def _pool(

@@ -26,6 +26,7 @@ REST: dict[str, tuple[str, str, str, dict[str, str]]] = {
     "gcp:compute/firewall:Firewall": ("compute", "v1", "Firewall", {"allows": "allowed", "denies": "denied"}),
     "gcp:compute/globalAddress:GlobalAddress": ("compute", "v1", "Address", {}),
     "gcp:compute/network:Network": ("compute", "v1", "Network", {"routingMode": "routingConfig.routingMode"}),
+    "gcp:compute/resourcePolicy:ResourcePolicy": ("compute", "v1", "ResourcePolicy", {}),
     "gcp:compute/router:Router": ("compute", "v1", "Router", {}),
     "gcp:compute/routerNat:RouterNat": ("compute", "v1", "RouterNat", {}),
     "gcp:compute/subnetwork:Subnetwork": ("compute", "v1", "Subnetwork", {}),
