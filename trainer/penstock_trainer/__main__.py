@@ -3,6 +3,7 @@
 import argparse
 import errno
 import faulthandler
+import gc
 import os
 import shutil
 import signal
@@ -17,12 +18,15 @@ from penstock_trainer.membership import EVALUATOR, STRATEGIES, Member, Unreachab
 from penstock_trainer.notices import ENDED, Notices, Preempted
 
 BUNDLED = "a bundled problem (flights, ratings), a module (my_package.my_problem) or a .py file; it defines `problem`"
+GARBAGE = 50_000
+"""Python's 700 has it look for garbage again and again among all that TensorFlow makes as it is imported, a second."""
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one stage; 0 done, 2 the input is at fault, 1 anything else."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+    gc.set_threshold(GARBAGE)
     options = parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(ENDED))
     try:

@@ -27,7 +27,7 @@ from penstock_trainer.moments import FIRST, LAST
 from penstock_trainer.problem import Category, Column, Image, Integer, Number, Text, Timestamp, suggestion
 from penstock_trainer.sources import DeadLetter, Piece
 
-BLOCK_BYTES = 4 << 20
+BLOCK_BYTES = 16 << 20
 PIECE_BYTES = 64 << 20
 LONGEST_RECORD = 64 << 20
 NEWLINE, QUOTE = b"\n", b'"'

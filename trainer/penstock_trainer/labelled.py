@@ -87,8 +87,14 @@ class GroupMeans:
         counts = np.bincount(codes, minlength=len(words))
         means = np.bincount(codes, wide, len(words)) / np.maximum(counts, 1)
         squares = np.bincount(codes, np.square(wide - means[codes]), len(words))
-        found = zip(words, counts.tolist(), means.tolist(), squares.tolist(), strict=True)
-        return cls({word: (count, mean, square) for word, count, mean, square in found if count})._bounded()
+        kept = np.flatnonzero(counts)
+        if kept.size > MAX_GROUPS:
+            # None that has fewer rows than the last of those that stay; ties are `_bounded`'s to break.
+            kept = kept[counts[kept] >= np.partition(counts[kept], -(MAX_GROUPS // 2))[-(MAX_GROUPS // 2)]]
+        places: list[int] = kept.tolist()
+        found = zip(places, counts[kept].tolist(), means[kept].tolist(), squares[kept].tolist(), strict=True)
+        groups = {words[place]: (count, mean, square) for place, count, mean, square in found}
+        return cls(groups, int(counts.sum() - counts[kept].sum()))._bounded()
 
     def merge(self, other: "GroupMeans") -> "GroupMeans":
         """Of the rows of both, by Chan's parallel formula; `self` takes `other` in and is returned."""

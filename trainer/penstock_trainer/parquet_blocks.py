@@ -17,7 +17,7 @@ from penstock_trainer.errors import InputError
 from penstock_trainer.problem import Category, Column, Image, Integer, Number, Text, Timestamp, suggestion
 from penstock_trainer.sources import DeadLetter, Piece
 
-BATCH_ROWS = 32_768
+BATCH_ROWS = 131_072
 BATCH_BYTES = 64 << 20  # of decoded pictures
 DECODED = " decoded"
 

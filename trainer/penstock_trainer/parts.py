@@ -81,15 +81,13 @@ def cells_of(values: pa.ChunkedArray) -> np.ndarray:
 
 def codes_of(values: pa.ChunkedArray, ranks: Mapping[str, int]) -> np.ndarray:
     """int32 codes of the categories, shape [rows], given each one's rank among the training rows."""
-    codes = []
-    for chunk in values.unify_dictionaries().chunks:
-        words = chunk.dictionary.to_pylist()
-        local = np.array([*(ranks.get(word, UNKNOWN) for word in words), MISSING], np.int32)
-        unknown = np.flatnonzero(local == UNKNOWN)
-        if unknown.size:
-            local[unknown] = graph.unknown_codes(tf.constant([words[place] for place in unknown])).numpy()
-        codes.append(local[chunk.indices.fill_null(len(words)).to_numpy()])
-    return np.concatenate(codes)
+    chunks = values.unify_dictionaries().chunks
+    words = chunks[0].dictionary.to_pylist()
+    found = np.array([*(ranks.get(word, UNKNOWN) for word in words), MISSING], np.int32)
+    unknown = np.flatnonzero(found == UNKNOWN)
+    if unknown.size:
+        found[unknown] = graph.unknown_codes(tf.constant([words[place] for place in unknown])).numpy()
+    return found[np.concatenate([chunk.indices.fill_null(len(words)).to_numpy() for chunk in chunks])]
 
 
 def write_part(path: str, rows: pa.Table) -> None:

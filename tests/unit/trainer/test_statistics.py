@@ -191,6 +191,16 @@ def test_categories_of_a_label_without_end_stay_bounded_and_explain_nothing_by_t
     assert merged.correlation < 0.5
 
 
+def test_of_more_categories_than_are_kept_the_most_frequent_stay_and_no_row_is_lost(monkeypatch):
+    monkeypatch.setattr(labelled, "MAX_GROUPS", 100)
+    codes = np.concatenate([np.arange(300), np.repeat(np.arange(100, 140), 3), np.full(5, 7), [-1]])
+    found = GroupMeans.of([f"kind-{n:03}" for n in range(300)], codes, np.ones(codes.size))
+    assert {f"kind-{n}" for n in range(100, 140)} | {"kind-007"} <= found.groups.keys()
+    assert len(found.groups) <= 100
+    assert found.groups["kind-007"] == (6, 1.0, 0.0)
+    assert sum(count for count, _, _ in found.groups.values()) + found.pruned == 300 + 120 + 5
+
+
 def test_counts_of_kept_categories_are_off_by_no_more_than_is_admitted(monkeypatch):
     monkeypatch.setattr(statistics, "MAX_CATEGORIES", 50)
     words = [f"word-{n % (1 + n % 97)}" for n in range(20_000)]
