@@ -440,11 +440,30 @@ def test_a_setting_that_dataflow_needs_is_asked_for_by_name(tmp_path, name):
         runners.beam_options("dataflow", 1, given, tmp_path)
 
 
-def test_small_input_is_read_by_one_process_and_large_input_by_as_many_as_there_are_cores():
-    cores = os.cpu_count() or 1
+def test_small_input_is_read_by_one_process_and_large_input_by_as_many_as_there_are_cores(monkeypatch):
+    monkeypatch.setattr(runners, "_memory", lambda: 1 << 50)
+    cores = len(os.sched_getaffinity(0))
     assert [runners.processes_for(size) for size in (0, 1, (1 << 30) - 1)] == [1, 1, 1]
     assert runners.processes_for(1 << 30) == min(2, cores)
     assert runners.processes_for(cores << 29) == runners.processes_for(1 << 50) == cores
+
+
+def test_a_container_has_no_more_processes_than_its_limits_have_room_for(monkeypatch, tmp_path):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(64))
+    monkeypatch.setattr(runners, "CGROUP", tmp_path)
+    monkeypatch.setattr(runners, "MEMINFO", tmp_path / "meminfo")
+    (tmp_path / "meminfo").write_text("MemTotal:       64000000 kB\nMemAvailable:   13107200 kB\n")
+    large = 1 << 50
+    assert runners.processes_for(large) == 10, "12.5 GiB are free"
+    for cpus, memory, expected in (
+        ("max 100000", str(2 << 30), 1),
+        ("150000 100000", str(4 << 30), 2),
+        ("400000 100000", str(3 << 30), 2),
+        ("50000 100000", "max", 1),
+    ):
+        (tmp_path / "cpu.max").write_text(f"{cpus}\n")
+        (tmp_path / "memory.max").write_text(f"{memory}\n")
+        assert runners.processes_for(large) == expected, (cpus, memory)
 
 
 def test_another_runner_among_beams_options_is_refused_and_not_followed(tmp_path):
