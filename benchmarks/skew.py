@@ -5,28 +5,31 @@ random, are the training rows, and windows of 1,000 rows are drawn from the othe
 flights of one week truly differ from those of a year, and such a difference is no false alarm.
 
 The cost is the server's own CPU time a request (user and system), with a window that does not end meanwhile and without
-any, on the newest model of the local stack; two servers, in turn, the same distinct rows, a row a request. What the end
-of a window costs, whatever it holds, is measured apart.
+any, on the newest model of the local stack; in turn, as `serve.py` loads servers: one row a request, 32 connections of
+a compiled generator, which has a core of its own. Each run is a process of its own: two of the same server differ by
+more than the watching costs, as long as they live. What the end of a window costs, whatever it holds, is measured
+apart.
 """
 
 import argparse
-import asyncio
 import json
-import os
 import re
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+from _load import Target
 from _report import report
 from quality import newest_model
+from serve import sample_rows
 
 from penstock_trainer.problems.nycflights import joined
 from penstock_trainer.statistics import CategoryStatistics, ColumnStatistics, NumberStatistics
@@ -43,7 +46,6 @@ WINDOW_ROWS = 1000
 QUIET_WINDOWS = 1000
 REPEATS = 20
 LONGEST = 60
-CONNECTIONS = 32
 GOAL_CPU = 0.03
 
 Columns = dict[str, np.ndarray]
@@ -54,8 +56,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--artifacts", type=Path, default=Path(".penstock/local/artifacts"))
     parser.add_argument("--windows", type=int, default=QUIET_WINDOWS, help="unchanged windows to judge")
-    parser.add_argument("--requests", type=int, default=8000, help="of a round")
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--seconds", type=int, default=3, help="of each server in a round")
+    parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--backends", nargs="+", default=["slim", "tensorflow"])
     parser.add_argument("--only", choices=["detection", "cost"])
     arguments = parser.parse_args()
@@ -63,7 +65,7 @@ def main() -> None:
         detection(arguments.windows)
     if arguments.only != "detection":
         for backend in arguments.backends:
-            cost(newest_model(arguments.artifacts), backend, arguments.requests, arguments.rounds)
+            cost(newest_model(arguments.artifacts), backend, arguments.seconds, arguments.rounds)
 
 
 def detection(windows: int) -> None:
@@ -178,57 +180,66 @@ class Server:
     """One server process of the model."""
 
     def __init__(self, model: Path, *arguments: str) -> None:
-        python = PROJECT / "serving/.venv/bin/python"
-        command = [python, "-m", "penstock_serving", "--model", model, "--name", "flights", "--port", "0", *arguments]
+        served = ["-m", "penstock_serving", "--model", model, "--name", "flights", "--port", "0"]
+        command = ["taskset", "-c", "0", PROJECT / "serving/.venv/bin/python", *served, *arguments]
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 (open as long as the process lives)
         self.process = subprocess.Popen(command, stderr=self._log)
         while '"event": "ready"' not in (text := self._text()):
             assert self.process.poll() is None, text
             time.sleep(0.1)
-        self.port = int(re.findall(r'"port": (\d+)', text)[0])
-        self.cpu_seconds: list[float] = []
+        self.url = "http://127.0.0.1:" + re.findall(r'"port": (\d+)', text)[0]
 
     def _text(self) -> str:
         self._log.seek(0)
         return self._log.read()
 
-    def cpu(self) -> float:
-        """Seconds of user and system time so far."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    def load(self, target: Target, seconds: int) -> float:
+        """CPU microseconds a request in a closed loop, by the clock that the kernel keeps of the process."""
+        clock = (~self.process.pid << 3) | 2  # as clock_getcpuclockid gives it
+        before = time.clock_gettime(clock)
+        load = target.closed_loop(seconds, core=1)
+        time.sleep(0.5)  # what is full is counted meanwhile
+        assert not load.failed
+        return 1e6 * (time.clock_gettime(clock) - before) / load.requests
+
+    def rows_a_call(self) -> float:
+        """Of the model, so far."""
+        with urllib.request.urlopen(f"{self.url}/metrics") as answer:
+            said = answer.read().decode()
+        calls, rows = (re.findall(rf"penstock_batch_rows_{what}{{.*}} (.*)", said)[0] for what in ("count", "sum"))
+        return float(rows) / float(calls)
 
     def end(self) -> None:
         self.process.terminate()
         self.process.wait()
 
 
-def cost(model: Path, backend: str, requests: int, rounds: int) -> None:
+def cost(model: Path, backend: str, seconds: int, rounds: int) -> None:
     """CPU microseconds a request with and without watching."""
-    bodies = _bodies(model, requests)
+    bodies = _bodies(model)
+    found: dict[str, list[float]] = {"watched": [], "unwatched": []}
     with tempfile.TemporaryDirectory() as folder:
-        servers = {
-            "watched": Server(model, "--backend", backend, "--window-seconds", "3600", "--observations", folder),
-            "unwatched": Server(model, "--backend", backend, "--window-seconds", "0"),
+        asked = {
+            "watched": ["--window-seconds", "3600", "--observations", folder],
+            "unwatched": ["--window-seconds", "0"],
         }
-        try:
-            for server in servers.values():
-                asyncio.run(_load(server.port, bodies))
-            for turn in range(rounds):
-                for server in sorted(servers.values(), key=lambda s: s.port, reverse=bool(turn % 2)):
-                    before = server.cpu()
-                    asyncio.run(_load(server.port, bodies))
-                    time.sleep(2)  # the observer looks once a second at what waits
-                    server.cpu_seconds.append(server.cpu() - before)
-        finally:
-            for server in servers.values():
-                server.end()
-    watched, unwatched = (
-        [1e6 * seconds / requests for seconds in servers[name].cpu_seconds] for name in ("watched", "unwatched")
-    )
+        for turn in range(rounds):
+            for name in sorted(found, reverse=bool(turn % 2)):
+                server = Server(model, "--backend", backend, *asked[name])
+                target = Target(f"{server.url}/v1/models/flights:predict", bodies)
+                try:
+                    server.load(target, 1)
+                    found[name].append(server.load(target, seconds))
+                    rows = server.rows_a_call()
+                finally:
+                    server.end()
+    report("skew", f"rows_a_call_{backend}", rows, "rows")
+    watched, unwatched = found.values()
+    differences = [w - u for w, u in zip(watched, unwatched, strict=True)]
     without = statistics.median(unwatched)
-    with_ = without + statistics.median(w - u for w, u in zip(watched, unwatched, strict=True))
+    with_ = without + statistics.median(differences)
     share = with_ / without - 1
-    error = statistics.stdev(w - u for w, u in zip(watched, unwatched, strict=True)) / rounds**0.5
+    error = statistics.stdev(differences) / rounds**0.5
     peer = "the same server without watching"
     report("skew", f"cpu_per_request_{backend}", with_, "us", peer=peer, peer_value=without, ratio=without / with_,
            repeats=rounds)  # fmt: skip
@@ -237,39 +248,10 @@ def cost(model: Path, backend: str, requests: int, rounds: int) -> None:
     report("skew", f"cost_per_request_standard_error_{backend}", error, "us", repeats=rounds)
 
 
-def _bodies(model: Path, count: int) -> list[bytes]:
-    """As many distinct requests of one row each, whole with their headers."""
+def _bodies(model: Path) -> list[bytes]:
+    """Distinct requests of one row each."""
     schema = json.loads((model / "schema.json").read_text())
-    types = {column["name"]: column["type"] for column in schema["columns"]}
-    table = joined()
-    chosen = np.random.default_rng(1).choice(table.num_rows, count, replace=False)
-    made: list[bytes] = []
-    for row in table.select([name for name in types if name in table.column_names]).take(pa.array(chosen)).to_pylist():
-        present = {n: v for n, v in row.items() if v is not None and v != "" and v == v}
-        values = {n: int(v) if types[n] == "integer" else v for n, v in present.items()}
-        body = json.dumps({"instances": [values]}).encode()
-        head = f"POST /v1/models/flights:predict HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n"
-        made.append(head.encode() + body)
-    return made
-
-
-async def _load(port: int, bodies: list[bytes]) -> None:
-    """Post them all over a few connections, the next one of each as soon as the last is answered."""
-    waiting = iter(bodies)
-
-    async def connection() -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        for body in waiting:
-            writer.write(body)
-            head = await reader.readuntil(b"\r\n\r\n")
-            assert head.startswith(b"HTTP/1.1 200"), head + await reader.read(1000)
-            length = re.search(rb"content-length: (\d+)", head)
-            assert length
-            await reader.readexactly(int(length[1]))
-        writer.close()
-        await writer.wait_closed()
-
-    await asyncio.gather(*(connection() for _ in range(CONNECTIONS)))
+    return [json.dumps({"instances": [row]}).encode() for row in sample_rows(schema)]
 
 
 if __name__ == "__main__":

@@ -294,12 +294,12 @@ class Batcher:
 
 def _of_clients(batch: list[_Waiting], columns: Columns, predictions: Answers) -> tuple[Columns, Answers, int]:
     """The columns, the answers and the bytes of the requests that came by `ask`."""
-    size = sum(waiting.size for waiting in batch)
-    if not all(waiting.size for waiting in batch):
+    sizes = [waiting.size for waiting in batch]
+    if not all(sizes):
         asked = [waiting.size > 0 for waiting in batch for _ in waiting.rows]
         columns = Columns(list(compress(column, asked)) for column in columns)
         predictions = list(compress(predictions, asked))
-    return columns, predictions, size
+    return columns, predictions, sum(sizes)
 
 
 def _deliver(batch: list[_Waiting], answers: Sequence[Answers | Exception]) -> None:

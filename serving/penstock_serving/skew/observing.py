@@ -3,13 +3,14 @@
 Only sketches are kept and written, no row. What is accumulated in one window is lost with a killed process, no more.
 """
 
+import gc
 import logging
 import threading
 import time
 import uuid
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,18 +23,24 @@ from penstock_trainer.examples import MISSING
 from penstock_trainer.moments import parts
 from penstock_trainer.statistics import CategoryStatistics, NumberStatistics, Statistics
 
-BLOCK_ROWS = 4096
-"""From so many rows on they are counted."""
+BLOCK_ROWS = 16_384
+"""From so many rows on they are counted: a column's statistics cost as much again as its rows where those are few."""
 BLOCK_BYTES = 4 * 1024 * 1024
 """A block of rows that came as more is full too: long texts are cut when they are counted."""
-WAITING_BLOCKS = 15
+WAITING_BLOCKS = 3
 WAITING_BYTES = 32 * 1024 * 1024
 """What waits beyond this is not observed, but counted: memory is bounded whatever arrives."""
+CALLS = 64
+"""What so many calls have left becomes one array each: small arrays that stay keep the processor's cache from the event
+loop, and take more memory than what is in them."""
 POLL_SECONDS = 1.0
 MOST_CATEGORIES = 10_000
 """Of one column in one window; those let go are counted."""
 
 logger = logging.getLogger("penstock_serving")
+FAILED = "observing failed"
+"""Said with the fault's frames, and no value of a row."""
+_Cell = TypeVar("_Cell", bound=np.generic)
 
 
 class _Block:
@@ -44,16 +51,39 @@ class _Block:
     """
 
     def __init__(self, categories: Sequence[int]) -> None:
-        self.numbers: list[NDArray[np.float32]] = []
-        """Of shape [number columns, rows] each."""
-        self.moments: list[NDArray[np.int32]] = []
-        """Of shape [2 * timestamps, rows] each, where the model has any."""
-        self.codes: list[NDArray[np.int32]] = []
-        """Of shape [category columns, rows] each, of those batches whose categories were looked up."""
+        self.numbers = _Pieces[np.float32]()
+        """Of shape [number columns, rows]."""
+        self.moments = _Pieces[np.int32]()
+        """Of shape [2 * timestamps, rows], where the model has any."""
+        self.codes = _Pieces[np.int32]()
+        """Of shape [category columns, rows], of those batches whose categories were looked up."""
         self.counts: dict[int, Counter[Any]] = {place: Counter() for place in categories}
         """Of the categories that have no code, by the column's place."""
         self.predictions: list[float] = []
         self.bytes = 0
+
+
+class _Pieces(Generic[_Cell]):
+    """Arrays of one height that become one."""
+
+    def __init__(self) -> None:
+        self._joined: list[NDArray[_Cell]] = []
+        self._latest: list[NDArray[_Cell]] = []
+
+    def add(self, piece: NDArray[_Cell]) -> None:
+        """Take what one call has left."""
+        latest = self._latest
+        latest.append(piece)
+        if len(latest) == CALLS:
+            self._joined.append(np.concatenate(latest, axis=1))
+            latest.clear()
+
+    def __bool__(self) -> bool:
+        return bool(self._joined or self._latest)
+
+    def whole(self) -> NDArray[_Cell]:
+        """All of them, one after the other."""
+        return np.concatenate([*self._joined, *self._latest], axis=1)
 
 
 class Observer:
@@ -105,7 +135,10 @@ class Observer:
 
     def add(self, columns: Columns, predictions: Sequence[float], size: int) -> None:
         """Take answered rows that came as `size` bytes."""
-        self._guarded(lambda: self._add(columns, predictions, size))
+        try:
+            self._add(columns, predictions, size)
+        except Exception as exc:
+            logger.error(FAILED, exc_info=exc)
 
     def refuse(self, column: str, reason: str, rows: int) -> None:
         """Take rows that got no answer for this reason."""
@@ -128,9 +161,9 @@ class Observer:
                     self.unobserved += len(predictions)
                     return
                 block = self._swap()
-            block.numbers.append(numbers)
+            block.numbers.add(numbers)
             if self._timestamps:
-                block.moments.append(columns.moments(self._timestamps))
+                block.moments.add(columns.moments(self._timestamps))
             block.predictions += predictions
             block.bytes += size
             categories = columns.categories
@@ -139,7 +172,7 @@ class Observer:
                     counts.update(columns[place])
             else:
                 self._words = categories.words
-                block.codes.append(categories.codes)
+                block.codes.add(categories.codes)
                 for place, texts in categories.unknown.items():
                     block.counts[place].update(texts)
             self.observed += len(predictions)
@@ -153,6 +186,7 @@ class Observer:
 
     def _work(self) -> None:
         self._guarded(self._on_start)
+        gc.freeze()  # see `ServedModel`
         self.prepared.set()
         while True:
             self._wake.wait(min(POLL_SECONDS, max(0.01, self._window.end - self._clock())))
@@ -176,13 +210,13 @@ class Observer:
         if not block.predictions:
             return
         window = self._window
-        for place, values in zip(self._numbers, np.concatenate(block.numbers, axis=1), strict=True):
+        for place, values in zip(self._numbers, block.numbers.whole(), strict=True):
             window.columns[self._columns[place].name].merge(NumberStatistics.of(values))  # pyright: ignore[reportArgumentType]
             time.sleep(0)  # the event loop may have the interpreter between two columns
         if block.moments:
-            self._count_parts(np.concatenate(block.moments, axis=1))
+            self._count_parts(block.moments.whole())
         if block.codes:
-            for (place, words), codes in zip(self._words.items(), np.concatenate(block.codes, axis=1), strict=True):
+            for (place, words), codes in zip(self._words.items(), block.codes.whole(), strict=True):
                 counts = np.bincount(codes[codes >= MISSING] - MISSING, minlength=len(words) - MISSING)
                 self._codes[place] = counts + self._codes.get(place, 0)
         for place, counts in block.counts.items():
@@ -221,11 +255,11 @@ class Observer:
             self._guarded(lambda: self._on_window(finished, self.replica))
 
     def _guarded(self, step: Callable[[], None]) -> None:
-        """A fault of ours must not end the counting; the log has its frames, and no value of a row."""
+        """A fault of ours must not end the counting."""
         try:
             step()
         except Exception as exc:
-            logger.error("observing failed", exc_info=exc)
+            logger.error(FAILED, exc_info=exc)
 
     def _block(self) -> _Block:
         return _Block(self._categories)

@@ -170,11 +170,27 @@ def test_bytes_that_wait_are_bounded_too(observe, monkeypatch):
 
 def test_a_request_larger_than_a_block_is_observed_as_a_whole(observe):
     observer = observe()
-    add(observer, rows(10_000), [0.5] * 10_000)
-    assert (observer.observed, observer.unobserved) == (10_000, 0)
+    add(observer, rows(20_000), [0.5] * 20_000)
+    assert (observer.observed, observer.unobserved) == (20_000, 0)
     observer.start()
     observer.close()
-    assert observe.finished[0].rows == 10_000
+    assert observe.finished[0].rows == 20_000
+
+
+def test_rows_that_come_one_by_one_are_counted_as_if_they_came_at_once(observe):
+    received, predictions = rows(1000), [place / 1000 for place in range(1000)]
+    for size in (1000, 1):
+        observer = observe()
+        for start in range(0, 1000, size):
+            add(observer, received[start : start + size], predictions[start : start + size])
+        observer.start()
+        observer.close()
+    at_once, one_by_one = observe.finished
+    for name, column in at_once.columns.items():
+        own, other = column.to_json(), one_by_one.columns[name].to_json()
+        assert own == other, name
+    assert at_once.predictions.to_json() == one_by_one.predictions.to_json()
+    assert at_once.rows == one_by_one.rows == 1000
 
 
 def test_a_fault_in_keeping_a_window_ends_nothing_and_no_value_is_logged(caplog):
