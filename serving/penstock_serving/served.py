@@ -1,7 +1,6 @@
 """One version being served: the artifact, what decodes its requests and what answers them."""
 
 import asyncio
-import gc
 import logging
 import threading
 import time
@@ -163,8 +162,6 @@ class ServedModel:
         self.batcher.start()
         if self.skew:
             self.skew.start()
-        # What is there now stays: who looks for garbage need not go through it again and again while requests come.
-        gc.freeze()
         logger.info("ready", extra={"fields": {"model": self.name, "seconds": round(seconds, 3)}})
 
     def _sample_rows(self) -> list[Row]:

@@ -159,6 +159,7 @@ NOT_JUDGED = {
     r"BucketObject (kmsKeyName|customerEncryption\.encryptionKey)": "the bucket has a key",
     r"Secret replication\.auto\..*": "a key of a region takes copies by region, which are asked",
     r"(Instance|InstanceTemplate) serviceAccount": "is the block whose email is asked",
+    r"ResourcePolicy snapshotSchedulePolicy\.snapshotProperties\.labels": "ours takes no snapshots",
     r"(Instance|InstanceTemplate) (bootDisk\.initializeParams|disks\.\*)\.labels": "the machine's are asked",
     r"(Disk|Instance|InstanceTemplate) .*source(Image|Snapshot)EncryptionKey\.kmsKeySelfLink": "opens what is copied",
     r"Instance (instanceEncryptionKey|attachedDisks\.\*)\.kmsKeySelfLink": "the disk that is attached is asked itself",

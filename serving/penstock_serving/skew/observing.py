@@ -3,7 +3,6 @@
 Only sketches are kept and written, no row. What is accumulated in one window is lost with a killed process, no more.
 """
 
-import gc
 import logging
 import threading
 import time
@@ -186,7 +185,6 @@ class Observer:
 
     def _work(self) -> None:
         self._guarded(self._on_start)
-        gc.freeze()  # see `ServedModel`
         self.prepared.set()
         while True:
             self._wake.wait(min(POLL_SECONDS, max(0.01, self._window.end - self._clock())))
