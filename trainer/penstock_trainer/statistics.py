@@ -160,12 +160,9 @@ class CategoryStatistics:
     @classmethod
     def of(cls, categories: Iterable[str], counts: Iterable[int], missing: int) -> "CategoryStatistics":
         """Of one batch: its distinct categories, how often each occurs, and how many rows have none."""
-        words, numbers = list(categories), [int(count) for count in counts]
-        found = Counter(dict(zip(words, numbers, strict=True)))
-        if len(found) < len(words):  # some are the same
-            found = Counter[str]()
-            for category, count in zip(words, numbers, strict=True):
-                found[category] += count
+        found: Counter[str] = Counter()
+        for category, count in zip(categories, counts, strict=True):
+            found[category] += int(count)
         statistics = cls(found.total(), missing, categories=found)
         statistics.bound()
         return statistics
