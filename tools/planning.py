@@ -6,7 +6,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from penstock.gcp.prices import DATAFLOW_WORKER, laddered, machine, table
+from penstock.gcp.prices import DATAFLOW_DISK_GIB, DATAFLOW_WORKER, laddered, machine, table
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "planning.md"
 BEGIN, END = "<!-- computed by tools/planning.py -->", "<!-- end -->"
@@ -76,15 +76,19 @@ def tables(data: Data, machines: Machines) -> str:
     """The page's tables."""
     prices = table()
     vcpus, gib = DATAFLOW_WORKER
-    hour = machines.beam_workers * (vcpus * prices["dataflow-vcpu"].usd + gib * prices["dataflow-gib"].usd)
+    worker = {"vcpu": vcpus, "gib": gib, "disk-gib": DATAFLOW_DISK_GIB}
+    hour = machines.beam_workers * sum(amount * prices[f"dataflow-{unit}"].usd for unit, amount in worker.items())
+    shuffled = data.bytes / 2**30 * prices["dataflow-shuffle-gib"].usd
     lines = [
         f"{data.rows:,.0f} rows, {data.bytes / 1e12:g} TB, {data.categories} category columns.",
         "",
-        f"| preprocessing on {machines.beam_workers} Dataflow workers of {vcpus:g} vCPU | CPU-hours | minutes | USD |",
-        "|---|---|---|---|",
+        f"| preprocessing on {machines.beam_workers} Dataflow workers of {vcpus:g} vCPU | CPU-hours | minutes | USD, "
+        "disks included | USD more, if all were shuffled |",
+        "|---|---|---|---|---|",
     ]
     for name, cpu, minutes in preprocessing(data, machines):
-        lines.append(f"| {name} | {cpu / 3600:,.1f} | {minutes:,.0f} | {hour * minutes / 60:,.2f} |")
+        usd = hour * minutes / 60
+        lines.append(f"| {name} | {cpu / 3600:,.1f} | {minutes:,.0f} | {usd:,.2f} | {shuffled:,.2f} |")
     allowed = training(data, machines)
     slowest = min(allowed, key=lambda name: allowed[name])
     each = machine(machines.machine_type, prices)
