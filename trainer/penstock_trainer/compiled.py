@@ -52,7 +52,7 @@ def compile_slim(problem: Problem, network: Network, folder: Path) -> None:
 
     rows = len(categories) + CELLS * len(timestamps)
     specs = tf.TensorSpec([len(numbers), None], tf.float32), tf.TensorSpec([rows, None], tf.int32)
-    concrete = tf.function(answer, input_signature=specs).get_concrete_function()
+    concrete = tf.function(answer, autograph=False, input_signature=specs).get_concrete_function()
     # No module beside the function: its variables are frozen into it, and an object would be saved whole only to be
     # loaded again, which takes several times as long.
     converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], None)
@@ -94,7 +94,7 @@ def _refuse_text(problem: Problem, categories: set[str]) -> None:
 def _text_operations(problem: Problem) -> list[str]:
     """The kinds of operations in `derive` that take or give text."""
     specs = {name: graph.column_spec(name, column) for name, column in problem.inputs.items()}
-    traced = tf.function(lambda columns: graph.derive(problem, columns)).get_concrete_function(specs)
+    traced = tf.function(lambda columns: graph.derive(problem, columns), autograph=False).get_concrete_function(specs)
     found = {
         operation.type
         for operation in traced.graph.get_operations()

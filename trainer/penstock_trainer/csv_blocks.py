@@ -197,7 +197,7 @@ def _read(block: bytes, names: list[str], columns: Mapping[str, Column]) -> pa.T
         empty = {name: pa.chunked_array([pa.array([], type_)]) for name, type_ in types.items()}
         return pa.table({n: _moments(v) if isinstance(columns[n], Timestamp) else v for n, v in empty.items()})
     table = pa_csv.read_csv(
-        io.BytesIO(block),
+        pa.BufferReader(block),
         read_options=pa_csv.ReadOptions(column_names=names, use_threads=False, block_size=len(block) + 1),
         parse_options=pa_csv.ParseOptions(newlines_in_values=b'"' in block),
         convert_options=pa_csv.ConvertOptions(
@@ -220,6 +220,8 @@ def _moments(values: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _whole_seconds(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    if pc.all(pc.ends_with(values, "Z")).as_py():  # as most often, in a third of the time
+        return values.cast(pa.timestamp("s", "UTC"))
     zoned = pc.match_substring_regex(values, ZONED)
     nothing = pa.scalar(None, pa.string())
     local = pc.if_else(zoned, nothing, values).cast(pa.timestamp("s"))

@@ -60,11 +60,15 @@ class Network(tf.Module):
                 f"{problem.label.name!r} ({self.head}) needs {outputs}: parameters['outputs']"
             )
         self.keras_model = keras.Model(inputs, logits)
-        self._compiled = tf.function(self._gradients, jit_compile=True) if arithmetic.xla else None
+        # They may have conditions and loops on tensors, which AutoGraph converts; nothing else here has.
+        layers = (each for each in self.keras_model.submodules if isinstance(each, keras.layers.Layer))
+        self._own_layers = any(not type(layer).__module__.startswith("tf_keras.") for layer in layers)
+        self._compiled = tf.function(self._gradients, jit_compile=True, autograph=False) if arithmetic.xla else None
         self.optimizer = LazyAdam(parameters.get("learning_rate", 1e-3))
         # On parameter servers the optimizer's slots must exist before a worker first applies a gradient.
         self.optimizer._create_all_weights(self.keras_model.trainable_variables)  # pyright: ignore[reportAttributeAccessIssue]
 
+    @as_written
     def inputs(self, cells: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
         """(the features of rows, [rows, width], by name, their labels)."""
         columns = tf.transpose(cells)
@@ -72,7 +76,8 @@ class Network(tf.Module):
 
     def logits(self, inputs: Mapping[str, tf.Tensor], *, training: bool) -> tf.Tensor:
         """float32 of shape [rows], of several classes [rows, classes], from the features."""
-        logits = tf.cast(self.keras_model(inputs, training=training), tf.float32)
+        model = tf.function(self.keras_model) if self._own_layers else self.keras_model
+        logits = tf.cast(model(inputs, training=training), tf.float32)
         return logits if self.head == "multiclass" else tf.squeeze(logits, 1)
 
     def predict(self, columns: Mapping[str, tf.Tensor]) -> tf.Tensor:
@@ -125,6 +130,7 @@ class Network(tf.Module):
             for variable in whole(self.keras_model.weights)
         ]
 
+    @as_written
     def train_step(self, inputs: Mapping[str, tf.Tensor], labels: tf.Tensor) -> tf.Tensor:
         """One step of gradient descent on rows' features and labels, of which each replica takes a share; returns the
         sum of the rows' losses, which is NaN where a loss or gradient is no number.
@@ -192,6 +198,7 @@ class Network(tf.Module):
                 break
         return total, bad
 
+    @as_written
     def shuffled(self, block: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """The rows of a block, as `read` takes it, in the order that `seed`, int32 of shape [2], gives them; [rows,
         width].

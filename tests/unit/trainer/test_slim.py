@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras as keras
 
 from penstock_trainer import (
     Bucketized,
@@ -135,6 +136,34 @@ def test_text_in_derive_is_the_named_reason_for_no_slim_form(tmp_path):
     with pytest.raises(CannotCompile, match=r"derive reads the text of 'kind' \(StringLower\)"):
         compile_slim(problem, network, tmp_path / "slim")
     assert not (tmp_path / "slim").exists()
+
+
+class Doubling(keras.layers.Layer):
+    """Doubles the logits of rows among which one is larger than all that was trained on, by Python's `if` and `for`."""
+
+    def call(self, inputs):
+        logits, sizes = inputs
+        if tf.reduce_max(sizes) > 3.0:
+            for _ in tf.range(1):
+                logits = logits * 2.0
+        return logits
+
+
+def test_a_layer_of_the_problems_own_may_have_conditions_and_loops_on_tensors(tmp_path):
+    def model(inputs, specs, parameters):
+        return Doubling()((wide_and_deep(inputs, specs, parameters), inputs["size_scaled"]))
+
+    problem, network = toy_network(Scaled("size"), model=model)
+    cells = np.array([[2.0, 7.0, 0.0, 1.0], [9.0, 7.0, 0.0, 0.0]], np.float32)
+    loss, bad = tf.function(network.train)(tf.constant(cells))
+    assert (np.isfinite(float(loss)), int(bad)) == (True, -1)
+    compile_slim(problem, network, tmp_path / "slim")
+    form = SlimModel(tmp_path / "slim", ["size"])
+    before, _ = network.keras_model.layers[-1].input
+    plain = keras.Model(network.keras_model.inputs, before)
+    for sizes, factor in (([2.0, 3.0], 1), ([2.0, 9.0], 2)):
+        logits = plain(network.featurizer({"size": tf.constant(sizes)})).numpy().ravel()
+        assert form.predict([sizes]) == pytest.approx(1 / (1 + np.exp(-factor * logits)), abs=1e-6)
 
 
 def test_an_operation_that_litert_lacks_is_the_named_reason_for_no_slim_form(tmp_path):
