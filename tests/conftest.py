@@ -25,8 +25,8 @@ SMALL = {"rows": 6000, "trials": 2, "epochs": 1, "bad_rows_allowed": "0.001", "t
 class Project:
     """A copy of the program and its tools in a folder of its own, with the checkout's trainer, server, environments."""
 
-    def __init__(self, root: Path, stack: str = "local") -> None:
-        self.root, self.stack = root, stack
+    def __init__(self, root: Path, stack: str = "local", **settings: Any) -> None:
+        self.root, self.stack, self._settings = root, stack, {**SMALL, **settings}
         for name in ("stacks", "tools"):
             ignore = shutil.ignore_patterns(".venv", "__pycache__")
             shutil.copytree(CHECKOUT / name, root / name, ignore=ignore)
@@ -52,7 +52,7 @@ class Project:
 
     def configure(self, **settings: Any) -> None:
         """Writes the stack's configuration: a small slice of the flights, and what the test changes of it."""
-        values = {"problem": self.problem.name, "port": self.port, "keep": ["raw"], **SMALL, **settings}
+        values = {"problem": self.problem.name, "port": self.port, "keep": ["raw"], **self._settings, **settings}
         config = {f"penstock:{key}": value for key, value in values.items()}
         (self.root / f"stacks/Pulumi.{self.stack}.yaml").write_text(json.dumps({"config": config}))
 

@@ -73,11 +73,14 @@ problem = Problem(
 
 def main(raw: Path, output: Path, proof: bool) -> None:
     """Preprocess `raw`, and featurise the rows."""
-    from penstock_trainer import blocks, preprocess, statistics
+    from penstock_trainer import blocks, statistics
+    from penstock_trainer.__main__ import main as trainer
     from penstock_trainer.examples import Examples
     from penstock_trainer.featurizer import Featurizer
 
-    preprocess.run_stage(str(Path(__file__).resolve()), [str(raw)], output, 0.0)
+    stage = ["preprocess", "--problem", str(Path(__file__).resolve()), "--raw", str(raw), "--artifacts", str(output)]
+    if trainer([*stage, "--bad-rows-allowed", "0"]):
+        raise SystemExit(1)
     (dataset,) = (path.parent for path in output.glob("dataset/*/manifest.json"))
     examples = Examples.read(dataset)
     found = statistics.from_json(json.loads((dataset / "statistics.json").read_text())["training"])

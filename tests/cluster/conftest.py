@@ -221,6 +221,10 @@ class ClusterProject(Project):
         """Runs `pulumi preview`; what a person would have seen."""
         return self._cli("preview", expected=expected)
 
+    def apply(self, expected: int = 0) -> str:
+        """Runs `pulumi up` by hand, which plans once and asks no policy; what a person would have seen."""
+        return self._cli("up", "--yes", "--skip-preview", expected=expected)
+
     def _cli(self, *arguments: str, expected: int = 0) -> str:
         done = subprocess.run(
             [sys.executable, "-c", CLI, self.stack, *arguments],

@@ -98,7 +98,7 @@ def test_a_route_shares_requests_out_among_versions_and_other_weights_change_not
 
     def up(**settings):
         deployed.configure(**at, **settings)
-        return deployed.run("up")
+        return deployed.apply()
 
     def backends():
         (rule,) = knowing.get(route)["spec"]["rules"]
@@ -163,6 +163,6 @@ def test_a_route_shares_requests_out_among_versions_and_other_weights_change_not
     assert re.search(r"Resources:\s+~ 1 updated\s+\d+ unchanged\n", said), said
     at["cluster"] = {"gateway": at["cluster"]["gateway"], "gateway_host": HOST}
 
-    _, _, said = up(epochs=2, traffic={"latest": 100}).partition("Updating (")  # after the preview
+    said = up(epochs=2, traffic={"latest": 100})
     assert (backends(), served()) == ({SERVER: 1}, {SERVER: "sha256:newer"})
     assert said.index(f"{SERVER}-route updated") < said.index(f"{SERVER}-previous delet"), said

@@ -38,13 +38,13 @@ def test_up_runs_each_stage_as_a_job_set_and_serves_the_model_it_left(deployed, 
     assert "hunter2hunter2" not in state
     assert kept not in state
 
-    again = deployed.run("up")
+    again = deployed.apply()
     assert "unchanged" in again
     assert not any(word in again for word in ("created", "updated", "replaced")), again
 
     programs.model = "sha256:newer"
     deployed.configure(epochs=2, tuning_storage=database, traffic={"latest": 10, "previous": 90})
-    deployed.run("up")
+    deployed.apply()
     server = api.get(f"/apis/apps/v1/namespaces/{deployed.namespace}/deployments/flow-serve-server")["spec"]["template"]
     (plan,) = [each["configMap"]["name"] for each in server["spec"]["volumes"] if each["name"] == "plan"]
     told = json.loads(api.get(f"{space}/configmaps/{plan}")["data"]["plan.json"])
@@ -55,7 +55,7 @@ def test_up_runs_each_stage_as_a_job_set_and_serves_the_model_it_left(deployed, 
     assert told["traffic"] == {"2": 10, "1": 90}
     assert api.get(f"{space}/secrets/flow-tune-study-database") is None, "no password is asked for any more"
     deployed.configure(epochs=2, tuning_storage=database, traffic={"3": 100})
-    assert "setting 'traffic' names '3'" in deployed.run("up", expected=1)
+    assert "setting 'traffic' names '3'" in deployed.apply(expected=255)
 
     deployed.run("down")
     assert api.get(f"/api/v1/namespaces/{deployed.namespace}") is None
@@ -70,7 +70,7 @@ def test_what_is_to_be_kept_stays_and_the_studys_database_goes(deployed, program
     watched["cluster"]["database_image"] = image("postgresql")
     deployed.configure(keep=["models"], tuning_storage="postgresql", **watched)
     deployed.hide("monitoring.webhook", webhook)
-    deployed.run("up")
+    deployed.apply()
     check_database(deployed, programs, api)
     judge = api.get(f"/apis/batch/v1/namespaces/{deployed.namespace}/cronjobs/flow-serve-server-skew")["spec"]
     container = judge["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]
@@ -101,7 +101,7 @@ def check_database(deployed, programs, api):
     state = json.dumps(deployed.deployment())
     assert password not in state
     assert kept not in state
-    again = deployed.run("up")
+    again = deployed.apply()
     assert not any(word in again for word in ("created", "updated", "replaced")), again
 
 

@@ -52,8 +52,8 @@ class Client(threading.Thread):
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory) -> Iterator[Project]:
-    """A project of its own: other tests need not know which model these leave it with."""
-    made = Project(tmp_path_factory.mktemp("traffic"))
+    """A project of its own: other tests need not know which model these leave it with, and how it was trained."""
+    made = Project(tmp_path_factory.mktemp("traffic"), strategy="local", trials=1)
     made.run("up")
     yield made
     remove(made)
