@@ -18,7 +18,7 @@ import pulumi_cli
 from cluster import control_plane, kubelets, stages
 from common import PROJECT, ToolError
 
-from penstock.command.project import Project
+from penstock.command.project import NO_PLUGINS, Project
 
 Check: TypeAlias = tuple[str, Path, tuple[str, ...]]
 INFRASTRUCTURE = PROJECT / ".venv" / "bin"
@@ -170,7 +170,7 @@ def _run(check: Check, environment: dict[str, str]) -> tuple[str, bool]:
 def _environment(cli: pulumi_cli.PulumiCli) -> dict[str, str]:
     """The engine tests bring their own state; from here they have the CLI."""
     own = Project(PROJECT).variables(cli)
-    wanted = ("PATH", "PULUMI_SKIP_UPDATE_CHECK", "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION")
+    wanted = ("PATH", "PULUMI_SKIP_UPDATE_CHECK", NO_PLUGINS)
     return {**os.environ, **{name: own[name] for name in wanted if name in own}}
 
 

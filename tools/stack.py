@@ -19,7 +19,7 @@ from common import PROJECT, ToolError, say
 from settings import SettingsError
 
 from penstock.command import interrupted
-from penstock.command.project import Project
+from penstock.command.project import NO_PLUGINS, Project
 from penstock.errors import PenstockError
 from penstock.gcp.begun import taken_over
 from penstock.gcp.environment import Environment
@@ -41,9 +41,9 @@ def env(stack: str) -> None:
 def up(stack: str) -> None:
     """Carries the data all the way to the endpoint, and prints the stack's outputs."""
     settings = settings_check.check(stack)
-    # Nothing but this machine's own processes needs no judge, and is there the sooner.
+    # Nothing but this machine's own processes needs no judge and no cloud's plugin, and is there the sooner.
     how = ["--skip-preview"] if settings.platform == "local" else judged_by_the_pack()
-    pulumi = Pulumi(stack)
+    pulumi = Pulumi(stack, fetching=settings.platform != "local")
     pulumi.select()
     pulumi.continue_after_interruption()
     if pulumi.google is not None:
@@ -104,11 +104,14 @@ def _google(stack: str) -> Environment | None:
 class Pulumi:
     """The CLI, on one stack of this project."""
 
-    def __init__(self, stack: str) -> None:
+    def __init__(self, stack: str, *, fetching: bool = True) -> None:
+        """Not `fetching`, it downloads no plugin: Pulumi would those of all packages that are installed."""
         self._stack, self.google = stack, _google(stack)
         self._cli = pulumi_cli.prepare()
         HERE.prepare()
         self._environment = {**os.environ, **HERE.variables(self._cli), **google_stack.variables(self.google)}
+        if not fetching:
+            self._environment[NO_PLUGINS] = "true"
 
     def exists(self) -> bool:
         """Whether the backend knows the stack."""

@@ -25,7 +25,7 @@ class PulumiCli:
 def find(own: Path) -> PulumiCli | None:
     """A usable CLI that is there already; `own` is the project's folder for one."""
     on_path = shutil.which("pulumi")
-    if on_path and Path(on_path).parent != own / "bin" and wrong(Path(on_path)) is None:
+    if on_path and Path(on_path).parent.resolve() != (own / "bin").resolve() and wrong(Path(on_path)) is None:
         return PulumiCli(Path(on_path).parent, built=False)
     if wrong(own / "bin" / "pulumi") is None:
         return PulumiCli(own / "bin", built=(own / "built").exists())

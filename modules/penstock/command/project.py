@@ -13,6 +13,7 @@ from penstock.command.cli import PulumiCli, find
 from penstock.errors import PenstockError
 
 FILES = ("Pulumi.yaml", "Pulumi.yml")
+NO_PLUGINS = "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION"
 
 
 class Project:
@@ -67,7 +68,7 @@ class Project:
         # The passphrase's salt is in the state, so the stack's configuration file need not be changed to hold it.
         found["PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER"] = "true"
         if cli.built:
-            found["PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION"] = "true"
+            found[NO_PLUGINS] = "true"
         return found
 
     def config_file(self, stack: str) -> Path:
