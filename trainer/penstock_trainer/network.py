@@ -60,8 +60,8 @@ class Network(tf.Module):
                 f"{problem.label.name!r} ({self.head}) needs {outputs}: parameters['outputs']"
             )
         self.keras_model = keras.Model(inputs, logits)
-        # They may have conditions and loops on tensors, which AutoGraph converts; nothing else here has.
         layers = (each for each in self.keras_model.submodules if isinstance(each, keras.layers.Layer))
+        # AutoGraph converts the conditions and loops on tensors that layers of the problem's own may have.
         self._own_layers = any(not type(layer).__module__.startswith("tf_keras.") for layer in layers)
         self._compiled = tf.function(self._gradients, jit_compile=True, autograph=False) if arithmetic.xla else None
         self.optimizer = LazyAdam(parameters.get("learning_rate", 1e-3))
