@@ -19,6 +19,8 @@ from typing import Any
 import pytest
 
 CHECKOUT = Path(__file__).resolve().parent.parent
+TAKEN: list[socket.socket] = []
+"""Of each port that this process was given one that no other process can make meanwhile."""
 SMALL = {"rows": 6000, "trials": 2, "epochs": 1, "bad_rows_allowed": "0.001", "tensorboard_port": 0}
 
 
@@ -158,8 +160,17 @@ def engine_of(started: "subprocess.Popen[str]") -> Any:
 
 
 def free_port() -> int:
-    """A port below the ephemeral range that nobody uses."""
+    """A port below the ephemeral range that nobody uses, and that no other call gets, in whichever suite beside this
+    one, as long as this process runs.
+    """
     for port in range(21_000 + os.getpid() % 5000, 32_000):
+        mine = socket.socket(socket.AF_UNIX)
+        try:
+            mine.bind(f"\0penstock test port {port}")
+        except OSError:
+            mine.close()
+            continue
+        TAKEN.append(mine)
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) != 0:
                 return port

@@ -20,6 +20,7 @@ import httpx
 import pytest
 
 from penstock_trainer.artifacts import Manifest
+from tests.conftest import free_port
 
 STARTUP_SECONDS = 120
 SUPERVISED_SECONDS = 240
@@ -293,7 +294,7 @@ def supervised(models: Path, tmp_path: Path) -> Iterator[Callable[..., Supervise
     made: list[Supervised] = []
 
     def make(*arguments: str) -> Supervised:
-        made.append(Supervised(tmp_path, models, 21_000 + os.getpid() % 5000 + len(made), *arguments))
+        made.append(Supervised(tmp_path, models, free_port(), *arguments))
         return made[-1]
 
     yield make
