@@ -19,8 +19,6 @@ from typing import Any
 import pytest
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-TAKEN: list[socket.socket] = []
-"""Of each port that this process was given one that no other process can make meanwhile."""
 SMALL = {"rows": 6000, "trials": 2, "epochs": 1, "bad_rows_allowed": "0.001", "tensorboard_port": 0}
 
 
@@ -170,7 +168,7 @@ def free_port() -> int:
         except OSError:
             mine.close()
             continue
-        TAKEN.append(mine)
+        mine.detach()  # open until this process ends: no other can bind that name
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) != 0:
                 return port
