@@ -55,7 +55,7 @@ def write(
     """Measure `network` on every evaluation row; write `evaluation.json` and `card.html` into the artifact's directory,
     whose `lineage/` is there already.
     """
-    predict = tf.function(network.predict_block, autograph=False, input_signature=[MAPPED])
+    predict = tf.function(network.predict_block, autograph=network.autograph, input_signature=[MAPPED])
 
     def answer(path: Path) -> tuple[np.ndarray, np.ndarray]:
         labels, predictions = predict(mapped(path))

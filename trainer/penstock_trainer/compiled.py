@@ -52,7 +52,7 @@ def compile_slim(problem: Problem, network: Network, folder: Path) -> None:
 
     rows = len(categories) + CELLS * len(timestamps)
     specs = tf.TensorSpec([len(numbers), None], tf.float32), tf.TensorSpec([rows, None], tf.int32)
-    concrete = tf.function(answer, autograph=False, input_signature=specs).get_concrete_function()
+    concrete = tf.function(answer, autograph=network.autograph, input_signature=specs).get_concrete_function()
     # No module beside the function: its variables are frozen into it, and an object would be saved whole only to be
     # loaded again, which takes several times as long.
     converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], None)

@@ -52,7 +52,7 @@ class Served(tf.Module):
         self.encoder = graph.Encoder(vocabularies, {**problem.columns, **problem.derived})
         columns = graph.signature_columns(problem)
         specs = {name: graph.served_spec(name, column) for name, column in columns.items()}
-        self.signature = tf.function(self._predict, autograph=False, input_signature=[specs])
+        self.signature = tf.function(self._predict, autograph=network.autograph, input_signature=[specs])
 
     def _predict(self, raw: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         known = self.problem.columns

@@ -162,7 +162,7 @@ class Trainer:
             with self.cluster.borrowed(changed=False):
                 return network.predict_block(block)
 
-        self._predict = tf.function(predict, autograph=False, input_signature=[self.cluster.block])
+        self._predict = tf.function(predict, autograph=network.autograph, input_signature=[self.cluster.block])
 
     def answers(self, split: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """(labels, predictions) of each block of a split, in order."""

@@ -61,9 +61,10 @@ class Network(tf.Module):
             )
         self.keras_model = keras.Model(inputs, logits)
         layers = (each for each in self.keras_model.submodules if isinstance(each, keras.layers.Layer))
-        # AutoGraph converts the conditions and loops on tensors that layers of the problem's own may have.
-        self._own_layers = any(not type(layer).__module__.startswith("tf_keras.") for layer in layers)
-        self._compiled = tf.function(self._gradients, jit_compile=True, autograph=False) if arithmetic.xla else None
+        self.autograph = any(not type(layer).__module__.startswith("tf_keras.") for layer in layers)
+        """Whether what runs the model needs it: layers of the problem's own may have conditions on tensors."""
+        compiled = tf.function(self._gradients, jit_compile=True, autograph=self.autograph)
+        self._compiled = compiled if arithmetic.xla else None
         self.optimizer = LazyAdam(parameters.get("learning_rate", 1e-3))
         # On parameter servers the optimizer's slots must exist before a worker first applies a gradient.
         self.optimizer._create_all_weights(self.keras_model.trainable_variables)  # pyright: ignore[reportAttributeAccessIssue]
@@ -76,8 +77,7 @@ class Network(tf.Module):
 
     def logits(self, inputs: Mapping[str, tf.Tensor], *, training: bool) -> tf.Tensor:
         """float32 of shape [rows], of several classes [rows, classes], from the features."""
-        model = tf.function(self.keras_model) if self._own_layers else self.keras_model
-        logits = tf.cast(model(inputs, training=training), tf.float32)
+        logits = tf.cast(self.keras_model(inputs, training=training), tf.float32)
         return logits if self.head == "multiclass" else tf.squeeze(logits, 1)
 
     def predict(self, columns: Mapping[str, tf.Tensor]) -> tf.Tensor:
@@ -130,7 +130,6 @@ class Network(tf.Module):
             for variable in whole(self.keras_model.weights)
         ]
 
-    @as_written
     def train_step(self, inputs: Mapping[str, tf.Tensor], labels: tf.Tensor) -> tf.Tensor:
         """One step of gradient descent on rows' features and labels, of which each replica takes a share; returns the
         sum of the rows' losses, which is NaN where a loss or gradient is no number.
@@ -187,11 +186,12 @@ class Network(tf.Module):
         total, bad = tf.constant(0.0), tf.constant(-1)
         # Steps that overlap would mix up their collective operations; one replica alone is faster when they do.
         overlapping = 1 if self.strategy.num_replicas_in_sync > 1 else 10
+        step = self.train_step if self.autograph else as_written(self.train_step)
         for start in tf.range(0, tf.shape(cells)[0], self.batch_size):
             tf.autograph.experimental.set_loop_options(parallel_iterations=overlapping)
             end = start + self.batch_size
             batch = {name: tensor[start:end] for name, tensor in inputs.items()}
-            loss = self.strategy.run(self.train_step, args=(batch, labels[start:end]))
+            loss = self.strategy.run(step, args=(batch, labels[start:end]))
             total += self.strategy.experimental_local_results(loss)[0]
             if not tf.math.is_finite(total):
                 bad = start

@@ -153,17 +153,18 @@ def test_a_layer_of_the_problems_own_may_have_conditions_and_loops_on_tensors(tm
     def model(inputs, specs, parameters):
         return Doubling()((wide_and_deep(inputs, specs, parameters), inputs["size_scaled"]))
 
-    problem, network = toy_network(Scaled("size"), model=model)
+    problem, network = toy_network(Scaled("size"), Vocabulary("kind", dimension=2), model=model)
     cells = np.array([[2.0, 7.0, 0.0, 1.0], [9.0, 7.0, 0.0, 0.0]], np.float32)
     loss, bad = tf.function(network.train)(tf.constant(cells))
     assert (np.isfinite(float(loss)), int(bad)) == (True, -1)
     compile_slim(problem, network, tmp_path / "slim")
-    form = SlimModel(tmp_path / "slim", ["size"])
+    form = SlimModel(tmp_path / "slim", ["size", "kind"])
     before, _ = network.keras_model.layers[-1].input
     plain = keras.Model(network.keras_model.inputs, before)
     for sizes, factor in (([2.0, 3.0], 1), ([2.0, 9.0], 2)):
-        logits = plain(network.featurizer({"size": tf.constant(sizes)})).numpy().ravel()
-        assert form.predict([sizes]) == pytest.approx(1 / (1 + np.exp(-factor * logits)), abs=1e-6)
+        columns = {"size": tf.constant(sizes), "kind": tf.constant([0, 1])}
+        logits = plain(network.featurizer(columns)).numpy().ravel()
+        assert form.predict([sizes, ["oak", "elm"]]) == pytest.approx(1 / (1 + np.exp(-factor * logits)), abs=1e-6)
 
 
 def test_an_operation_that_litert_lacks_is_the_named_reason_for_no_slim_form(tmp_path):
