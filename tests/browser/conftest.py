@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from tests.conftest import free_port
+
 # The servers and models of the contract tests.
 _spec = importlib.util.spec_from_file_location("contract", Path(__file__).parents[1] / "contract" / "conftest.py")
 assert _spec
@@ -67,7 +69,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def endpoint(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A supervised endpoint of three versions: one answers 70 %, one 30 %, one in the shadow."""
-    made = contract.Supervised(tmp_path_factory.mktemp("endpoint"), models, 26_000 + os.getpid() % 2000)
+    made = contract.Supervised(tmp_path_factory.mktemp("endpoint"), models, free_port())
     third = models / "kinds"
     made.versions["3"] = {"path": str(third), "digest": contract.Manifest.read(third).digest}
     made.plan(latest="2", traffic={"1": 70, "2": 30, "3": 0})
