@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import time
 import urllib.error
@@ -48,12 +49,20 @@ def lab(tmp_path_factory) -> Iterator[tuple[psutil.Process, str, str]]:
 
 
 def _address(process: "subprocess.Popen[bytes]", said: Path) -> tuple[str, str]:
+    """The address that the server says, once it listens there: it says it before."""
     deadline = time.monotonic() + START_SECONDS
-    while not (found := re.search(r"(http://127\.0\.0\.1:\d+)/lab\?token=(\w+)", said.read_text())):
+    while not (found := re.search(r"http://127\.0\.0\.1:(\d+)/lab\?token=(\w+)", said.read_text())) or not _listens(
+        int(found[1])
+    ):
         assert process.poll() is None, said.read_text()
         assert time.monotonic() < deadline, said.read_text()
         time.sleep(0.2)
-    return found[1], found[2]
+    return f"http://127.0.0.1:{found[1]}", found[2]
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def status(url: str) -> int:
