@@ -6,6 +6,7 @@ the light core.
 """
 
 import json
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,17 +20,19 @@ from penstock_trainer.moments import CELLS, cells
 FOLDER = "slim"
 GRAPH = "model.tflite"
 LOOKUPS = "lookups.json"
-LARGEST_BATCH = 256
+BATCH_SIZES = 1, 4, 16, 32, 64, 128
+"""Rows of the graphs that a model has in memory, half a MiB each. Up to 16 rows, half as many take almost as long; 256
+take twice as long as 128."""
 
 
 class SlimModel:
     """Answers rows of raw values from a `slim/` folder; one thread at a time."""
 
     def __init__(self, folder: Path, columns: Sequence[str]) -> None:
-        """Load the look-ups and the graph, once for each power of two up to `LARGEST_BATCH`.
+        """Load the look-ups and the graph, once for each of `BATCH_SIZES`.
 
-        An interpreter takes as long to change its batch size as to answer 200 rows, so each size has its own; the
-        graph's constants are mapped from the one file.
+        An interpreter takes as long to change its batch size as to answer 200 rows, so each size has its own; they
+        share the graph's constants.
 
         Raises:
             ValueError: the folder is of a model of other columns, or is none.
@@ -47,9 +50,9 @@ class SlimModel:
         }
         """The known categories by their code, for each column's place."""
         self._codes = {place: _codes(**categories[columns[place]]) for place in self.words}
-        path = str(folder / GRAPH)
+        graph = (folder / GRAPH).read_bytes()
         shape = len(self.numbers), len(self._codes) + CELLS * len(self.timestamps)
-        self._batches = [_Batch(path, *shape, 1 << power) for power in range(LARGEST_BATCH.bit_length())]
+        self._batches = [_Batch(graph, *shape, size) for size in BATCH_SIZES]
 
     def codes(self, columns: Sequence[Sequence[Any]]) -> tuple[NDArray[np.int32], dict[int, list[str]]]:
         """Of one sequence of str or None for each of the schema's columns: the categories' codes, [places in `words`,
@@ -85,9 +88,9 @@ class SlimModel:
                 moments = np.concatenate([cells(columns[place]) for place in self.timestamps])
             codes = np.concatenate([codes, moments])
         answers: list[Any] = []
-        for start in range(0, rows, LARGEST_BATCH):
-            piece = slice(start, min(start + LARGEST_BATCH, rows))
-            batch = self._batches[(piece.stop - start - 1).bit_length()]
+        for start in range(0, rows, BATCH_SIZES[-1]):
+            piece = slice(start, min(start + BATCH_SIZES[-1], rows))
+            batch = self._batches[bisect_left(BATCH_SIZES, piece.stop - start)]
             answers += batch.answer(numbers[:, piece], codes[:, piece], piece.stop - start)
         return answers
 
@@ -95,10 +98,10 @@ class SlimModel:
 class _Batch:
     """The graph at one batch size; what is beyond a call's own rows is left from the call before and not looked at."""
 
-    def __init__(self, path: str, numbers: int, categories: int, rows: int) -> None:
+    def __init__(self, graph: bytes, numbers: int, categories: int, rows: int) -> None:
         from ai_edge_litert.interpreter import Interpreter
 
-        self._interpreter = interpreter = Interpreter(path, num_threads=1)
+        self._interpreter = interpreter = Interpreter(model_content=graph, num_threads=1)
         self._numbers = np.zeros((numbers, rows), np.float32)
         self._codes = np.full((categories, rows), MISSING, np.int32)
         # The converter leaves out an input that no feature needs.

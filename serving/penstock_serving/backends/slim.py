@@ -4,14 +4,14 @@ from penstock_serving.backends import Answers, Categories, Columns, RowRefusedEr
 from penstock_serving.logs import library_lines
 from penstock_serving.seal import SealedModel
 from penstock_trainer.errors import InputError
-from penstock_trainer.slim import FOLDER, LARGEST_BATCH, SlimModel
+from penstock_trainer.slim import FOLDER, SlimModel
 
 
 class SlimBackend:
     """Answers rows without TensorFlow, which need not be installed."""
 
     name = "slim"
-    quick_rows = LARGEST_BATCH
+    quick_rows = 256
 
     def load(self, model: SealedModel) -> None:
         """Read the look-ups and the graph."""
