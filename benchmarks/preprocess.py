@@ -1,6 +1,6 @@
 """Rows per CPU-second from CSV to features: Penstock beside TensorFlow Transform and DuckDB.
 
-    trainer/.venv/bin/python benchmarks/preprocess.py [--repeats 5] [--tft-repeats 3] [--scale 1] [--without-tft]
+    trainer/.venv/bin/python benchmarks/preprocess.py [--repeats 5] [--scale 1] [--without-tft]
 
 All three compute the features of `peers/features.py` from the same files; that they are equal is proven first
 (`_equal.py` says what is compared). Every run is a process of its own, in turn with the others', and costs the
@@ -31,7 +31,6 @@ def main() -> None:
     """Prove the outputs equal, measure, and print a line for each figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=5, help="rounds (default: 5)")
-    parser.add_argument("--tft-repeats", type=int, default=3, help="rounds with TensorFlow Transform (default: 3)")
     parser.add_argument("--scale", type=float, default=1.0, help="times the flights (default: 1)")
     parser.add_argument("--without-tft", action="store_true", help="beside DuckDB alone, in a fifth of the time")
     options = parser.parse_args()
@@ -60,8 +59,6 @@ def main() -> None:
         seconds: dict[tuple[str, float], list[float]] = {(n, f): [] for n, both in scales.items() for f in both}
         for round_ in range(options.repeats):
             for (name, factor), taken in seconds.items():
-                if name == "tft" and round_ >= options.tft_repeats:
-                    continue
                 output = Path(folder, f"{name}-{factor}-{round_}")
                 taken.append(usage([*commands[name], raw[factor], output, *flags(name)]).cpu_seconds)
             note(f"round {round_ + 1}: " + ", ".join(f"{n} {f:g}x {t[-1]:.1f} s" for (n, f), t in seconds.items()))
@@ -83,7 +80,7 @@ def main() -> None:
                 ratio=ratio,
                 goal=wanted,
                 met=None if wanted is None else ratio >= wanted,
-                repeats=min(options.repeats, options.tft_repeats) if peer == "tft" else options.repeats,
+                repeats=options.repeats,
             )
 
 
