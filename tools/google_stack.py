@@ -9,6 +9,7 @@ from settings_check import Settings
 from penstock.errors import PenstockError
 from penstock.gcp import pins, sweep, verdict
 from penstock.gcp.environment import Environment
+from penstock.gcp.prices import CLUSTER
 
 
 def chosen(settings: Settings) -> Environment | None:
@@ -21,10 +22,10 @@ def variables(environment: Environment | None) -> dict[str, str]:
     return {"GOOGLE_PROJECT": environment.project} if environment else {}
 
 
-def asked(environment: Environment, keyed: bool = False) -> list[str]:
+def asked(environment: Environment, captured: Callable[..., str], keyed: bool = False) -> list[str]:
     """Why the project cannot take it, in words; what else is to be said of it is said. `keyed`: as the verdict's."""
     try:
-        wrong, remarks = verdict.verdict(environment, keyed)
+        wrong, remarks = verdict.verdict(environment, keyed, running=_has_cluster(captured("stack", "export")))
     except PenstockError as exc:
         say(f"not asked whether {environment.project} can take it: {exc}")
         return []
@@ -35,12 +36,18 @@ def asked(environment: Environment, keyed: bool = False) -> list[str]:
 
 def before_up(environment: Environment, captured: Callable[..., str], keyed: bool = False) -> None:
     """Raises ToolError for what the project cannot give, and for a plan that replaces what must not be replaced."""
-    wrong = asked(environment, keyed)
+    wrong = asked(environment, captured, keyed)
     if wrong:
         raise ToolError("\n".join(wrong))
     refused = pins.refused(plan(captured("preview", "--json")), environment.approve_replacement)
     if refused:
         raise ToolError("\n".join(refused))
+
+
+def _has_cluster(exported: str) -> bool:
+    """Whether an exported stack has machines already."""
+    resources = json.loads(exported)["deployment"].get("resources") or []
+    return any(each["type"] == CLUSTER for each in resources)
 
 
 def before_down(exported: str) -> None:

@@ -26,10 +26,10 @@ def judged(stack: str) -> tuple[Events, list[str]]:
     """A preview with the policy pack, and why it must not be carried out: the project itself is asked too."""
     settings = settings_check.check(stack)
     environment = google_stack.chosen(settings)
-    short = google_stack.asked(environment, bool(settings.verify_key)) if environment else []
     pack = judged_by_the_pack()
     pulumi = Pulumi(stack)
     pulumi.select()
+    short = google_stack.asked(environment, pulumi.captured, bool(settings.verify_key)) if environment else []
     code, events = pulumi.watched("preview", *pack)
     approved = settings.gcp.approve_replacement if settings.gcp else ()
     return events, [*short, *reasons(code, events, approved)]

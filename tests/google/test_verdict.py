@@ -11,7 +11,7 @@ from events import Events
 from settings import Settings
 
 from penstock.errors import PenstockError
-from penstock.gcp import accelerators, sweep, verdict
+from penstock.gcp import accelerators, prices, sweep, verdict
 from penstock.gcp.dashboard import CloudRun, OnCluster, page
 from penstock.gcp.environment import Environment
 
@@ -44,6 +44,7 @@ def offers(google, env, quota, machines, **further):
     # Google lists this one with the project, and not with its regions.
     everywhere = further.get(verdict.ALL_GPUS, 10_000)
     google.got["compute.projects.get"] = {"quotas": [{"metric": verdict.ALL_GPUS, "limit": everywhere, "usage": 0}]}
+    google.listed["compute.zones.list"] = [{"name": f"us-central1-{letter}"} for letter in "abcf"]
     google.listed["compute.machineTypes.list"] = [{"name": name} for name in machines]
     google.listed["compute.acceleratorTypes.list"] = [{"name": name} for name in ("nvidia-l4", "nvidia-h100-80gb")]
 
@@ -144,6 +145,42 @@ def test_a_machine_that_the_zone_does_not_offer_and_an_interface_that_is_off_are
     assert verdict.problems(env) == ["us-central1-b does not offer nvidia-l4"], "a machine says nothing of its GPU"
 
 
+def test_a_zone_that_there_is_not_is_told_with_those_that_there_are(google):
+    env = environment(zones=("us-central1-d",))
+    offers(google, env, 0.0, SMALL)
+    zones = ", ".join(f"us-central1-{letter}" for letter in "abcf")
+    assert verdict.problems(env) == [f"there is no zone us-central1-d; in us-central1 there are {zones}"]
+
+
+def test_what_is_in_use_refuses_nothing_where_it_may_be_the_environment_s_own(google):
+    """Else a second `up` of a stack that is at work would be refused for what it has itself."""
+    env = environment(max_nodes=6, spot=False)
+    offers(google, env, 0.0, SMALL, CPUS=30)
+    google.got["compute.regions.get"]["quotas"][1]["usage"] = 2.0
+    told = "needs 30 CPUS in us-central1, quota 30, 2 of it in use"
+    assert verdict.verdict(env) == ([told], [])
+    assert verdict.verdict(env, running=True) == ([], [f"unless this environment itself has them: {told}"])
+    larger = env.model_copy(update={"max_nodes": 7})
+    assert verdict.verdict(larger, running=True) == (["needs 34 CPUS in us-central1, quota 30"], []), "nor would it fit"
+
+
+@pytest.mark.parametrize("running", [False, True])
+def test_before_an_up_the_state_says_whether_the_environment_is_there_already(google, running):
+    env = environment(max_nodes=6, spot=False)
+    offers(google, env, 0.0, SMALL, CPUS=30)
+    google.got["compute.regions.get"]["quotas"][1]["usage"] = 2.0
+    answers = {"stack": {"deployment": {"resources": [{"type": prices.CLUSTER}] * running}}, "preview": {"steps": []}}
+
+    def captured(command, *arguments):
+        return json.dumps(answers[command])
+
+    if running:
+        google_stack.before_up(env, captured)
+        return
+    with pytest.raises(ToolError, match="acme-dev cannot take it: needs 30 CPUS"):
+        google_stack.before_up(env, captured)
+
+
 def test_a_key_to_verify_models_by_takes_an_interface_on_cloud_run_and_none_on_gke(google):
     env = environment()
     offers(google, env, 0.0, SMALL)
@@ -238,13 +275,17 @@ def test_a_plan_is_refused_before_anything_is_deployed(google):
     env = environment()
     offers(google, env, 0.0, SMALL)
     step = {"urn": "urn:pulumi:dev::penstock::a$gcp:storage/bucket:Bucket::store", "op": "replace"}
-    preview = json.dumps({"steps": [step]})
+    answers = {"stack": {"deployment": {}}, "preview": {"steps": [step]}}
+
+    def captured(command, *arguments):
+        return json.dumps(answers[command])
+
     with pytest.raises(ToolError, match="replaces the bucket store"):
-        google_stack.before_up(env, lambda *arguments: preview)
-    google_stack.before_up(env.model_copy(update={"approve_replacement": ("store",)}), lambda *arguments: preview)
+        google_stack.before_up(env, captured)
+    google_stack.before_up(env.model_copy(update={"approve_replacement": ("store",)}), captured)
     offers(google, env, 0.0, [])
     with pytest.raises(ToolError, match=r"us-central1-a does not offer e2-standard-2\n.*offer e2-standard-4"):
-        google_stack.before_up(env, lambda *arguments: preview)
+        google_stack.before_up(env, captured)
 
 
 def test_a_plan_and_the_comment_about_it_ask_the_project_too(google, monkeypatch):
@@ -252,7 +293,8 @@ def test_a_plan_and_the_comment_about_it_ask_the_project_too(google, monkeypatch
     env = environment()
     offers(google, env, 0.0, ["e2-standard-2"])
     monkeypatch.setattr(plan.settings_check, "check", lambda stack: Settings(platform="gcp", gcp=env))
-    monkeypatch.setattr(plan, "Pulumi", lambda stack: SimpleNamespace(select=lambda: None, watched=previewed))
+    trial = SimpleNamespace(select=lambda: None, watched=previewed, captured=lambda *arguments: '{"deployment": {}}')
+    monkeypatch.setattr(plan, "Pulumi", lambda stack: trial)
     monkeypatch.setattr(plan, "judged_by_the_pack", list)
     found, refused = plan.judged("dev")
     assert refused == ["acme-dev cannot take it: us-central1-a does not offer e2-standard-4"]

@@ -28,6 +28,7 @@ CPU_QUOTAS = {
     "t2d": "T2D_CPUS",
 }
 """Regional quotas by the family of machines whose name ends in its number of processors."""
+NAMES = {"fields": "items(name),nextPageToken"}
 ALL_GPUS = "GPUS_ALL_REGIONS"
 """The project's quota for GPUs wherever they are, beside the regional one of their kind."""
 APIS = (
@@ -122,11 +123,13 @@ def problems(environment: Environment) -> list[str]:
     return verdict(environment)[0]
 
 
-def verdict(environment: Environment, keyed: bool = False) -> tuple[list[str], list[str]]:
+def verdict(environment: Environment, keyed: bool = False, running: bool = False) -> tuple[list[str], list[str]]:
     """What the project lacks, and what it lacks for a case that may never come; PenstockError where Google cannot be
     asked.
+
+    `running`: the environment is there already, so what is in use may be its own, and is counted against no quota.
     """
-    short, remarks = _quotas(environment)
+    short, remarks = _quotas(environment, running)
     return [*_apis(environment, keyed), *short, *_machines(environment)], remarks
 
 
@@ -139,7 +142,7 @@ def _apis(environment: Environment, keyed: bool) -> Iterator[str]:
         yield f"not enabled: {', '.join(missing)}; `gcloud services enable {' '.join(missing)}`"
 
 
-def _quotas(environment: Environment) -> tuple[list[str], list[str]]:
+def _quotas(environment: Environment, running: bool) -> tuple[list[str], list[str]]:
     region: dict[str, Any] = (
         _compute().request("GET", f"/compute/v1/projects/{environment.project}/regions/{environment.region}", {}).json()
     )
@@ -158,9 +161,12 @@ def _quotas(environment: Environment) -> tuple[list[str], list[str]]:
                 needed[ALL_GPUS] += instead.pop(ALL_GPUS)
     remarks = {metric: amount + needed[metric] for metric, amount in instead.items()}
     place = environment.region
+    unused = {metric: {**quota, "usage": 0} for metric, quota in limits.items()}
+    within = {metric: n for metric, n in needed.items() if running and n <= limits.get(metric, {"limit": 0})["limit"]}
     return (
-        list(_short(needed, limits, place)),
+        list(_short(needed, unused if running else limits, place)),
         [
+            *(f"unless this environment itself has them: {each}" for each in _short(within, limits, place)),
             *(f"where there is no Spot machine: {each}" for each in _short(remarks, limits, place)),
             *_unasked([each for each in {**needed, **remarks} if each not in limits], quotas.uncounted, place),
         ],
@@ -191,11 +197,16 @@ def _machines(environment: Environment) -> Iterator[str]:
     types = {"system": SYSTEM_MACHINE, "training": environment.machine_type, "serving": SERVER_MACHINE}
     if environment.accelerator is not None:
         types["accelerated"] = environment.accelerator.shape.machine_type
+    there = {each["name"] for each in _compute().items(f"/compute/v1/projects/{environment.project}/zones", NAMES)}
     for zone in environment.places:
         wanted = {types[what] for what in nodes}
         if environment.notebook and zone == environment.places[0]:
             wanted.add(NOTEBOOK_MACHINE)
         if not wanted:
+            continue
+        if zone not in there:
+            known = sorted(each for each in there if each.startswith(f"{environment.region}-"))
+            yield f"there is no zone {zone}; in {environment.region} there are {', '.join(known)}"
             continue
         offered = _offered(environment.project, zone, "machineTypes")
         if environment.accelerator is not None and environment.accelerator.type in accelerators.GPUS:
@@ -208,7 +219,7 @@ def _machines(environment: Environment) -> Iterator[str]:
 
 def _offered(project: str, zone: str, what: str) -> set[str]:
     path = f"/compute/v1/projects/{project}/zones/{zone}/{what}"
-    return {each["name"] for each in _compute().items(path, {"fields": "items(name),nextPageToken"})}
+    return {each["name"] for each in _compute().items(path, NAMES)}
 
 
 def _compute() -> Google:
