@@ -27,6 +27,8 @@ class ControlPlane:
         self._cloud, self.failing = cloud, ""
         self.certificate = _certificate(folder)
         self.address = ""
+        self.watched: list[str] = []
+        """Deployments whose pods somebody has asked for."""
 
     def answer(self, verb: str, url: str, body: Any) -> tuple[int, Any]:
         """What the API server says."""
@@ -37,6 +39,8 @@ class ControlPlane:
         if kind == "pods":
             wanted = parse_qs(parts.query)["labelSelector"][0].partition("=")[2]
             return 200, {"items": self._pods(wanted)}
+        if "/deployments/" in parts.path:
+            return self._deployment(*parts.path.split("/")[-3::2])
         if kind == "events":
             return 200, {"items": []}
         id_ = f"{JOB_SET}{namespace}/{name or (body or {}).get('metadata', {}).get('name')}"
@@ -57,6 +61,16 @@ class ControlPlane:
                 del resources[id_]
         state = "Failed" if self._fails(found) else "Completed"
         return 200, {**found, "status": {"terminalState": state, "conditions": []}}
+
+    def _deployment(self, namespace: str, name: str) -> tuple[int, Any]:
+        """All its pods are ready at once."""
+        found = self._cloud.existing().get(f"apps/v1:Deployment:{namespace}/{name}")
+        if found is None:
+            return 404, {"message": f"{name} not found"}
+        self.watched.append(name)
+        count = found["outputs"]["spec"].get("replicas", 1)
+        numbers = dict.fromkeys(("replicas", "updatedReplicas", "availableReplicas"), count)
+        return 200, {**found["outputs"], "status": {**numbers, "observedGeneration": 1}}
 
     def _fails(self, job_set: dict[str, Any]) -> bool:
         return bool(self.failing) and self.failing in job_set["metadata"]["name"]

@@ -7,6 +7,8 @@ from pathlib import Path
 import control_plane
 import pytest
 
+from penstock.kubernetes import readiness
+
 CHECKOUT = Path(__file__).resolve().parents[2]
 PROBLEM = "# A problem's file: the program that deploys never runs it.\n"
 KEYS = {"sign_key": "what only the training reads", "verify_key": "what only the server reads"}
@@ -41,7 +43,7 @@ def failed(make_environment, policed):
         plane.failing = "train-model"
         said = dev.up(*policed, expected=1)
         plane.failing = ""
-        yield dev, said
+        yield dev, said, plane
         # Somebody has deleted the cluster by hand, and all that ran on it: the way down must not need it.
         with dev.cloud.resources() as resources:
             gone = [id_ for id_, each in resources.items() if each["type"] == "gcp:container/cluster:Cluster"]
@@ -55,14 +57,14 @@ def failed(make_environment, policed):
 @pytest.fixture(scope="module")
 def deployed(failed, policed):
     """The same after another `up`, with the fault gone."""
-    dev, _ = failed
+    dev, *_ = failed
     # With the policy pack: what a preview does not know yet, such as the jobs' pods, is judged here.
     assert "penstock@" in dev.up(*policed)
     return dev
 
 
 def test_a_job_at_fault_is_told_by_its_last_words_and_the_next_up_goes_on_where_it_was(failed, deployed):
-    _, said = failed
+    _, said, _ = failed
     assert "flow-train-model-result failed" in said, said
     assert "column 'orign' is not in the dataset" in said
     assert "chief" in said
@@ -97,6 +99,19 @@ def test_the_server_mounts_the_sealed_model_and_refuses_any_other(deployed):
     pool = objects(deployed, "NodePool")["serving-pool"]
     assert pool["autoscaling"]["totalMaxNodeCount"] == 3
     assert not pool["nodeConfig"]["spot"]
+
+
+def test_an_up_looks_at_the_server_s_pods_itself_and_leads_nobody_there_before_they_answer(failed, deployed):
+    """What it says of pods that are not ready: tests/cluster/test_readiness.py, on a real API server."""
+    *_, plane = failed
+    assert "flow-serve-server" in plane.watched
+    resources = {each["urn"].rpartition("::")[2]: each for each in deployed.state()}
+    ready = resources["flow-serve-server-ready"]
+    assert ready["inputs"]["kubeconfig"] == resources["penstock-dev-kubernetes"]["inputs"]["kubeconfig"]
+    annotations = resources["flow-serve-server-deployment"]["inputs"]["metadata"]["annotations"]
+    assert annotations == readiness.SEEN, "the provider does not wait for them"
+    for each in ("gateway", "route"):
+        assert ready["urn"] in resources[f"flow-serve-server-{each}"]["dependencies"]
 
 
 def test_an_internal_load_balancer_leads_to_it_and_nothing_from_outside(deployed):

@@ -166,6 +166,7 @@ class Gke:
             "image": env.server_image,
             "command": service.command,
             "service": self._name,
+            "kubeconfig": self._cluster.kubeconfig,
             "node_selector": on_ladder(SERVING),
             "min_replicas": env.min_replicas,
             "max_replicas": env.max_replicas,

@@ -10,7 +10,7 @@ from typing_extensions import NotRequired, TypedDict
 from penstock.gcp import compute, gateway, pins
 from penstock.gcp.dashboard import collected
 from penstock.gcp.workspace import placed, served
-from penstock.kubernetes import keys, manifest, serving
+from penstock.kubernetes import keys, manifest, readiness, serving
 from penstock.kubernetes.pods import Machine
 from penstock.platform import Program, Service
 
@@ -48,6 +48,9 @@ class GkeEndpointArgs(TypedDict):
     """Its name, in one's own zone. Default: none: it is known by its address."""
     certificate: NotRequired[str | None]
     """A regional certificate of Compute Engine for that name. Default: none: plain HTTP, within the network."""
+    kubeconfig: NotRequired[pulumi.Input[str]]
+    """How `up` reaches the cluster to look at its pods, of which it then says why they are not ready. Default: the
+    provider waits for them, which says less."""
     labels: NotRequired[Mapping[str, str]]
     """Labels of the address and the pods."""
     protect: NotRequired[bool]
@@ -56,6 +59,8 @@ class GkeEndpointArgs(TypedDict):
     """Names of its resources that a deployment may replace although they are protected. Default: none."""
 
 
+PATIENCE_SECONDS = 600 + serving.START_SECONDS
+"""A server may take so long: its machine may have to be made first, in minutes."""
 KEPT = ("deployment", "address", "gateway")
 """Without one of them nobody is answered, or not where callers look for it."""
 
@@ -81,12 +86,15 @@ class GkeEndpoint(pulumi.ComponentResource):
             claim=args.get("claim", "artifacts"),
             machine=machine,
             keys=held["metadata"]["name"] if held else "",
+            timeout_seconds=PATIENCE_SECONDS,
         )
         template = pulumi.Output.all(*service.command).apply(
             lambda command: served(serving.objects(name, service, command, asked)["deployment"]["spec"], labels)
         )
         parts: dict[str, Any] = serving.objects(name, service, [], asked)
         parts["deployment"]["spec"] = template
+        if "kubeconfig" in args:
+            parts["deployment"]["metadata"]["annotations"] = dict(readiness.SEEN)
         if held:
             parts["keys"] = held
         made = {
@@ -106,13 +114,23 @@ class GkeEndpoint(pulumi.ComponentResource):
         host, certificate, selector = args.get("host"), args.get("certificate"), serving.selector(name, asked)
         way = gateway.objects(name, service.port, service.probe, address.name, host, certificate, selector)
         way["figures"] = collected(name, selector)
-        behind = pulumi.ResourceOptions(depends_on=[made["service"]])
+        # Who asks is led to pods that answer.
+        behind = pulumi.ResourceOptions(depends_on=[made["service"], *self._ready(name, args, made, template)])
         for part, content in way.items():
             after = pulumi.ResourceOptions.merge(self._kept(name, part, args), behind)
             manifest.resource(f"{name}-{part}", placed(content), after)
         scheme = "https" if certificate else "http"
         self.url = pulumi.Output.concat(f"{scheme}://", host or address.address)
         self.register_outputs({"url": self.url})
+
+    def _ready(
+        self, name: str, args: GkeEndpointArgs, made: Mapping[str, Any], spec: pulumi.Output[dict[str, Any]]
+    ) -> list[pulumi.Resource]:
+        if "kubeconfig" not in args:
+            return []
+        reached = {"kubeconfig": args["kubeconfig"], "context": "", "start_seconds": serving.START_SECONDS}
+        own = pulumi.ResourceOptions(parent=self)
+        return [readiness.waited(name, "Deployment", made["deployment"], spec, reached, PATIENCE_SECONDS, own)]
 
     def _kept(self, name: str, part: str, args: GkeEndpointArgs) -> pulumi.ResourceOptions:
         asked = args.get("protect", True) and part in KEPT

@@ -82,12 +82,26 @@ def ready(
     opts: pulumi.ResourceOptions,
 ) -> Readiness:
     """There when the pods of the workload `made` are ready, as its `spec` asks for them."""
+    reached = {"kubeconfig": args.kubeconfig, "context": args.context or "", "start_seconds": 60 * args.start_minutes}
+    return waited(name, kind, made, spec, reached, timeout_seconds, opts)
+
+
+def waited(
+    name: str,
+    kind: str,
+    made: Any,
+    spec: pulumi.Input[Mapping[str, Any]],
+    reached: Mapping[str, Any],
+    timeout_seconds: int,
+    opts: pulumi.ResourceOptions,
+) -> Readiness:
+    """The same on a cluster `reached` by a `kubeconfig` in a `context`, for pods that may be unable to start for
+    `start_seconds`.
+    """
     known = {
-        "kubeconfig": args.kubeconfig,
-        "context": args.context or "",
+        **reached,
         "kind": kind,
         "timeout_seconds": timeout_seconds,
-        "start_seconds": 60 * args.start_minutes,
         "namespace": manifest.metadata_of(made, "namespace"),
         "workload": manifest.metadata_of(made, "name"),
         "uid": manifest.metadata_of(made, "uid"),
