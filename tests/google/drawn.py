@@ -90,11 +90,15 @@ def environment(draw: st.DrawFn) -> dict[str, Any]:
     own = {**BASE, **draw(served()), **draw(st.just(ELSEWHERE) | trained())}
     kind = own.get("accelerator", {}).get("type")
     own["region"] = region = draw(
-        st.sampled_from(accelerators.REGIONS[kind] if kind else ["us-central1", "europe-west4"])
+        st.sampled_from([*accelerators.ZONES[kind]] if kind else ["us-central1", "europe-west4"])
     )
+    places = accelerators.offering(kind, region) if kind else [f"{region}-{letter}" for letter in "abc"]
+    if kind and draw(st.booleans()) | (f"{region}-a" not in places):
+        # By itself a stack is in the region's first zone, which may have no such accelerator.
+        own["zones"] = draw(st.lists(st.sampled_from(places), unique=True, min_size=1))
     own |= draw(
         some(
-            zones=st.lists(st.sampled_from([f"{region}-{zone}" for zone in "abc"]), unique=True),
+            **({} if kind else {"zones": st.lists(st.sampled_from(places), unique=True)}),
             trainer_image=st.sampled_from(IMAGES),
             server_image=st.sampled_from(IMAGES),
             owner=st.sampled_from(["data-science", "me"]),

@@ -267,7 +267,9 @@ def test_no_right_file_leads_to_a_plan_with_a_wildcard_role_a_public_bucket_or_a
     for kind in accelerators.TRAINABLE:
         shape = {"topology": "2x2" if kind in ("tpu-v5e", "tpu-v6e") else "2x2x1"} if kind in accelerators.TPUS else {}
         count = {"count": min(accelerators.GPUS[kind].machines)} if kind in accelerators.GPUS else {}
-        config = config_of({"region": accelerators.REGIONS[kind][0], "accelerator": {"type": kind, **shape, **count}})
+        region = next(iter(accelerators.ZONES[kind]))
+        place = {"region": region, "zones": accelerators.offering(kind, region)}
+        config = config_of({**place, "accelerator": {"type": kind, **shape, **count}})
         assert list(faults(planned(config), schemas, seen, config)) == []
     assert everything() - found == set()
 
@@ -300,7 +302,8 @@ def test_a_file_with_faults_is_planned_as_safely_or_refused_in_words(schemas, ke
 
     each()
     assert len(refused) > 450
-    assert {told for told in refused if "setting" not in told and "strategy" not in told} == set()
+    words = ("setting", "strategy", "the key ")
+    assert [told for told in refused if not any(word in told for word in words)] == []
 
 
 @settings(max_examples=6, deadline=None, phases=[Phase.generate])
@@ -309,7 +312,9 @@ def test_pulumi_s_own_runtime_plans_what_is_planned_without_it(own, keys):
     config = drawn.config({"platform": "gcp", **own})
 
     def told(run):
-        return sorted((token, name, plain(own)) for token, name, own in planned(config, keys, run))
+        # Of a parent's own parents Pulumi's mocks know one; the engine's tests compare such names.
+        made = [(token, name, {**own, "urn": ""}) for token, name, own in planned(config, keys, run)]
+        return sorted((token, name, plain(own)) for token, name, own in made)
 
     assert told(by_pulumi) == told(eager.run)
 

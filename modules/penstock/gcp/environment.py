@@ -28,6 +28,8 @@ NOTEBOOK_MACHINE = "e2-standard-4"
 SYSTEM_MACHINE, SYSTEM_NODES = "e2-standard-2", 3
 """Of the nodes that the cluster's own pods run on, from one to so many."""
 NODE_DISK_GIB = 100
+FIRST_ZONES = {"europe-west1": "b", "us-east1": "b"}
+"""Regions whose first zone is not `a`."""
 
 
 def server_nodes(replicas: int) -> int:
@@ -181,7 +183,7 @@ class Environment(_Strict):
     project: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{4,28}[a-z0-9]$")]
     region: Annotated[str, Field(pattern=r"^[a-z]+-[a-z]+\d+$")] = "us-central1"
     zones: tuple[Annotated[str, Field(pattern=r"^[a-z]+-[a-z]+\d+-[a-z]$")], ...] = ()
-    """Zones of the machines. Default: `<region>-a`."""
+    """Zones of the machines. Default: the region's first, `<region>-a` in most."""
     owner: Label
     """Who pays: a label on everything."""
     trainer_image: Image
@@ -261,7 +263,17 @@ class Environment(_Strict):
     @property
     def places(self) -> tuple[str, ...]:
         """Zones of the machines."""
-        return self.zones or (f"{self.region}-a",)
+        return self.zones or (f"{self.region}-{FIRST_ZONES.get(self.region, 'a')}",)
+
+    def _offered(self, kind: str) -> None:
+        """ValueError for a place that is not known to offer an accelerator: GKE wants it in all zones of a pool."""
+        if self.region not in accelerators.ZONES[kind]:
+            regions = ", ".join(accelerators.ZONES[kind])
+            raise ValueError(f"{self.region} is not known to offer {kind}; {regions} are")
+        known = accelerators.offering(kind, self.region)
+        for zone in self.places:
+            if zone not in known:
+                raise ValueError(f"zone {zone} is not known to offer {kind}; name in zones some of {', '.join(known)}")
 
     @field_validator("zones")
     @classmethod
@@ -275,9 +287,8 @@ class Environment(_Strict):
         for zone in self.zones:
             if not re.fullmatch(rf"{self.region}-[a-z]", zone):
                 raise ValueError(f"zone {zone} is not in region {self.region}")
-        offered = accelerators.REGIONS[self.accelerator.type] if self.accelerator else (self.region,)
-        if self.accelerator and self.region not in offered:
-            raise ValueError(f"{self.region} is not known to offer {self.accelerator.type}; {', '.join(offered)} are")
+        if self.accelerator:
+            self._offered(self.accelerator.type)
         if self.encryption_key and self.encryption_key.split("/")[3] != self.region:
             raise ValueError(f"encryption_key is in {self.encryption_key.split('/')[3]}; expected one in {self.region}")
         if self.accelerator and self.accelerator.provisioning == "queued":
