@@ -107,6 +107,7 @@ def test_an_up_looks_at_the_server_s_pods_itself_and_leads_nobody_there_before_t
     assert "flow-serve-server" in plane.watched
     resources = {each["urn"].rpartition("::")[2]: each for each in deployed.state()}
     ready = resources["flow-serve-server-ready"]
+    assert ready["inputs"]["urn"] == ready["urn"], "by which the engine is told how far it is"
     assert ready["inputs"]["kubeconfig"] == resources["penstock-dev-kubernetes"]["inputs"]["kubeconfig"]
     annotations = resources["flow-serve-server-deployment"]["inputs"]["metadata"]["annotations"]
     assert annotations == readiness.SEEN, "the provider does not wait for them"

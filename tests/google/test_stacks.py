@@ -33,6 +33,13 @@ def test_the_inventory_of_an_environment_is_the_one_recorded_and_breaks_no_rule(
     assert found == file.read_text(), f"if this is what is wanted: {REGENERATE}"
 
 
+@pytest.mark.parametrize("name", ["dev", "staging", "prod"])
+def test_an_environment_s_settings_are_a_screen_long(name):
+    lines = (Path(__file__).resolve().parents[2] / f"stacks/Pulumi.{name}.yaml").read_text().splitlines()
+    assert len(lines) <= 40
+    assert max(map(len, lines)) <= 200, "an image's digest is the longest"
+
+
 def beam_of_the_job(deployed):
     """Beam's options in the command with which the stack prepares its data."""
     (made,) = (each["inputs"] for each in deployed.state() if each["urn"].endswith("JobSet::flow-preprocess-dataset"))
