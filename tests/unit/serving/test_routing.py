@@ -31,3 +31,16 @@ def test_weights_need_not_add_up_to_a_hundred_and_a_weight_of_zero_answers_nothi
     assert sum(routes.version(key) == "2" for key in KEYS) / len(KEYS) == pytest.approx(0.25, abs=0.015)
     assert (routes.main, routes.versions) == ("1", ["1", "2", "10"])
     assert Routes({"9": 1, "10": 1}).main == "10"
+
+
+def test_a_key_meets_the_same_version_in_every_process_and_release():
+    expected = {
+        "customer 2": "1",
+        "customer 3": "1",
+        "customer 0": "2",
+        "customer 1": "2",
+        "customer 22": "3",
+        "customer 26": "3",
+    }
+    routes = Routes({"1": 60, "2": 30, "3": 10})
+    assert {key: routes.version(key.encode()) for key in expected} == expected
