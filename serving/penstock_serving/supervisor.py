@@ -54,7 +54,7 @@ class Supervisor:
         self._workers: list[WorkerProcess] = []
         self._trial: WorkerProcess | None = None
         self._plan: Plan | None = None
-        self._tried: tuple[Plan, Progress] | None = None
+        self._tried: Plan | None = None
         self._progress = self._followed = Progress()
         self._refused: dict[str, str] | None = None
         self._generation = 0
@@ -153,7 +153,7 @@ class Supervisor:
         if current and all(worker.holds(needed) for worker in current):
             self._accept(plan, progress)
         else:
-            self._tried = plan, progress
+            self._tried = plan
             self._trial = self._start(plan, routes, self._generation + 1)
 
     def _accept(self, plan: Plan, progress: Progress) -> None:
@@ -203,16 +203,23 @@ class Supervisor:
                 self._refused = None
             self._scaler.started(time.monotonic())
             if worker is self._trial and self._tried is not None:
-                self._generation += 1
-                self._trial, (plan, progress) = None, self._tried
-                self._tried = None
-                for late in self._workers:
-                    if late.state == "loading":  # what an earlier plan needs
-                        late.end()
-                self._accept(plan, progress)
+                self._take_over(worker, self._tried)
             elif self._plan is not None:
                 worker.direct(self._progress.routes(self._plan), self._progress.candidate is not None)
                 self._make_room(worker)
+
+    def _take_over(self, trial: WorkerProcess, plan: Plan) -> None:
+        """Serve the plan that the worker was started for, from where the rollout has got while it loaded."""
+        progress = self._progress.aim(plan, time.time())
+        if not trial.holds({number: plan.versions[number] for number in progress.routes(plan).versions}):
+            self._reread = True  # another version serves by now: another worker loads that
+            return
+        self._generation += 1
+        self._trial = self._tried = None
+        for late in self._workers:
+            if late.state == "loading":  # what an earlier plan needs
+                late.end()
+        self._accept(plan, progress)
 
     def _make_room(self, newcomer: WorkerProcess) -> None:
         """Have the others send a fair part of their clients away, who stay with a connection otherwise."""
@@ -231,7 +238,7 @@ class Supervisor:
             return
         if worker is self._trial and self._tried is not None:
             failure = worker.failure or {"version": "", "error": f"a worker ended with {worker.process.returncode}"}
-            self._refused = {"revision": self._tried[0].revision, **failure}
+            self._refused = {"revision": self._tried.revision, **failure}
             self._trial = self._tried = None
             return
         if worker.failure is not None:
