@@ -44,13 +44,21 @@ def test_from_zero_to_zero_the_first_request_is_held_and_answered(endpoint, load
 
 def test_a_version_is_loaded_split_shadowed_and_rolled_back_under_load_without_a_lost_request(endpoint, models, load):
     slow = models / "without_slim"  # TensorFlow's start takes all that a machine has, while others answer
+    endpoint.versions["3"] = endpoint.versions["2"]
     endpoint.versions["2"] = {"path": str(slow), "digest": Manifest.read(slow).digest}
     endpoint.plan()
     endpoint.start()
+    third = endpoint.versions["3"]["digest"]
+
+    def compared(version: str) -> int:
+        """How many answers of this version, in the shadow, have been."""
+        comparison = endpoint.traffic().get("comparison") or {}
+        return comparison["compared"] if comparison.get("version") == version else 0
+
     clients = [load(endpoint.port, PAUSE_SECONDS) for _ in range(4)]
     (first,) = endpoint.workers()
     endpoint.follow(latest="2", traffic={"1": 100, "2": 0})
-    endpoint.until(lambda: (endpoint.traffic().get("comparison") or {}).get("compared", 0) > 20)
+    endpoint.until(lambda: compared("2") > 20)
     comparison = endpoint.traffic()["comparison"]
     assert (comparison["version"], comparison["failed"]) == ("2", 0)
     assert comparison["mean_difference"] == pytest.approx(1.0)
@@ -63,8 +71,14 @@ def test_a_version_is_loaded_split_shadowed_and_rolled_back_under_load_without_a
         answers = {endpoint.predict(load.BODY, **{"x-request-key": key}).headers["x-model-digest"] for _ in range(3)}
         assert len(answers) == 1
     endpoint.follow(latest="2", traffic={"2": 100})
-    endpoint.follow(latest="2", traffic={"2": 60, "1": 40})
-    endpoint.until(lambda: set(endpoint.traffic()["versions"]) == {"1", "2"})  # a kept connection may meet the last one
+    # A third is loaded for the shadow of a split, and takes a share of it over while another goes into the shadow.
+    endpoint.follow(latest="2", traffic={"2": 60, "1": 40, "3": 0})
+    endpoint.until(lambda: compared("3") > 20)  # a kept connection may meet the last one
+    assert all(client.by[third] == 0 for client in clients), "the second shadow has answered"
+    endpoint.follow(latest="2", traffic={"3": 60, "1": 40, "2": 0})
+    endpoint.until(lambda: compared("2") > 20 and all(client.by[third] for client in clients))
+    answers = [endpoint.predict(load.BODY, **{"x-request-key": str(key)}) for key in range(20)]
+    assert {answer.headers["x-model-digest"] for answer in answers} == {endpoint.digests["1"], third}
     endpoint.follow(latest="2", traffic={"1": 100})
     assert endpoint.predict(load.BODY).headers["x-model-digest"] == endpoint.digests["1"]
     # Version 1 had left the worker that answered by version 2 alone: another one came, and this one goes.
