@@ -1,6 +1,5 @@
-"""Load from compiled generators: wrk in a closed loop, vegeta at a fixed rate; both post distinct bodies in turn."""
+"""Load from compiled generators that post distinct bodies: wrk in a closed loop, oha at a fixed rate."""
 
-import base64
 import json
 import os
 import re
@@ -11,8 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-CONNECTIONS = 32
-VEGETA = "v12.12.0"
+CONNECTIONS, BUSY_CONNECTIONS = 32, 256
+"""In the closed loop, and at most at a fixed rate."""
+OHA = "1.14.0"
 SCRIPT = """
 local bodies, next = {}, 0
 for line in io.lines(os.getenv("BODIES")) do bodies[#bodies + 1] = line end
@@ -41,12 +41,6 @@ class Target:
         self._folder = Path(tempfile.mkdtemp())
         (self._folder / "bodies").write_bytes(b"\n".join(bodies) + b"\n")
         (self._folder / "post.lua").write_text(SCRIPT)
-        lines = [
-            {"method": "POST", "url": url, "body": base64.b64encode(body).decode()}
-            | {"header": {"Content-Type": ["application/json"]}}
-            for body in bodies
-        ]
-        (self._folder / "targets").write_text("\n".join(map(json.dumps, lines)) + "\n")
 
     def closed_loop(self, seconds: int, core: int | None = None) -> Load:
         """Each connection posts its next request when it has the answer to the last; by a generator on that core."""
@@ -65,23 +59,18 @@ class Target:
         return Load(requests, failed, rate, _latency("50", done), _latency("99", done))
 
     def fixed_rate(self, rate: int, seconds: int, core: int | None = None) -> Load:
-        """Requests leave at their time, whether or not the ones before are answered: nothing is omitted."""
-        attack = [
-            *_on(core),
-            _vegeta(),
-            "attack",
-            "-format=json",
-            f"-targets={self._folder / 'targets'}",
-            f"-rate={rate}/1s",
-        ]
-        attack += [f"-duration={seconds}s", "-workers=32", "-max-workers=2000", "-connections=2000", "-timeout=30s"]
-        results = subprocess.run(attack, capture_output=True, check=True).stdout
-        report = [_vegeta(), "report", "-type=json"]
-        found = json.loads(subprocess.run(report, input=results, capture_output=True, check=True).stdout)
-        answered = int(found["status_codes"].get("200", 0))
-        latencies = found["latencies"]
-        failed = found["requests"] - answered
-        return Load(answered, failed, found["throughput"], latencies["50th"] / 1e9, latencies["99th"] / 1e9)
+        """Requests leave at their time, whether or not the ones before are answered: nothing is omitted.
+
+        One that finds every connection busy waits for one, and its latency counts from before that.
+        """
+        command = [*_on(core), _oha(), "--no-tui", "--output-format=json", f"-z{seconds}s", "--latency-correction"]
+        command += ["-w", f"-q{rate}", f"-c{BUSY_CONNECTIONS}", "-t30s", "-mPOST", "-Tapplication/json"]
+        command += ["-Z", self._folder / "bodies", self.url]
+        found = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+        answered = int(found["statusCodeDistribution"].get("200", 0))
+        failed = sum(found["statusCodeDistribution"].values()) + sum(found["errorDistribution"].values()) - answered
+        latencies = found["latencyPercentiles"]
+        return Load(answered, failed, answered / found["summary"]["total"], latencies["p50"], latencies["p99"])
 
 
 def _on(core: int | None) -> list[str]:
@@ -108,10 +97,11 @@ def _wrk() -> str:
     return found
 
 
-def _vegeta() -> Path:
-    """Built from its Go module once, into the user's cache folder."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "penstock" / f"vegeta-{VEGETA}"
-    if not (cache / "vegeta").exists():
-        environment = {**os.environ, "GOBIN": str(cache)}
-        subprocess.run(["go", "install", f"github.com/tsenart/vegeta/v12@{VEGETA}"], env=environment, check=True)
-    return cache / "vegeta"
+def _oha() -> Path:
+    """Built from its crate once, into the user's cache folder."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "penstock" / f"oha-{OHA}"
+    if not (cache / "bin/oha").exists():
+        if shutil.which("cargo") is None:
+            raise SystemExit("cargo is missing, by which oha is built: install Rust 1.88 or later")
+        subprocess.run(["cargo", "install", f"oha@{OHA}", "--locked", "--root", cache], check=True)
+    return cache / "bin/oha"
