@@ -6,14 +6,15 @@ flights of one week truly differ from those of a year, and such a difference is 
 
 The cost is the server's own CPU time a request (user and system), with a window that does not end meanwhile and without
 any, on the newest model of the local stack; in turn, as `serve.py` loads servers: one row a request, 32 connections of
-a compiled generator, which has a core of its own. Each run is a process of its own: two of the same server differ by
-more than the watching costs, as long as they live. What the end of a window costs, whatever it holds, is measured
-apart.
+a compiled generator, which has a core of its own. Two processes of the same server differ by more than the watching
+costs, as long as they live: each of a few processes watches in every other run. What the end of a window costs,
+whatever it holds, is measured apart.
 """
 
 import argparse
 import json
 import re
+import signal
 import statistics
 import subprocess
 import sys
@@ -35,6 +36,7 @@ from penstock_trainer.problems.nycflights import joined
 from penstock_trainer.statistics import CategoryStatistics, ColumnStatistics, NumberStatistics
 
 PROJECT = Path(__file__).resolve().parent.parent
+WATCHED = PROJECT / "benchmarks/_watched.py"
 sys.path.append(str(PROJECT / "serving"))  # its comparison needs no more than the trainer's light core
 
 from penstock_serving.skew.comparison import Rules  # noqa: E402
@@ -56,8 +58,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--artifacts", type=Path, default=Path(".penstock/local/artifacts"))
     parser.add_argument("--windows", type=int, default=QUIET_WINDOWS, help="unchanged windows to judge")
-    parser.add_argument("--seconds", type=int, default=3, help="of each server in a round")
-    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--seconds", type=int, default=2, help="of each run")
+    parser.add_argument("--rounds", type=int, default=10, help="runs of each kind in a process")
+    parser.add_argument("--processes", type=int, default=5)
     parser.add_argument("--backends", nargs="+", default=["slim", "tensorflow"])
     parser.add_argument("--only", choices=["detection", "cost"])
     arguments = parser.parse_args()
@@ -65,7 +68,8 @@ def main() -> None:
         detection(arguments.windows)
     if arguments.only != "detection":
         for backend in arguments.backends:
-            cost(newest_model(arguments.artifacts), backend, arguments.seconds, arguments.rounds)
+            model = newest_model(arguments.artifacts)
+            cost(model, backend, arguments.seconds, arguments.rounds, arguments.processes)
 
 
 def detection(windows: int) -> None:
@@ -180,7 +184,7 @@ class Server:
     """One server process of the model."""
 
     def __init__(self, model: Path, *arguments: str) -> None:
-        served = ["-m", "penstock_serving", "--model", model, "--name", "flights", "--port", "0"]
+        served = [WATCHED, "--model", model, "--name", "flights", "--port", "0"]
         command = ["taskset", "-c", "0", PROJECT / "serving/.venv/bin/python", *served, *arguments]
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 (open as long as the process lives)
         self.process = subprocess.Popen(command, stderr=self._log)
@@ -193,6 +197,10 @@ class Server:
         self._log.seek(0)
         return self._log.read()
 
+    def watch(self, wanted: bool) -> None:
+        """For skew, from now on."""
+        self.process.send_signal(signal.SIGUSR2 if wanted else signal.SIGUSR1)
+
     def load(self, target: Target, seconds: int) -> float:
         """CPU microseconds a request in a closed loop, by the clock that the kernel keeps of the process."""
         clock = (~self.process.pid << 3) | 2  # as clock_getcpuclockid gives it
@@ -202,50 +210,52 @@ class Server:
         assert not load.failed
         return 1e6 * (time.clock_gettime(clock) - before) / load.requests
 
-    def rows_a_call(self) -> float:
-        """Of the model, so far."""
+    def metric(self, name: str) -> float:
+        """Its value so far."""
         with urllib.request.urlopen(f"{self.url}/metrics") as answer:
-            said = answer.read().decode()
-        calls, rows = (re.findall(rf"penstock_batch_rows_{what}{{.*}} (.*)", said)[0] for what in ("count", "sum"))
-        return float(rows) / float(calls)
+            return float(re.findall(rf"^{name}{{.*}} (.*)", answer.read().decode(), re.MULTILINE)[0])
 
     def end(self) -> None:
         self.process.terminate()
         self.process.wait()
 
 
-def cost(model: Path, backend: str, seconds: int, rounds: int) -> None:
+def cost(model: Path, backend: str, seconds: int, rounds: int, processes: int) -> None:
     """CPU microseconds a request with and without watching."""
     bodies = _bodies(model)
-    found: dict[str, list[float]] = {"watched": [], "unwatched": []}
-    with tempfile.TemporaryDirectory() as folder:
-        asked = {
-            "watched": ["--window-seconds", "3600", "--observations", folder],
-            "unwatched": ["--window-seconds", "0"],
-        }
-        for turn in range(rounds):
-            for name in sorted(found, reverse=bool(turn % 2)):
-                server = Server(model, "--backend", backend, *asked[name])
-                target = Target(f"{server.url}/v1/models/flights:predict", bodies)
-                try:
-                    server.load(target, 1)
-                    found[name].append(server.load(target, seconds))
-                    rows = server.rows_a_call()
-                finally:
-                    server.end()
+    watched: list[float] = []
+    unwatched: list[float] = []
+    for _ in range(processes):
+        with tempfile.TemporaryDirectory() as folder:
+            server = Server(model, "--backend", backend, "--window-seconds", "3600", "--observations", folder)
+            target = Target(f"{server.url}/v1/models/flights:predict", bodies)
+            try:
+                server.watch(wanted=True)
+                server.load(target, 2)
+                for turn in range(2 * rounds):
+                    wanted = turn % 4 in (1, 2)  # each kind as often before the other as after it
+                    server.watch(wanted)
+                    (watched if wanted else unwatched).append(server.load(target, seconds))
+                answered = server.metric("penstock_batch_rows_sum")
+                rows = answered / server.metric("penstock_batch_rows_count")
+                assert 0.3 < server.metric("penstock_observed_rows") / answered < 0.7, "each other run is watched"
+                assert not server.metric("penstock_unobserved_rows"), "what is not counted costs nothing"
+            finally:
+                server.end()
     report("skew", f"rows_a_call_{backend}", rows, "rows")
-    watched, unwatched = found.values()
     differences = [w - u for w, u in zip(watched, unwatched, strict=True)]
     without = statistics.median(unwatched)
     with_ = without + statistics.median(differences)
     share = with_ / without - 1
-    error = statistics.stdev(differences) / rounds**0.5
+    repeats = len(differences)
+    error = statistics.stdev(differences) / repeats**0.5
     peer = "the same server without watching"
     report("skew", f"cpu_per_request_{backend}", with_, "us", peer=peer, peer_value=without, ratio=without / with_,
-           repeats=rounds)  # fmt: skip
-    report("skew", f"share_of_cpu_{backend}", share, "of the CPU", goal=GOAL_CPU, met=share < GOAL_CPU, repeats=rounds)
-    report("skew", f"cost_per_request_{backend}", with_ - without, "us", repeats=rounds)
-    report("skew", f"cost_per_request_standard_error_{backend}", error, "us", repeats=rounds)
+           repeats=repeats)  # fmt: skip
+    met = share < GOAL_CPU
+    report("skew", f"share_of_cpu_{backend}", share, "of the CPU", goal=GOAL_CPU, met=met, repeats=repeats)
+    report("skew", f"cost_per_request_{backend}", with_ - without, "us", repeats=repeats)
+    report("skew", f"cost_per_request_standard_error_{backend}", error, "us", repeats=repeats)
 
 
 def _bodies(model: Path) -> list[bytes]:
