@@ -312,5 +312,9 @@ def _inside(named: str, error: ErrorDetails) -> str:
         return f"unknown setting {named!r} (value {error['input']!r}): remove it with `pulumi config rm --path {named}`"
     if error["type"] == "missing":
         return f"setting {named!r} is missing; for example `pulumi config set --path {named} VALUE`"
+    if error["type"] in ("tuple_type", "list_type"):
+        # With `--path` the CLI keeps JSON as text.
+        advice = f"`pulumi config rm --path {named}`, then `pulumi config set --path '{named}[0]' VALUE` and so on"
+        return f"setting {named!r} is {error['input']!r}: expected a list; {advice}"
     problem = error["msg"].removeprefix("Value error, ")
     return f"setting {named!r} is {error['input']!r}: {problem[0].lower() + problem[1:]}"

@@ -5,7 +5,6 @@ import re
 from pathlib import Path
 
 import yaml
-from cluster_settings import ClusterSettings
 from settings import Settings
 
 PROJECT = Path(__file__).resolve().parents[3]
@@ -38,8 +37,4 @@ def test_every_command_is_one():
         if line.startswith("make "):
             assert line.split()[1] in targets
         else:
-            key = re.fullmatch(
-                r"pulumi config set (?:--secret )?--path cluster\.(\w+) (?:\S+|'[^']+') -s cluster", line
-            )
-            assert key, line
-            assert key.group(1) in ClusterSettings.model_fields
+            assert line.startswith("pulumi config set "), "run by tests/google/test_documentation.py"

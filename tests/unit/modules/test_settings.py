@@ -219,6 +219,12 @@ def text(value):
     return value if isinstance(value, str) else json.dumps(value)
 
 
+def test_a_list_that_pulumi_has_kept_as_text_is_told_with_the_command_that_sets_one():
+    told = message({"monitoring": json.dumps({"ignored": '["month", "day"]'})})
+    assert "setting 'monitoring.ignored' is '[\"month\", \"day\"]': expected a list" in told
+    assert "`pulumi config set --path 'monitoring.ignored[0]' VALUE`" in told
+
+
 def test_a_mistake_in_how_the_endpoint_is_watched_is_told_by_its_whole_name():
     told = message({"monitoring": '{"window_seconds": -1, "colour": "red"}'})
     assert "setting 'monitoring.window_seconds' is -1: input should be greater than or equal to 0" in told

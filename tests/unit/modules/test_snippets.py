@@ -33,24 +33,25 @@ access       | python -c             | unit/modules/test_snippets.py::test_the_c
 contracts    |                       | not run: forms of files, held by the tests of what writes and reads them
 gcp          | gcloud                | not run: there is no gcloud here; test_pages.py finds the targets
 gcp          | approve_replacement   | google/test_promotion.py::test_prod_as_its_file_stands
-gcp          | gcp.model             | not run: google/test_promotion.py deploys what it sets, set by `penstock promote`
+gcp          | gcp.model             | google/test_documentation.py::test_settings_that_a_page_shows_are_set
 gcp          | SELECT                | not run: there is no BigQuery and no bill; see its labels below
 gcp          | budget:               | google/test_environment.py::test_the_stages_that_the_page_shows
 gitops       | make plan             | words: google/test_gitops_tools.py::test_every_command_of_a_document
-gitops       | pulumi config         | words: google/test_gitops_tools.py::test_every_command_of_a_document
+gitops       | pulumi config         | google/test_documentation.py::test_settings_that_a_page_shows_are_set
 gitops       | import pulumi         | google/test_gitops.py::test_the_program_of_the_document
 gitops       | from penstock         | google/test_gitops.py::test_the_programs_of_the_document
 index        | make up               | words: unit/modules/test_pages.py::test_every_make_target
 kubernetes   | config:               | unit/modules/test_kubernetes_documentation.py::test_the_stack_file
-kubernetes   | pulumi config         | words: unit/modules/test_kubernetes_documentation.py::test_every_command_is_one
+kubernetes   | pulumi config         | google/test_documentation.py::test_settings_that_a_page_shows_are_set
 kubernetes   | make cluster          | words: unit/modules/test_kubernetes_documentation.py::test_every_command_is_one
 kubernetes   | rules:                | pods/costly/test_autoscaling.py::test_replicas_follow_what_the_hpa
 modules      | from penstock         | reuse/test_documentation.py::test_the_program_of_the_readme_of_modules
 notebooks    | make notebook         | notebook/test_lab.py::test_the_lab_is_on_the_loopback_address
 operating    | penstock doctor       | infra/test_command.py::test_the_commands_of_the_page
 policy       | make plan             | words: google/test_gitops_tools.py::test_every_command_of_a_document
-policy       | pulumi                | words: google/test_gitops_tools.py::test_every_command_of_a_document
-policy       | {"price-ceiling       | google/test_gitops_tools.py::test_a_program_of_others_has_the_ceiling
+policy       | pulumi preview        | google/test_gitops_tools.py::test_the_commands_of_the_page_on_policies
+policy       | pulumi config         | google/test_documentation.py::test_settings_that_a_page_shows_are_set
+policy       | {"price-ceiling       | google/test_gitops_tools.py::test_the_commands_of_the_page_on_policies
 problem      |                       | unit/trainer/test_documentation.py::test_the_page_s_problem_and_commands
 rest         |                       | contract/test_documentation.py::test_an_example_is_answered_as_shown
 reuse        | -m pip                | words: reuse/test_documentation.py::test_every_command_is_one
@@ -66,7 +67,7 @@ skew         | penstock_serving.skew | contract/test_skew_documentation.py::test
 skew         | curl                  | contract/test_skew_documentation.py::test_the_curl_of_the_page
 skew         | {"name"               | contract/test_skew_documentation.py::test_the_curl_of_the_page
 skew         | {"text"               | contract/test_skew.py::test_skew_is_found_said_shown_counted_and_alerted
-skew         | pulumi config         | words: contract/test_skew_documentation.py::test_the_settings_of_a_stack
+skew         | pulumi config         | google/test_documentation.py::test_settings_that_a_page_shows_are_set
 """
 ROWS = [[cell.strip() for cell in line.split("|")] for line in TABLE.strip().splitlines()]
 FENCED = r"^ *```\w*\n(?P<fenced>.*?)^ *```"
