@@ -19,11 +19,14 @@ ENTRIES = [
     for span in re.findall(r"`([^`]+)`", cell)
 ]
 TOLD_BY_STAGES = (
-    *("artifacts", "beam_pipeline", "clusters", "compare", "csv_blocks", "dataset", "loop", "parquet_blocks"),
-    *("preprocess", "raw", "signing", "statistics", "study", "study_limits", "study_storage", "train", "tune"),
+    *("artifacts", "beam_pipeline", "checkpoints", "clusters", "compare", "csv_blocks", "dataset", "export"),
+    *("google_sign_in", "loop", "membership", "parquet_blocks", "preprocess", "raw", "runners", "signing"),
+    *("statistics", "study", "study_limits", "study_storage", "train", "tune"),
 )
 """Of the trainer, what raw files, machines and earlier artifacts do to a run. What a problem's file or a command line
 does wrong is told to who writes it (docs/problem.md), before anything is deployed."""
+ENDING = {"Preempted", "RuntimeError", "Unreachable"}
+"""Errors of these stages that are nobody's input, and end them all the same."""
 TOLD_BY_THE_SERVER = ("access", "grpc_server", "handover", "plan", "schema", "seal", "supervisor")
 """Of the server, what keeps it from starting. What a request does wrong is told to its sender (docs/rest.md)."""
 WORDS = 12
@@ -37,8 +40,9 @@ def messages() -> Iterator[tuple[str, list[str]]]:
     files += [CHECKOUT / f"trainer/penstock_trainer/{name}.py" for name in TOLD_BY_STAGES]
     files += [CHECKOUT / f"serving/penstock_serving/{name}.py" for name in TOLD_BY_THE_SERVER]
     for file in sorted(files):
+        looked = ours() | (ENDING if file.parent.name == "penstock_trainer" else set())
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and _name(node.exc.func) in ours():
+            if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and _name(node.exc.func) in looked:
                 pieces = [piece for argument in node.exc.args for piece in _pieces(argument)]
                 if any(len(piece) >= WORDS for piece in pieces):
                     yield f"{file.relative_to(CHECKOUT)}:{node.lineno}", pieces
@@ -124,6 +128,13 @@ def test_every_way_in_which_a_server_that_has_started_says_that_it_is_not_ready_
 def test_the_budget_s_entry_names_a_setting_that_there_is():
     (setting,) = re.findall(r"`gcp\.budget\.(\w+)`", alarms()["budget"])
     assert setting in Budget.model_fields
+
+
+def test_every_check_of_a_deployed_stack_has_an_entry():
+    (section,) = re.findall(r"^## `penstock verify`$(.*?)^## ", RUNBOOK, re.MULTILINE | re.DOTALL)
+    files = (CHECKOUT / "modules/penstock/verification").glob("test_*.py")
+    checks = {name for file in files for name in re.findall(r"^def (test_\w+)", file.read_text(), re.MULTILINE)}
+    assert set(re.findall(r"`(test_\w+)`", section)) == checks
 
 
 def test_no_entry_fits_so_many_messages_that_it_would_hide_a_missing_one():

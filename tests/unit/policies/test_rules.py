@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from penstock_policies import accounts, encryption, exposure, images, labels, pack, permissions, pods, protection
+from penstock_policies import accounts, encryption, exposure, images, labels, pack, permissions, pods, price, protection
 from penstock_policies.resource import UNKNOWN
 from tests.unit.policies._resources import GOOD, NOTHING, changed
 from tests.unit.policies._resources import POD as RESTRICTED
@@ -241,6 +241,13 @@ def test_a_value_that_only_the_deployment_tells_is_no_finding_yet(rule, type_, p
 
 def test_every_rule_has_cases_that_it_refuses():
     assert {*CASES, protection.APPROVAL, protection.DATA} == set(pack.RULES)
+
+
+@pytest.mark.parametrize(("page", "row"), [("policy", r"`([\w-]+)`"), ("runbook", r"`\[mandatory\] ([\w-]+)`")])
+def test_every_rule_has_a_row_on_the_page_that_tells_of_it(page, row):
+    text = (CHECKOUT / f"docs/{page}.md").read_text()
+    names = {*(rule.name for rule in pack.RULES), price.NAME}
+    assert names == set(re.findall(rf"^\| {row} \|", text, re.MULTILINE))
 
 
 NAMED = {
