@@ -78,8 +78,13 @@ def test_pip_installs_it_from_the_git_repository(folder, package, tmp_path):
     assert (source["subdirectory"], source["vcs_info"]["vcs"]) == (folder, "git")
 
 
-def test_every_public_name_can_be_imported():
-    """In the environment with every extra: those of Google Cloud are imported when they are asked for."""
+def test_every_public_name_can_be_imported_and_says_what_it_is():
+    """In the environment with every extra: those of Google Cloud are imported when they are asked for.
+
+    Of a name without a docstring the reference has nothing.
+    """
     for name in NAMES.read_text().split():
         module, _, attribute = name.rpartition(".")
-        assert hasattr(__import__(module, fromlist=[attribute]), attribute), name
+        found = getattr(__import__(module, fromlist=[attribute]), attribute)
+        assert (found.__doc__ or "").strip(), name
+        assert not found.__doc__.startswith(f"{attribute}("), f"{name}: what a dataclass gives itself"
