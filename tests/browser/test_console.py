@@ -6,7 +6,10 @@ import time
 from typing import Any
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
+
+REQUESTS = 10
+SHADE = "(node) => getComputedStyle(node).backgroundColor"
 
 
 def rows(seed: int, scale: float) -> list[dict[str, Any]]:
@@ -22,6 +25,12 @@ def rows(seed: int, scale: float) -> list[dict[str, Any]]:
         }
         for _ in range(400)
     ]
+
+
+def tiles(page: Page) -> dict[str, float]:
+    """The live figures, all of one moment."""
+    found = (text.split("\n") for text in page.locator("#live > div").all_inner_texts())
+    return {name: float(value.replace(",", "")) for value, name in found}
 
 
 @pytest.fixture(scope="session")
@@ -64,14 +73,19 @@ def test_versions_and_live_figures_are_those_of_the_server(page, server):
     assert version[0] == "1"
     assert version[1].strip() == server.client.get("/v1/models/flights/attestation").json()["digest"]
     assert [cell.strip() for cell in version[2:4]] == ["available", "100 %"]
-    tiles = {
-        name: value for value, name in (text.split("\n") for text in page.locator("#live > div").all_inner_texts())
-    }
-    assert int(tiles["rows answered"].replace(",", "")) >= 800
-    server.predict({"instances": rows(9, 1.0)[:1]})
-    expect(page.locator("#live b").first).not_to_have_text(tiles["requests"], timeout=20_000)
-    half = page.locator("#live > div", has_text="median").locator("b").inner_text()
-    assert float(half) > 0
+    before = tiles(page)
+    assert before["rows answered"] >= 800
+    assert server.predict({"instances": [{}]}).status_code == 400
+    for _ in range(REQUESTS - 1):
+        server.predict({"instances": rows(9, 1.0)[:1]})
+    rate = page.locator("#live > div", has_text="requests/s now").locator("b")
+    expect(rate).not_to_have_text("0", timeout=20_000)
+    assert 0 < tiles(page)["requests/s now"] <= REQUESTS, "the page asks every two seconds"
+    expect(page.locator("#live b").first).to_have_text(f"{before['requests'] + REQUESTS:,.0f}", timeout=20_000)
+    after = tiles(page)
+    assert after["rows answered"] == before["rows answered"] + REQUESTS - 1
+    assert after["refused or failed"] == before["refused or failed"] + 1
+    assert 0 < after["ms, median request"] <= after["ms, 99th percentile"]
 
 
 def test_a_row_is_answered_as_by_rest_with_the_keyboard_alone(page, server):
@@ -90,6 +104,14 @@ def test_a_refused_row_shows_the_server_s_own_words(page):
         page.get_by_role("button", name="Predict").click()
     assert answer.value.status == 400
     expect(page.locator("#answer.bad")).to_have_text(answer.value.json()["error"])
+
+
+def test_the_page_is_as_light_or_dark_as_its_reader_s_screen(page, scheme):
+    shades = {
+        part: sum(map(int, re.findall(r"\d+", page.locator(part).first.evaluate(SHADE)))) / 3
+        for part in ("body", "section", "input")
+    }
+    assert all((shade > 200) if scheme == "light" else (shade < 60) for shade in shades.values()), shades
 
 
 def test_every_text_stands_out_from_what_is_behind_it(page, contrasts):

@@ -1,5 +1,8 @@
 """The page of an endpoint of several versions: who answers how much, and who only in the shadow."""
 
+import re
+import shutil
+
 import pytest
 from playwright.sync_api import expect
 
@@ -39,3 +42,25 @@ def test_it_fits_a_narrow_screen(page):
     page.set_viewport_size({"width": 320, "height": 700})
     expect(page.locator("#versions tr")).to_have_count(4)
     assert page.evaluate("document.documentElement.scrollWidth") <= 320
+
+
+def test_a_rollout_and_a_version_that_was_refused_are_told(page, endpoint, tmp_path, contrasts):
+    said = page.locator("#changing")
+    expect(said).to_contain_text(re.compile(r"Version 3 in the shadow: [\d,]+ answers compared, 0 failed, "))
+    rollout = {"steps": [50, 100], "step_seconds": 3600, "step_requests": 1000}
+    forged = shutil.copytree(endpoint.versions["1"]["path"], tmp_path / "forged")
+    (forged / "schema.json").write_text("{}")
+    endpoint.versions["4"] = {"path": str(forged), "digest": endpoint.versions["1"]["digest"]}
+    try:
+        endpoint.follow(latest="2", rollout=rollout)
+        expect(said).to_contain_text("Rollout: version 2 is at 50 %", timeout=20_000)
+        expect(said).to_contain_text(re.compile(r": version 2 begun, 50 %$"))
+        endpoint.follow(latest="4")
+        refusal = re.compile(r"Version 4 was refused: .*schema\.json has digest sha256:")
+        expect(said).to_contain_text(refusal, timeout=20_000)
+        refused = page.locator("#versions tr").last.inner_text().split("\t")
+        assert [cell.strip() for cell in refused] == ["4", "", "refused", "none", "0"]
+        assert [(ratio, text) for ratio, text in contrasts(page) if ratio < 4.5] == []
+    finally:
+        del endpoint.versions["4"]
+        endpoint.follow(latest="2", traffic={"1": 70, "2": 30, "3": 0})
