@@ -144,6 +144,8 @@ def main() -> None:
         say(running, started, options.repeats)
         # Before the open loop, which may open many more connections to the one than to the other.
         memory = {server.name: server.mebibytes() for server in running}
+        for name, mebibytes in memory.items():
+            report("serve", f"{name}: resident_memory", mebibytes, "MiB")
         open_loop(running, targets, options.seconds)
     finally:
         for server in running:
