@@ -1,9 +1,10 @@
-"""What clients notice when the model behind the URL is changed: `make bench-swap`, about 8 minutes.
+"""What clients notice when the model behind the URL is changed: `make bench-swap`, about 10 minutes.
 
 A project of its own trains two models on a slice of the flights. Then, under open-loop load, version 2 is promoted and
 rolled back again, each time (a) by `pulumi up` with one changed line of configuration and (b) by the server alone, told
-by its plan. A swap counts from the command to its end and two seconds more; the measure is the same server under the
-same load in the seconds before it. At last the endpoint is left to go to zero, and the first request is timed.
+by its plan; and (c) it gets a share of the requests, then their copies in the shadow, by the server alone. A change
+counts from the command to its end and two seconds more; the measure is the same server under the same load in the
+seconds before it. At last the endpoint is left to go to zero, and the first request is timed.
 """
 
 import argparse
@@ -87,7 +88,13 @@ def measure(project: Project, rate: float, repeats: int) -> None:
         project.configure(**small, traffic=version)
         project.run("up")
 
-    for how, swap in (("swap", by_pulumi), ("hot_load", lambda version: by_plan(project, version))):
+    def by_plan(version: str) -> None:
+        change_plan(project, {version: 100})
+
+    def by_share(version: str) -> None:
+        change_plan(project, {"1": 70, "2": 30} if version == "2" else {"1": 100, "2": 0})
+
+    for how, swap in (("swap", by_pulumi), ("hot_load", by_plan), ("split_and_shadow", by_share)):
         compare(project, how, swap, rate, repeats)
     project.configure(**small, traffic="1", min_replicas=0, idle_seconds=1)
     project.run("up")
@@ -112,7 +119,7 @@ def compare(project: Project, how: str, swap: Callable[[str], None], rate: float
     failed = [outcome for _, _, outcome in requests if outcome != "ok"]
     for outcome in sorted(set(failed)):
         print(f"{failed.count(outcome)} x {outcome}", file=sys.stderr)
-    kind = "" if how == "swap" else "_hot_load"
+    kind = "" if how == "swap" else f"_{how}"
     report("swap", f"failed_requests{kind}", len(failed), "requests", goal=0, met=not failed, repeats=len(requests))
     before = [p99(requests, began, swapping) for began, swapping, _ in spans]
     during = [p99(requests, swapping, ended) for _, swapping, ended in spans]
@@ -124,11 +131,11 @@ def compare(project: Project, how: str, swap: Callable[[str], None], rate: float
     report("swap", f"seconds_of_{how}", seconds, "s", repeats=len(spans))
 
 
-def by_plan(project: Project, version: str) -> None:
+def change_plan(project: Project, traffic: dict[str, int]) -> None:
     """Have the server change by itself: its plan with other weights, and a signal."""
     folder = project.stack_folder / "services/flow-serve-server"
     revision = uuid.uuid4().hex
-    plan = json.loads((folder / "plan.json").read_text()) | {"traffic": {version: 100}, "revision": revision}
+    plan = json.loads((folder / "plan.json").read_text()) | {"traffic": traffic, "revision": revision}
     (folder / "plan.json").write_text(json.dumps(plan))
     pid = int(project.deployment()["flow-serve-server"]["outputs"]["pid"])
     os.kill(pid, signal.SIGHUP)
