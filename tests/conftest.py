@@ -169,10 +169,15 @@ def free_port() -> int:
             mine.close()
             continue
         mine.detach()  # open until this process ends: no other can bind that name
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) != 0:
-                return port
+        if not listens(port):
+            return port
     raise AssertionError("no free port")
+
+
+def listens(port: int) -> bool:
+    """Whether somebody takes connections at this port of the loopback address."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def remove(project: Project) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 from common import ToolError, say
 from settings_check import Settings
@@ -46,14 +47,16 @@ def before_up(environment: Environment, captured: Callable[..., str], keyed: boo
 
 def _has_cluster(exported: str) -> bool:
     """Whether an exported stack has machines already."""
-    resources = json.loads(exported)["deployment"].get("resources") or []
-    return any(each["type"] == CLUSTER for each in resources)
+    return any(each["type"] == CLUSTER for each in _resources(exported))
+
+
+def _resources(exported: str) -> list[dict[str, Any]]:
+    return json.loads(exported)["deployment"].get("resources") or []
 
 
 def before_down(exported: str) -> None:
     """Raises ToolError for an exported stack that protects something: the engine would name one thing at a time."""
-    resources = json.loads(exported)["deployment"].get("resources") or []
-    kept = sorted(each["urn"].rpartition("::")[2] for each in resources if each.get("protect"))
+    kept = sorted(each["urn"].rpartition("::")[2] for each in _resources(exported) if each.get("protect"))
     if kept:
         raise ToolError(
             f"nothing was removed, as the stack protects {', '.join(kept)}: to remove all of it, name each in the "

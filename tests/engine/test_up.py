@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import free_port
+from tests.conftest import free_port, listens
 
 
 def test_the_first_up_ends_with_an_endpoint_that_serves_the_sealed_model(served):
@@ -142,8 +142,7 @@ def test_down_leaves_no_process_no_port_and_only_the_files_to_keep(served):
     raw = [file for file in (served.stack_folder / "artifacts/raw").rglob("*") if file.is_file()]
     served.run("down")
     assert served.processes() == {}
-    with closing(socket.socket()) as probe:
-        assert probe.connect_ex(("127.0.0.1", served.port)) != 0
+    assert not listens(served.port)
     notebook = served.root / ".penstock/notebook"  # its own work, which `down` leaves to it
     left = [file for file in (served.root / ".penstock").rglob("*") if file.is_file() and notebook not in file.parents]
     assert sorted(left) == sorted(raw)

@@ -30,6 +30,11 @@ class ControlPlane:
         self.watched: list[str] = []
         """Deployments whose pods somebody has asked for."""
 
+    @property
+    def around(self) -> dict[str, str]:
+        """What tells a stack how to reach it."""
+        return {"PENSTOCK_STANDIN_KUBERNETES": self.address, "SSL_CERT_FILE": str(self.certificate)}
+
     def answer(self, verb: str, url: str, body: Any) -> tuple[int, Any]:
         """What the API server says."""
         parts = urlsplit(url)
@@ -100,7 +105,8 @@ class ControlPlane:
 
 @contextmanager
 def serving(cloud: Cloud, folder: Path) -> Iterator[ControlPlane]:
-    """The API server, while the block runs."""
+    """The API server, while the block runs, and Google's sign-in for it among the plugins of the folder."""
+    _auth_plugin(folder / "plugins")
     plane = ControlPlane(cloud, folder)
 
     class Handler(BaseHTTPRequestHandler):
@@ -135,7 +141,7 @@ def serving(cloud: Cloud, folder: Path) -> Iterator[ControlPlane]:
         server.server_close()
 
 
-def auth_plugin(folder: Path) -> None:
+def _auth_plugin(folder: Path) -> None:
     """Google's sign-in for Kubernetes clients, as a script that knows one token."""
     credential = {
         "apiVersion": "client.authentication.k8s.io/v1beta1",

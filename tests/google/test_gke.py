@@ -37,9 +37,8 @@ def failed(make_environment, policed):
         (dev.folder / f"{name}.pem").write_text(key)
         dev.run("config", "set", name, f"{name}.pem", "--stack", "dev")
     dev.run("config", "set", "problem", "mine.py", "--stack", "dev")
-    control_plane.auth_plugin(dev.folder / "plugins")
     with control_plane.serving(dev.cloud, dev.folder) as plane:
-        dev.around |= {"PENSTOCK_STANDIN_KUBERNETES": plane.address, "SSL_CERT_FILE": str(plane.certificate)}
+        dev.around |= plane.around
         plane.failing = "train-model"
         said = dev.up(*policed, expected=1)
         plane.failing = ""

@@ -2,7 +2,6 @@
 
 import os
 from collections import defaultdict
-from contextlib import contextmanager
 from pathlib import Path
 
 import control_plane
@@ -64,25 +63,17 @@ def in_order(deletes):
     assert max(types.index(each) for each in within) < types.index("gcp:compute/network:Network")
 
 
-@contextmanager
-def with_a_cluster(environment):
-    """Yields what tells the stack how to reach its cluster."""
-    control_plane.auth_plugin(environment.folder / "plugins")
-    with control_plane.serving(environment.cloud, environment.folder) as plane:
-        yield {"PENSTOCK_STANDIN_KUBERNETES": plane.address, "SSL_CERT_FILE": str(plane.certificate)}
-
-
 def test_the_trial_ground_is_deployed_as_its_file_stands_refreshed_and_destroyed(make_environment, policed):
     """Dev: a notebook, everything from zero, and nothing that a `destroy` would have to be asked for twice."""
     dev = make_environment("dev")
-    with with_a_cluster(dev) as around:
-        dev.up(*policed, **around)
+    with control_plane.serving(dev.cloud, dev.folder) as plane:
+        dev.up(*policed, **plane.around)
         assert {"gcp:workbench/instance:Instance", "gcp:cloudrunv2/service:Service"} <= {
             type_ for _, type_, _ in dev.cloud.calls("create")
         }
-        dev.run("refresh", "--yes", "--skip-preview", "--stack", "dev", **around)
-        assert dev.steps(**around) == {}
-        dev.run("destroy", "--yes", "--skip-preview", "--stack", "dev", **around)
+        dev.run("refresh", "--yes", "--skip-preview", "--stack", "dev", **plane.around)
+        assert dev.steps(**plane.around) == {}
+        dev.run("destroy", "--yes", "--skip-preview", "--stack", "dev", **plane.around)
     assert dev.cloud.existing() == {}
     in_order(dev.cloud.calls("delete"))
 
@@ -90,8 +81,8 @@ def test_the_trial_ground_is_deployed_as_its_file_stands_refreshed_and_destroyed
 def test_the_rehearsal_is_deployed_refreshed_though_all_has_drifted_and_destroyed(make_environment, policed):
     """Staging: GPUs, Dataflow, a study database. What the cloud changes by itself is nobody's change."""
     staging = make_environment("staging")
-    with with_a_cluster(staging) as around:
-        staging.up(*policed, **around)
+    with control_plane.serving(staging.cloud, staging.folder) as plane:
+        staging.up(*policed, **plane.around)
         assert staging.outputs()["decision"]["promoted"]
         launched = [id_ for _, type_, id_ in staging.cloud.calls("create") if type_.endswith(":JobSet")]
         assert len(launched) == len(set(launched)) == 4
@@ -101,9 +92,9 @@ def test_the_rehearsal_is_deployed_refreshed_though_all_has_drifted_and_destroye
         assert run.startswith("--labels=run="), "by which the bills are split, and a notebook's is no run of the stack"
 
         assert len(drift.write(staging.cloud)) == 4
-        staging.run("refresh", "--yes", "--skip-preview", "--stack", "staging", **around)
-        assert staging.steps(**around) == {}, "what is pinned or ignored is no change"
-        staging.run("destroy", "--yes", "--skip-preview", "--stack", "staging", **around)
+        staging.run("refresh", "--yes", "--skip-preview", "--stack", "staging", **plane.around)
+        assert staging.steps(**plane.around) == {}, "what is pinned or ignored is no change"
+        staging.run("destroy", "--yes", "--skip-preview", "--stack", "staging", **plane.around)
     assert staging.cloud.existing() == {}
     in_order(staging.cloud.calls("delete"))
 

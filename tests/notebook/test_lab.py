@@ -4,7 +4,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import time
 import urllib.error
@@ -15,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.conftest import CHECKOUT, free_port
+from tests.conftest import CHECKOUT, free_port, listens
 
 START_SECONDS = 300
 """The first time the environment is made."""
@@ -51,18 +50,13 @@ def lab(tmp_path_factory) -> Iterator[tuple[psutil.Process, str, str]]:
 def _address(process: "subprocess.Popen[bytes]", said: Path) -> tuple[str, str]:
     """The address that the server says, once it listens there: it says it before."""
     deadline = time.monotonic() + START_SECONDS
-    while not (found := re.search(r"http://127\.0\.0\.1:(\d+)/lab\?token=(\w+)", said.read_text())) or not _listens(
+    while not (found := re.search(r"http://127\.0\.0\.1:(\d+)/lab\?token=(\w+)", said.read_text())) or not listens(
         int(found[1])
     ):
         assert process.poll() is None, said.read_text()
         assert time.monotonic() < deadline, said.read_text()
         time.sleep(0.2)
     return f"http://127.0.0.1:{found[1]}", found[2]
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def status(url: str) -> int:
