@@ -4,17 +4,17 @@ After `make up`: `make bench-skew` (8 minutes). Detection runs on the real fligh
 random, are the training rows, and windows of 1,000 rows are drawn from the others. Drawn at random, not by date:
 flights of one week truly differ from those of a year, and such a difference is no false alarm.
 
-The cost is the server's own CPU time a request (user and system), with a window that does not end meanwhile and without
-any, on the newest model of the local stack; in turn, as `serve.py` loads servers: one row a request, 32 connections of
-a compiled generator, which has a core of its own. Two processes of the same server differ by more than the watching
-costs, as long as they live: each of a few processes watches in every other run. What the end of a window costs,
-whatever it holds, is measured apart.
+The cost is the server's own CPU time a request (user and system) while it watches, with a window that does not end
+meanwhile, less that while it does not, on the newest model of the local stack; loaded as `serve.py` loads servers: one
+row a request, 32 connections of a compiled generator, which has a core of its own. Two processes of the same server
+differ by more than the watching costs, and so does one process from one second to the next: it watches every other
+quarter of a second, and stretches that follow each other are compared. What the end of a window costs, whatever it
+holds, is measured apart.
 """
 
 import argparse
 import json
 import re
-import signal
 import statistics
 import subprocess
 import sys
@@ -23,6 +23,7 @@ import time
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,8 @@ QUIET_WINDOWS = 1000
 REPEATS = 20
 LONGEST = 60
 GOAL_CPU = 0.03
+WARM_UP = 8
+"""Stretches under load that are not looked at."""
 
 Columns = dict[str, np.ndarray]
 
@@ -58,8 +61,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--artifacts", type=Path, default=Path(".penstock/local/artifacts"))
     parser.add_argument("--windows", type=int, default=QUIET_WINDOWS, help="unchanged windows to judge")
-    parser.add_argument("--seconds", type=int, default=2, help="of each run")
-    parser.add_argument("--rounds", type=int, default=10, help="runs of each kind in a process")
+    parser.add_argument("--seconds", type=int, default=30, help="of load on each process")
     parser.add_argument("--processes", type=int, default=5)
     parser.add_argument("--backends", nargs="+", default=["slim", "tensorflow"])
     parser.add_argument("--only", choices=["detection", "cost"])
@@ -69,7 +71,7 @@ def main() -> None:
     if arguments.only != "detection":
         for backend in arguments.backends:
             model = newest_model(arguments.artifacts)
-            cost(model, backend, arguments.seconds, arguments.rounds, arguments.processes)
+            cost(model, backend, arguments.seconds, arguments.processes)
 
 
 def detection(windows: int) -> None:
@@ -181,12 +183,14 @@ def statistics_of(values: np.ndarray) -> ColumnStatistics:
 
 
 class Server:
-    """One server process of the model."""
+    """One server process of the model that watches in every other stretch of time."""
 
-    def __init__(self, model: Path, *arguments: str) -> None:
-        served = [WATCHED, "--model", model, "--name", "flights", "--port", "0"]
-        command = ["taskset", "-c", "0", PROJECT / "serving/.venv/bin/python", *served, *arguments]
-        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 (open as long as the process lives)
+    def __init__(self, model: Path, folder: Path, backend: str) -> None:
+        self._stretches = folder / "stretches.json"
+        served = [WATCHED, self._stretches, "--model", model, "--name", "flights", "--port", "0", "--backend", backend]
+        watching = ["--window-seconds", "3600", "--observations", folder / "windows"]
+        command = ["taskset", "-c", "0", PROJECT / "serving/.venv/bin/python", *served, *watching]
+        self._log = (folder / "log").open("w+")
         self.process = subprocess.Popen(command, stderr=self._log)
         while '"event": "ready"' not in (text := self._text()):
             assert self.process.poll() is None, text
@@ -197,64 +201,49 @@ class Server:
         self._log.seek(0)
         return self._log.read()
 
-    def watch(self, wanted: bool) -> None:
-        """For skew, from now on."""
-        self.process.send_signal(signal.SIGUSR2 if wanted else signal.SIGUSR1)
-
-    def load(self, target: Target, seconds: int) -> float:
-        """CPU microseconds a request in a closed loop, by the clock that the kernel keeps of the process."""
-        clock = (~self.process.pid << 3) | 2  # as clock_getcpuclockid gives it
-        before = time.clock_gettime(clock)
-        load = target.closed_loop(seconds, core=1)
-        time.sleep(0.5)  # what is full is counted meanwhile
-        assert not load.failed
-        return 1e6 * (time.clock_gettime(clock) - before) / load.requests
-
     def metric(self, name: str) -> float:
         """Its value so far."""
         with urllib.request.urlopen(f"{self.url}/metrics") as answer:
             return float(re.findall(rf"^{name}{{.*}} (.*)", answer.read().decode(), re.MULTILINE)[0])
 
-    def end(self) -> None:
+    def end(self) -> Iterator[tuple[float, float]]:
+        """CPU microseconds a row while watching, and not, of two stretches that follow each other under load."""
         self.process.terminate()
         self.process.wait()
+        stretches: list[tuple[bool, float, int]] = json.loads(self._stretches.read_text())
+        most = max(rows for _, _, rows in stretches)
+        loaded = [stretch for stretch in stretches if stretch[2] > most / 4][WARM_UP:-1]
+        for one, next_one in pairwise(loaded):
+            each = {watched: 1e6 * cpu / rows for watched, cpu, rows in (one, next_one)}
+            if len(each) == 2:
+                yield each[True], each[False]
 
 
-def cost(model: Path, backend: str, seconds: int, rounds: int, processes: int) -> None:
+def cost(model: Path, backend: str, seconds: int, processes: int) -> None:
     """CPU microseconds a request with and without watching."""
     bodies = _bodies(model)
-    watched: list[float] = []
-    unwatched: list[float] = []
+    pairs: list[tuple[float, float]] = []
     for _ in range(processes):
         with tempfile.TemporaryDirectory() as folder:
-            server = Server(model, "--backend", backend, "--window-seconds", "3600", "--observations", folder)
-            target = Target(f"{server.url}/v1/models/flights:predict", bodies)
-            try:
-                server.watch(wanted=True)
-                server.load(target, 2)
-                for turn in range(2 * rounds):
-                    wanted = turn % 4 in (1, 2)  # each kind as often before the other as after it
-                    server.watch(wanted)
-                    (watched if wanted else unwatched).append(server.load(target, seconds))
-                answered = server.metric("penstock_batch_rows_sum")
-                rows = answered / server.metric("penstock_batch_rows_count")
-                assert 0.3 < server.metric("penstock_observed_rows") / answered < 0.7, "each other run is watched"
-                assert not server.metric("penstock_unobserved_rows"), "what is not counted costs nothing"
-            finally:
-                server.end()
+            server = Server(model, Path(folder), backend)
+            load = Target(f"{server.url}/v1/models/flights:predict", bodies).closed_loop(seconds, core=1)
+            answered = server.metric("penstock_batch_rows_sum")
+            rows = answered / server.metric("penstock_batch_rows_count")
+            assert not load.failed
+            assert 0.3 < server.metric("penstock_observed_rows") / answered < 0.7, "each other stretch is watched"
+            assert not server.metric("penstock_unobserved_rows"), "what is not counted costs nothing"
+            pairs += server.end()
     report("skew", f"rows_a_call_{backend}", rows, "rows")
-    differences = [w - u for w, u in zip(watched, unwatched, strict=True)]
-    without = statistics.median(unwatched)
-    with_ = without + statistics.median(differences)
-    share = with_ / without - 1
-    repeats = len(differences)
+    without = statistics.mean(unwatched for _, unwatched in pairs)
+    differences = [watched - unwatched for watched, unwatched in pairs]
+    difference, repeats = statistics.mean(differences), len(differences)
     error = statistics.stdev(differences) / repeats**0.5
     peer = "the same server without watching"
-    report("skew", f"cpu_per_request_{backend}", with_, "us", peer=peer, peer_value=without, ratio=without / with_,
-           repeats=repeats)  # fmt: skip
-    met = share < GOAL_CPU
-    report("skew", f"share_of_cpu_{backend}", share, "of the CPU", goal=GOAL_CPU, met=met, repeats=repeats)
-    report("skew", f"cost_per_request_{backend}", with_ - without, "us", repeats=repeats)
+    report("skew", f"cpu_per_request_{backend}", without + difference, "us", peer=peer, peer_value=without,
+           ratio=without / (without + difference), repeats=repeats)  # fmt: skip
+    share = difference / without
+    report("skew", f"share_of_cpu_{backend}", share, "of the CPU", goal=GOAL_CPU, met=share < GOAL_CPU, repeats=repeats)
+    report("skew", f"cost_per_request_{backend}", difference, "us", repeats=repeats)
     report("skew", f"cost_per_request_standard_error_{backend}", error, "us", repeats=repeats)
 
 

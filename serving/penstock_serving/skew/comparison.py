@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from penstock_serving.skew import distances
-from penstock_serving.skew.noise import NoiseFloor, Simulated
+from penstock_serving.skew.noise import NoiseFloor
+from penstock_serving.skew.simulating import Draw, Simulated
 from penstock_serving.skew.training import TOP, TrainedCategory, TrainedNumber, trained
 from penstock_trainer.statistics import CategoryStatistics, ColumnStatistics, NumberStatistics
 
@@ -83,6 +84,10 @@ class ColumnComparison:
         self.name = name
         self.trained = trained(column)
         self._floor = NoiseFloor(name, self.trained, rules.chance, simulated)
+
+    def unknown(self, found: ColumnStatistics) -> dict[str, Draw]:
+        """What has to be simulated before `found` can be measured, if it is not to be done there."""
+        return self._floor.unknown(found.count)
 
     def measures(self, found: ColumnStatistics) -> dict[str, Measure]:
         """By name; those that need values are left out where a side has none.

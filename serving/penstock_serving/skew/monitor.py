@@ -11,8 +11,8 @@ from penstock_serving.backends import Columns
 from penstock_serving.seal import SealedModel
 from penstock_serving.skew.alert import Alert
 from penstock_serving.skew.comparison import Rules
-from penstock_serving.skew.noise import Simulated
 from penstock_serving.skew.observing import Observer
+from penstock_serving.skew.simulating import Simulated, simulate_apart
 from penstock_serving.skew.watching import HORIZON, Verdict, Watch
 from penstock_serving.skew.windows import PREDICTIONS, UNKNOWN, Window, WindowFolder, prefix
 from penstock_trainer import statistics
@@ -196,7 +196,8 @@ def read_watch(sealed: SealedModel, rules: Rules, simulated: Simulated | None = 
     if unknown:
         raise InputError(f"column {min(unknown)!r} is to be ignored, but the model has: {', '.join(sorted(names))}")
     columns = {name: column for name, column in training.items() if name in observed}
-    return Watch(columns, predictions if isinstance(predictions, NumberStatistics) else None, rules, simulated)
+    answers = predictions if isinstance(predictions, NumberStatistics) else None
+    return Watch(columns, answers, rules, simulated, simulate_apart)
 
 
 def _read(path: Path) -> statistics.Statistics:

@@ -1,30 +1,18 @@
 """The noise floor: what a window of so many rows shows by chance when nothing has changed.
 
-Moments and shares have formulas; distances over cells are simulated: windows are drawn from the training column's own
-cells. All floors are for windows of `rows` independent rows from the training distribution.
+Moments and shares have formulas; distances over cells are simulated. All floors are for windows of `rows` independent
+rows from the training distribution.
 """
 
 import math
 import zlib
-from collections.abc import Callable, Mapping
 from statistics import NormalDist
 
-import numpy as np
-
-from penstock_serving.skew import distances
+from penstock_serving.skew.simulating import Draw, Simulated, simulate
 from penstock_serving.skew.training import TrainedCategory, TrainedColumn, TrainedNumber
 
-DRAWS = 2000
 LARGEST = 2**16
 """Rows of the largest window that is simulated: by chance it shows a hundredth of what matters."""
-OVER_CELLS: Mapping[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
-    "psi": distances.psi,
-    "jensen_shannon": distances.jensen_shannon,
-    "l_infinity": distances.l_infinity,
-}
-
-Simulated = dict[str, dict[str, float]]
-"""Floors by measure, by what they were simulated for: a column, so many rows and a chance."""
 
 
 class NoiseFloor:
@@ -50,7 +38,7 @@ class NoiseFloor:
         else:
             assert isinstance(column, TrainedCategory)
             floors["unseen"] = column.new + self._share(round(column.new * values), values, values)
-        return floors | self._distances(column, values)
+        return floors | self._distances(values)
 
     def _share(self, hits: int, of: int, rows: int) -> float:
         """How far a share strays from `hits / of` (Bernstein's bound, which also holds for rare events)."""
@@ -68,17 +56,21 @@ class NoiseFloor:
             "variance_ratio": math.exp(min(700.0, self._z * spread)),
         }
 
-    def _distances(self, column: TrainedColumn, values: int) -> dict[str, float]:
-        # To the next lower power of the root of two: few sizes to simulate, and rather too high a floor.
-        size = int(2 ** (math.floor(2 * math.log2(min(values, LARGEST))) / 2))
-        key = f"{self._name} {size} {self._chance}"
-        if key not in self._simulated:
-            random = np.random.default_rng([self._seed, size])
-            shares = column.counts / column.counts.sum()
-            training = random.multinomial(column.column.count, shares, DRAWS).astype(np.float64)
-            windows = random.multinomial(size, shares, DRAWS).astype(np.float64)
-            self._simulated[key] = {
-                name: float(np.quantile(distance(training, windows), 1 - self._chance))
-                for name, distance in OVER_CELLS.items()
-            }
-        return self._simulated[key]
+    def unknown(self, values: int) -> dict[str, Draw]:
+        """What has to be simulated first for a window of `values` rows that have a value; found out by `of` else."""
+        column = self._column
+        if not values or not column.column.count or (key := self._key(values)) in self._simulated:
+            return {}
+        return {key: Draw(self._seed, column.counts.tolist(), column.column.count, _rows(values), self._chance)}
+
+    def _distances(self, values: int) -> dict[str, float]:
+        self._simulated.update(simulate(self.unknown(values)))
+        return self._simulated[self._key(values)]
+
+    def _key(self, values: int) -> str:
+        return f"{self._name} {_rows(values)} {self._chance}"
+
+
+def _rows(values: int) -> int:
+    """The next lower power of the root of two: few sizes to simulate, and rather too high a floor."""
+    return int(2 ** (math.floor(2 * math.log2(min(values, LARGEST))) / 2))

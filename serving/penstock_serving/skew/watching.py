@@ -1,12 +1,12 @@
 """Windows one after the other: how long has which measure been beyond its threshold, and is that skew?"""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from penstock_serving.skew import report
 from penstock_serving.skew.comparison import ColumnComparison, Measure, Rules, refused
-from penstock_serving.skew.noise import Simulated
+from penstock_serving.skew.simulating import Draw, Simulated, simulate
 from penstock_serving.skew.windows import PREDICTIONS, Window, merged
 from penstock_trainer.statistics import ColumnStatistics, NumberStatistics, Statistics
 
@@ -33,9 +33,11 @@ class Watch:
         predictions: NumberStatistics | None,
         rules: Rules,
         simulated: Simulated | None = None,
+        simulate: Callable[[Mapping[str, Draw]], Simulated] = simulate,
     ) -> None:
-        """`simulated`: noise floors that are known from before; those that are found out are added."""
+        """`simulated`: noise floors that are known from before; those that are found out, by `simulate`, are added."""
         self.rules = rules
+        self._simulate = simulate
         self.simulated: Simulated = {} if simulated is None else simulated
 
         def compared(name: str, column: ColumnStatistics) -> ColumnComparison:
@@ -75,10 +77,13 @@ class Watch:
     def _compare(self, windows: Iterable[Window]) -> Stretch:
         window = merged(windows)
         found: dict[str, dict[str, Measure]] = {}
-        for name, column in observed(window).items() if window.rows >= self.rules.minimum_rows else ():
-            comparison = self.comparison(name)
-            if comparison is not None:
-                found[name] = comparison.measures(column)
+        columns = observed(window) if window.rows >= self.rules.minimum_rows else {}
+        compared = [(each, columns[name]) for name in columns if (each := self.comparison(name)) is not None]
+        draws = {key: draw for each, column in compared for key, draw in each.unknown(column).items()}
+        if draws:
+            self.simulated.update(self._simulate(draws))
+        for each, column in compared:
+            found[each.name] = each.measures(column)
         for name, reasons in window.refused.items():
             found.setdefault(name, {})["refused"] = refused(reasons.total(), window.received)
         return Stretch(window, found)

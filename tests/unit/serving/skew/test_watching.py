@@ -1,12 +1,14 @@
 """Windows in a row: what is skew, since when, and in which words."""
 
 import json
+import sys
 from collections import Counter
 
 import numpy as np
 import pytest
 
 from penstock_serving.skew.comparison import Rules
+from penstock_serving.skew.simulating import Draw, simulate, simulate_apart
 from penstock_serving.skew.watching import Watch
 from penstock_serving.skew.windows import PREDICTIONS, UNKNOWN
 
@@ -131,6 +133,27 @@ def test_noise_floors_that_another_process_has_found_out_are_not_simulated_again
     assert Watch(columns, None, Rules(), known).judge(windows).stretches[-1].measures == measures
     with pytest.raises(TypeError):  # of another chance they are others
         Watch(columns, None, Rules(chance=0.01), known).judge(windows)
+
+
+def test_noise_floors_of_a_process_of_their_own_are_those_that_are_simulated_here(training, window, quiet, statistics):
+    columns, apart, draws = statistics(training), {}, {}
+
+    def simulated(wanted):
+        draws.update(wanted)
+        apart.update(simulate_apart(wanted))
+        return apart
+
+    judged(Watch(columns, None, Rules(), simulate=simulated), window, quiet)
+    assert {key.split()[0] for key in apart} == {*columns}
+    assert apart == simulate(draws)
+
+
+def test_where_no_process_can_be_had_noise_floors_are_simulated_in_this_one(monkeypatch, caplog):
+    draws = {"origin": Draw(1, [40.0, 30.0, 30.0], 100, 50, 0.001)}
+    for program, said in (("/nowhere/python", "No such file"), ("/bin/false", "exit status 1")):
+        monkeypatch.setattr(sys, "executable", program)
+        assert simulate_apart(draws) == simulate(draws)
+        assert said in caplog.records[-1].fields["reason"]
 
 
 def test_predictions_that_moved_are_found(training, window, quiet, statistics):
