@@ -2,9 +2,6 @@
 would look for Prism's binary, try to download it, and fall back in silence.
 """
 
-import math
-import os
-import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +13,7 @@ from apache_beam.options.pipeline_options import PipelineOptions, PortableOption
 from apache_beam.pvalue import TaggedOutput
 from apache_beam.transforms.util import Reshuffle
 
-from penstock_trainer import files
+from penstock_trainer import capacity, files
 from penstock_trainer.errors import InputError
 
 BEAM_NAMES: Mapping[str, str] = {"in-process": "FnApiRunner", "prism": "PrismRunner", "dataflow": "DataflowRunner"}
@@ -24,9 +21,6 @@ NEEDED = ("project", "region", "temp_location", "sdk_container_image")
 BYTES_PER_PROCESS = 512 << 20  # a process costs seconds to start: less than this is done sooner without it
 MEMORY_PER_PROCESS = 5 << 28
 """1.25 GiB: what one takes at most, docs/measurements.md, and a little more."""
-MEMINFO = Path("/proc/meminfo")
-CGROUP = Path("/sys/fs/cgroup")
-"""What holds a container's limits, by the kernel's second version of them."""
 WORKER = """#!/bin/sh
 exec '{python}' -m penstock_trainer.prism_worker "$@"
 """
@@ -36,30 +30,7 @@ def processes_for(size: int) -> int:
     """How many processes side by side are worth their start for raw files of so many bytes; at most one a core that
     this one may use, and no more than there is memory for.
     """
-    return max(1, min(_cores(), _memory() // MEMORY_PER_PROCESS, size // BYTES_PER_PROCESS))
-
-
-def _cores() -> int:
-    usable = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    quota, _, period = _limit("cpu.max").partition(" ")
-    return usable if quota in ("", "max") else min(usable, math.ceil(int(quota) / int(period)))
-
-
-def _memory() -> int:
-    """Bytes that are free, of the machine's or of what the container may have, whichever is less."""
-    try:
-        free = int(re.findall(r"^MemAvailable: +(\d+) kB", MEMINFO.read_text(), re.MULTILINE)[0]) << 10
-    except OSError:  # not Linux: all that there is
-        free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    limit = _limit("memory.max")
-    return free if limit in ("", "max") else min(free, int(limit))
-
-
-def _limit(name: str) -> str:
-    try:
-        return (CGROUP / name).read_text().strip()
-    except OSError:  # no container, or no such limits
-        return ""
+    return max(1, min(capacity.cores(), capacity.memory() // MEMORY_PER_PROCESS, size // BYTES_PER_PROCESS))
 
 
 def scratch_name(runner: str, options: Sequence[str], key: str, local: Path) -> str:

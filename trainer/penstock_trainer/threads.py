@@ -5,7 +5,7 @@ from contextlib import suppress
 
 import tensorflow as tf
 
-from penstock_trainer import models
+from penstock_trainer import capacity, models
 from penstock_trainer.featurizer import Featurizer
 from penstock_trainer.network import BATCH_SIZE
 from penstock_trainer.problem import Problem
@@ -21,7 +21,8 @@ CHOSEN_OTHERWISE = "TF_NUM_INTRAOP_THREADS"
 
 def choose(problem: Problem, statistics: Statistics, hyperparameters: Hyperparameters) -> None:
     """One for the operations of a small network on processors alone: there, operations that do not need each other run
-    side by side, and each is too short to be worth waking others. Else TensorFlow's own choice: all processors.
+    side by side, and each is too short to be worth waking others. Else TensorFlow's own choice: all processors of the
+    machine; in a container that may use fewer of them, as many as it may.
 
     It holds for the process; once TensorFlow has computed anything, nothing changes.
     """
@@ -30,7 +31,12 @@ def choose(problem: Problem, statistics: Statistics, hyperparameters: Hyperparam
     parameters = problem.parameters(hyperparameters)
     specs = Featurizer(problem, statistics, hyperparameters).specs()
     of_a_row = models.multiplications(problem.model, specs, {**parameters, "outputs": problem.label.outputs})
-    if of_a_row is None or of_a_row * int(parameters.get("batch_size", BATCH_SIZE)) * (os.cpu_count() or 1) > LARGEST:
+    cores = capacity.cores()
+    if of_a_row is not None and of_a_row * int(parameters.get("batch_size", BATCH_SIZE)) * cores <= LARGEST:
+        chosen = 1
+    elif cores < (os.cpu_count() or 1):
+        chosen = cores
+    else:
         return
     with suppress(RuntimeError):
-        tf.config.threading.set_intra_op_parallelism_threads(1)
+        tf.config.threading.set_intra_op_parallelism_threads(chosen)

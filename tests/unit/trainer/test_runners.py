@@ -441,7 +441,7 @@ def test_a_setting_that_dataflow_needs_is_asked_for_by_name(tmp_path, name):
 
 
 def test_small_input_is_read_by_one_process_and_large_input_by_as_many_as_there_are_cores(monkeypatch):
-    monkeypatch.setattr(runners, "_memory", lambda: 1 << 50)
+    monkeypatch.setattr(runners.capacity, "memory", lambda: 1 << 50)
     cores = len(os.sched_getaffinity(0))
     assert [runners.processes_for(size) for size in (0, 1, (1 << 30) - 1)] == [1, 1, 1]
     assert runners.processes_for(1 << 30) == min(2, cores)
@@ -450,8 +450,8 @@ def test_small_input_is_read_by_one_process_and_large_input_by_as_many_as_there_
 
 def test_a_container_has_no_more_processes_than_its_limits_have_room_for(monkeypatch, tmp_path):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(64))
-    monkeypatch.setattr(runners, "CGROUP", tmp_path)
-    monkeypatch.setattr(runners, "MEMINFO", tmp_path / "meminfo")
+    monkeypatch.setattr(runners.capacity, "CGROUP", tmp_path)
+    monkeypatch.setattr(runners.capacity, "MEMINFO", tmp_path / "meminfo")
     (tmp_path / "meminfo").write_text("MemTotal:       64000000 kB\nMemAvailable:   13107200 kB\n")
     large = 1 << 50
     assert runners.processes_for(large) == 10, "12.5 GiB are free"

@@ -14,11 +14,12 @@ from ._toy import STATISTICS, problem
 FEATURES = Scaled("size"), Vocabulary("kind", dimension=2)
 
 
-def chosen(monkeypatch, cores, best=(), **fields):
+def chosen(monkeypatch, cores, best=(), usable=None, **fields):
     """The number of threads that was set, or none."""
     found = []
     monkeypatch.setattr(tf.config.threading, "set_intra_op_parallelism_threads", found.append)
     monkeypatch.setattr(threads.os, "cpu_count", lambda: cores)
+    monkeypatch.setattr(threads.capacity, "cores", lambda: usable or cores)
     threads.choose(problem(*FEATURES, **fields), STATISTICS, dict(best))
     return found
 
@@ -36,6 +37,13 @@ def test_for_a_function_of_the_user_s_own_and_where_somebody_has_chosen_nothing_
     assert chosen(monkeypatch, 2, model=print) == []
     monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "2")
     assert chosen(monkeypatch, 2, model=linear) == []
+
+
+def test_in_a_container_that_may_use_few_of_the_machines_processors_these_count(monkeypatch):
+    small = {"model": wide_and_deep, "hyperparameters": {"hidden": "128,128", "batch_size": 512}}
+    large = {"model": wide_and_deep, "hyperparameters": {"hidden": "1024,512", "batch_size": 512}}
+    assert chosen(monkeypatch, 64, usable=2, **small) == [1]
+    assert chosen(monkeypatch, 64, usable=2, **large) == [2]
 
 
 def test_the_multiplications_of_a_row_are_those_of_the_layers_weights():
