@@ -69,6 +69,7 @@ def test_what_moved_is_said_and_drawn_first(page):
 
 def test_versions_and_live_figures_are_those_of_the_server(page, server):
     expect(page.locator("#versions td")).to_have_count(5)
+    assert page.locator("#changing").inner_text() == ""
     version = page.locator("#versions tr").nth(1).inner_text().split("\t")
     assert version[0] == "1"
     assert version[1].strip() == server.client.get("/v1/models/flights/attestation").json()["digest"]

@@ -44,6 +44,20 @@ def test_it_fits_a_narrow_screen(page):
     assert page.evaluate("document.documentElement.scrollWidth") <= 320
 
 
+def test_a_page_whose_version_answers_nobody_any_more_says_so(page, endpoint, contrasts):
+    said = page.locator("#changing")
+    expect(said).to_contain_text("answers compared")
+    expect(said).not_to_contain_text("load it again")
+    try:
+        endpoint.follow(traffic={"1": 0, "2": 100, "3": 0})
+        old = "This page is of version 1, which clients are not answered by any more: load it again."
+        expect(said).to_contain_text(old, timeout=20_000)
+        assert [(ratio, text) for ratio, text in contrasts(page) if ratio < 4.5] == []
+    finally:
+        endpoint.follow(traffic={"1": 70, "2": 30, "3": 0})
+    expect(said).not_to_contain_text("load it again", timeout=20_000)
+
+
 def test_a_rollout_and_a_version_that_was_refused_are_told(page, endpoint, tmp_path, contrasts):
     said = page.locator("#changing")
     expect(said).to_contain_text(re.compile(r"Version 3 in the shadow: [\d,]+ answers compared, 0 failed, "))
