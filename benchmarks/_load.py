@@ -38,7 +38,8 @@ class Target:
 
     def __init__(self, url: str, bodies: Sequence[bytes]) -> None:
         self.url, self.bodies = url, bodies
-        self._folder = Path(tempfile.mkdtemp())
+        self._kept = tempfile.TemporaryDirectory()  # goes with this object
+        self._folder = Path(self._kept.name)
         (self._folder / "bodies").write_bytes(b"\n".join(bodies) + b"\n")
         (self._folder / "post.lua").write_text(SCRIPT)
 
