@@ -16,6 +16,7 @@ from penstock_serving.batching import DEADLINE_SECONDS
 from penstock_serving.handover import require_grpc
 from penstock_serving.logs import set_up_logs
 from penstock_serving.metrics import Metrics
+from penstock_serving.scheduling import share_one_heap
 from penstock_serving.seal import SealedModel, add_verify_key
 from penstock_serving.served import FIRST_VERSION, ServedModel
 from penstock_serving.server import Server, bind
@@ -115,7 +116,10 @@ def load_version(
         to be had.
     """
     sealed = SealedModel.open(directory, digest, verify_key)
-    return ServedModel(name, sealed, choose_backend(sealed, backend), version, metrics, monitoring, deadline_seconds)
+    chosen = choose_backend(sealed, backend)
+    if chosen.name == "slim":
+        share_one_heap()
+    return ServedModel(name, sealed, chosen, version, metrics, monitoring, deadline_seconds)
 
 
 def _serve(arguments: argparse.Namespace) -> int:

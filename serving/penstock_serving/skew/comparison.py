@@ -38,7 +38,7 @@ class Rules:
     """Columns that are compared and shown but alert nobody, as a month, which never looks like the whole year."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Measure:
     """`value`, and the `threshold` that it has to pass: what matters, or the noise floor where that is higher."""
 
@@ -61,7 +61,7 @@ class Measure:
         return self.size > self.threshold
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class VarianceRatio(Measure):
     """A factor: 3 and 1/3 are equally far from 1."""
 

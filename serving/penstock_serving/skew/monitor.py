@@ -14,13 +14,15 @@ from penstock_serving.skew.comparison import Rules
 from penstock_serving.skew.observing import Observer
 from penstock_serving.skew.simulating import Simulated, simulate_apart
 from penstock_serving.skew.watching import HORIZON, Verdict, Watch
-from penstock_serving.skew.windows import PREDICTIONS, UNKNOWN, Window, WindowFolder, prefix
+from penstock_serving.skew.windows import PREDICTIONS, UNKNOWN, Window, WindowFolder, began, prefix
 from penstock_trainer import statistics
 from penstock_trainer.errors import InputError
 from penstock_trainer.statistics import NumberStatistics
 
 logger = logging.getLogger("penstock_serving")
 
+RECENT = 2
+"""Windows back for which another process's may still come in; a later one has the others' statistics read again."""
 OnVerdict = Callable[[Mapping[str, Mapping[str, float]], Mapping[str, bool]], None]
 """Gets, by column, each measure as a multiple of its threshold, and whether the column is skewed."""
 
@@ -139,22 +141,56 @@ class SkewMonitor:
     def _judge(self) -> None:
         if self._watch is None:
             return
-        for key in self._folder.keys(self._sealed.digest) if self._folder else ():
-            if key not in self._windows:
-                try:
-                    self._windows[key] = self._folder.read(key, self._sealed.digest)  # pyright: ignore[reportOptionalMemberAccess]
-                except InputError as exc:
-                    logger.warning("a window is left out", extra={"fields": {"reason": str(exc)}})
-        horizon = max((w.end for w in self._windows.values()), default=0.0) - HORIZON * self._settings.window_seconds
-        self._windows = {key: window for key, window in self._windows.items() if window.end > horizon}
+        horizon = self._take_in() - HORIZON * self._settings.window_seconds
+        ends = self._watch.ends  # what was looked at together goes together, so that the others stay as they are
+        self._windows = {key: window for key, window in self._windows.items() if ends.get(key, window.end) > horizon}
         known = len(self._watch.simulated)
-        self.verdict = verdict = self._watch.judge(self._windows)
+        self.verdict = verdict = self._watch.judge(self._windows, self._whole)
+        self._forget()
         if self._floors and len(self._watch.simulated) > known:
             self._keep_floors(self._floors, self._watch.simulated)
         if verdict.stretches:
             last = verdict.stretches[-1].measures
             excess = {name: {m: value.excess for m, value in measures.items()} for name, measures in last.items()}
             self._on_verdict(excess, {name: verdict.column_status(name) == "skew" for name in last})
+
+    def _take_in(self) -> float:
+        """Add the windows of other processes, without statistics; the time up to which there are any."""
+        ends = [window.end for window in self._windows.values()]
+        if self._folder:
+            keys = self._folder.keys(self._sealed.digest)
+            ends += map(began, keys[-1:])
+            horizon = max(ends, default=0.0) - HORIZON * self._settings.window_seconds
+            for key in keys:
+                if key not in self._windows and began(key) > horizon and (window := self._read(key, outline=True)):
+                    self._windows[key] = window
+                    ends.append(window.end)
+        return max(ends, default=0.0)
+
+    def _whole(self, key: str) -> Window:
+        """A window with its statistics; one that cannot be read any more, with no row."""
+        window = self._windows[key]
+        if window.columns or not window.rows:
+            return window
+        return self._read(key) or Window(window.model, window.start, window.end)
+
+    def _read(self, key: str, outline: bool = False) -> Window | None:
+        assert self._folder is not None, "without it no window is looked at twice"
+        try:
+            return (self._folder.outline if outline else self._folder.read)(key, self._sealed.digest)
+        except InputError as exc:
+            logger.warning("a window is left out", extra={"fields": {"reason": str(exc)}})
+            return None
+
+    def _forget(self) -> None:
+        """Let go of the statistics of windows that have been looked at, and that no late one of another process will
+        be looked at together with.
+        """
+        ends = self._watch.ends if self._watch else {}
+        recent = max(ends.values(), default=0.0) - RECENT * self._settings.window_seconds
+        for key in ends.keys() & self._windows.keys():
+            if self._windows[key].end <= recent:
+                self._windows[key] = self._windows[key].outline()
 
 
 def alert_of(folder: Path | None, webhook: str, digest: str) -> Alert:

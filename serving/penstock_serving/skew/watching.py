@@ -21,7 +21,12 @@ class Stretch:
     """The windows of all replicas of one time, with so many neighbours that there are rows enough to compare."""
 
     window: Window
+    """Of all but the last, without statistics."""
     measures: Measures
+
+    def outline(self) -> "Stretch":
+        """The same without statistics."""
+        return Stretch(self.window.outline(), self.measures) if self.window.columns else self
 
 
 class Watch:
@@ -47,21 +52,30 @@ class Watch:
         self.predictions = compared(PREDICTIONS, predictions) if predictions is not None else None
         self._compared: dict[tuple[str, ...], Stretch] = {}
 
-    def judge(self, windows: Mapping[str, Window]) -> "Verdict":
-        """The state of affairs after these windows, given by key in any order."""
-        stretches: list[Stretch] = []
+    def judge(self, windows: Mapping[str, Window], whole: Callable[[str], Window] | None = None) -> "Verdict":
+        """The state of affairs after these windows, given by key in any order.
+
+        `whole` gives a window with its statistics, by its key, where `windows` are without: they are looked at once.
+        """
+        stretches: dict[tuple[str, ...], Stretch] = {}
         waiting: list[tuple[str, Window]] = []
-        compared: dict[tuple[str, ...], Stretch] = {}
         for group in _simultaneous(windows):
             waiting += group
             if self._enough(window for _, window in waiting):
+                if stretches:
+                    before, stretch = stretches.popitem()
+                    stretches[before] = stretch.outline()
                 keys = tuple(key for key, _ in waiting)
-                stretch = self._compared.get(keys) or self._compare(window for _, window in waiting)
-                compared[keys] = stretch
-                stretches.append(stretch)
+                known = self._compared.get(keys)
+                stretches[keys] = known or self._compare(map(whole or windows.__getitem__, keys))
                 waiting = []
-        self._compared = compared
-        return Verdict(self, stretches[-HORIZON:], sum(window.received for _, window in waiting))
+        self._compared = stretches
+        return Verdict(self, [*stretches.values()][-HORIZON:], sum(window.received for _, window in waiting))
+
+    @property
+    def ends(self) -> dict[str, float]:
+        """By the key of each window whose statistics have been looked at, the end of what it was looked at with."""
+        return {key: stretch.window.end for keys, stretch in self._compared.items() for key in keys}
 
     def comparison(self, column: str) -> ColumnComparison | None:
         """What compares a column, or the predictions; None for one that training did not have."""

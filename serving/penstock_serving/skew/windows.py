@@ -4,8 +4,10 @@
 and, written last, `manifest.json`, as any artifact does: a window is there whole or not at all.
 """
 
+import calendar
 import json
 import logging
+import re
 import shutil
 import time
 from collections import Counter
@@ -24,6 +26,9 @@ PREDICTIONS = "predictions"
 UNKNOWN = "(unknown)"
 """Stands for every column that the model does not have."""
 REFUSED = "refused.json"
+STAMP = "%Y%m%dT%H%M%SZ"
+KEY = re.compile(r"-\d{8}T\d{6}Z-")
+"""Of a window, after what it begins with for its model."""
 
 logger = logging.getLogger("penstock_serving")
 
@@ -45,6 +50,10 @@ class Window:
     def received(self) -> int:
         """Rows, answered or refused."""
         return self.rows + sum(reasons.total() for reasons in self.refused.values())
+
+    def outline(self) -> "Window":
+        """The same without its statistics, which take most of a MiB."""
+        return Window(self.model, self.start, self.end, self.rows, refused=self.refused)
 
     def add(self, other: "Window") -> None:
         """Take the rows of `other` in; `other` stays as it is."""
@@ -97,13 +106,13 @@ class WindowFolder:
     def keys(self, model: str) -> list[str]:
         """The keys of the windows of the model of this digest, the oldest first."""
         try:
-            found = [path.name for path in self.path.iterdir() if path.name.startswith(f"{prefix(model)}-")]
+            found = [path.name for path in self.path.iterdir() if KEY.match(path.name.removeprefix(prefix(model)))]
         except FileNotFoundError:
             return []
         return sorted(key for key in found if (self.path / key / MANIFEST).is_file())
 
-    def read(self, key: str, model: str) -> Window:
-        """A window whose seal holds.
+    def outline(self, key: str, model: str) -> Window:
+        """A window whose seal holds, without its statistics.
 
         Raises:
             InputError: it does not hold, or the window is not one of this model.
@@ -113,16 +122,29 @@ class WindowFolder:
         if manifest.kind != KIND or manifest.inputs.get("model") != model:
             raise InputError(f"{folder} is no window of observations of the model {model}")
         try:
-            columns = statistics.from_json(json.loads((folder / "statistics.json").read_bytes()))
-            predictions = statistics.from_json(json.loads((folder / "predictions.json").read_bytes()))[PREDICTIONS]
             start, end = float(manifest.parameters["start"]), float(manifest.parameters["end"])
             rows = int(manifest.counts["rows"])
             refused: dict[str, Any] = json.loads((folder / REFUSED).read_bytes()) if REFUSED in manifest.files else {}
             reasons = {name: Counter({str(r): int(n) for r, n in each.items()}) for name, each in refused.items()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as exc:
             raise InputError(f"{folder} is no window of observations: {exc!r}") from exc
+        return Window(model, start, end, rows, refused=reasons)
+
+    def read(self, key: str, model: str) -> Window:
+        """A window whose seal holds.
+
+        Raises:
+            InputError: it does not hold, or the window is not one of this model.
+        """
+        window, folder = self.outline(key, model), self.path / key
+        try:
+            window.columns = statistics.from_json(json.loads((folder / "statistics.json").read_bytes()))
+            predictions = statistics.from_json(json.loads((folder / "predictions.json").read_bytes()))[PREDICTIONS]
+        except (OSError, ValueError, KeyError, TypeError) as exc:
+            raise InputError(f"{folder} is no window of observations: {exc!r}") from exc
         assert isinstance(predictions, NumberStatistics)
-        return Window(model, start, end, rows, columns, predictions, reasons)
+        window.predictions = predictions
+        return window
 
     def keep(self, model: str, windows: int) -> None:
         """Remove all but the newest windows of the model; another process may do the same at the same time."""
@@ -135,5 +157,10 @@ def prefix(model: str) -> str:
     return model.removeprefix("sha256:")[:16]
 
 
+def began(key: str) -> float:
+    """When the window of this key began, to the second."""
+    return float(calendar.timegm(time.strptime(key.split("-")[1], STAMP)))
+
+
 def _stamp(seconds: float) -> str:
-    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(seconds))
+    return time.strftime(STAMP, time.gmtime(seconds))
