@@ -2,6 +2,7 @@
 
 import json
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,7 @@ def monitor(tmp_path, training, statistics):
     (tmp_path / "statistics.json").write_text(json.dumps(stored.to_json(statistics(training))))
     kinds = {True: ColumnType.CATEGORY, False: ColumnType.NUMBER}
     columns = [Column(name, kinds[values.dtype == object], required=True) for name, values in training.items()]
-    sealed = SimpleNamespace(
+    sealed: Any = SimpleNamespace(
         directory=tmp_path, digest=MODEL, schema=SimpleNamespace(columns=columns, names=list(training))
     )
 
