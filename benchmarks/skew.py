@@ -206,10 +206,14 @@ class Server:
         with urllib.request.urlopen(f"{self.url}/metrics") as answer:
             return float(re.findall(rf"^{name}{{.*}} (.*)", answer.read().decode(), re.MULTILINE)[0])
 
-    def end(self) -> Iterator[tuple[float, float]]:
-        """CPU microseconds a row while watching, and not, of two stretches that follow each other under load."""
+    def end(self) -> None:
         self.process.terminate()
         self.process.wait()
+
+    def pairs(self) -> Iterator[tuple[float, float]]:
+        """CPU microseconds a row while watching, and not, of two stretches that follow each other under load; of a
+        server that has ended.
+        """
         stretches: list[tuple[bool, float, int]] = json.loads(self._stretches.read_text())
         most = max(rows for _, _, rows in stretches)
         loaded = [stretch for stretch in stretches if stretch[2] > most / 4][WARM_UP:-1]
@@ -226,13 +230,16 @@ def cost(model: Path, backend: str, seconds: int, processes: int) -> None:
     for _ in range(processes):
         with tempfile.TemporaryDirectory() as folder:
             server = Server(model, Path(folder), backend)
-            load = Target(f"{server.url}/v1/models/flights:predict", bodies).closed_loop(seconds, core=1)
-            answered = server.metric("penstock_batch_rows_sum")
-            rows = answered / server.metric("penstock_batch_rows_count")
-            assert not load.failed
-            assert 0.3 < server.metric("penstock_observed_rows") / answered < 0.7, "each other stretch is watched"
-            assert not server.metric("penstock_unobserved_rows"), "what is not counted costs nothing"
-            pairs += server.end()
+            try:
+                load = Target(f"{server.url}/v1/models/flights:predict", bodies).closed_loop(seconds, core=1)
+                answered = server.metric("penstock_batch_rows_sum")
+                rows = answered / server.metric("penstock_batch_rows_count")
+                assert not load.failed
+                assert 0.3 < server.metric("penstock_observed_rows") / answered < 0.7, "each other stretch is watched"
+                assert not server.metric("penstock_unobserved_rows"), "what is not counted costs nothing"
+            finally:
+                server.end()
+            pairs += server.pairs()
     report("skew", f"rows_a_call_{backend}", rows, "rows")
     without = statistics.mean(unwatched for _, unwatched in pairs)
     differences = [watched - unwatched for watched, unwatched in pairs]
