@@ -46,9 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         sealed = SealedModel.open(arguments.model)
         watch = read_watch(sealed, rules_of(arguments))
         folder = WindowFolder(arguments.observations)
-        windows = {key: folder.read(key, sealed.digest) for key in folder.keys(sealed.digest)}
+        windows = {key: folder.outline(key, sealed.digest) for key in folder.keys(sealed.digest)}
         webhook = webhook_of(os.environ) if arguments.tell else None
-        verdict = watch.judge(windows)
+        verdict = watch.judge(windows, lambda key: folder.read(key, sealed.digest))
         if verdict.status == "waiting":
             said = _waiting(arguments.observations, verdict, sealed.digest, bool(windows))
             if arguments.waiting_is_quiet:
