@@ -28,13 +28,10 @@ drift: runtime  ## whether what is deployed is still what was deployed
 env: runtime  ## the exports with which `pulumi up -s local` works by hand: eval "$$(make -s env)"
 	@.venv/bin/python tools/stack.py env $(STACK)
 
-test:  ## lint, types and all tests
-	@tools/python tools/environments.py test
-	@.venv/bin/python tools/pulumi_cli.py
+test: test-tools  ## lint, types and all tests
 	@.venv/bin/python tools/checks.py $(if $(WITHOUT),--without $(WITHOUT))
 
-test-pods: cluster-tools  ## of these the pipeline on real pods alone
-	@.venv/bin/python tools/pulumi_cli.py
+test-pods: test-tools  ## of these the pipeline on real pods alone
 	@.venv/bin/python tools/checks.py pods
 
 test-browser:  ## the console page in a real browser, light and dark; needs chromium
@@ -47,12 +44,10 @@ cluster-up: cluster-tools  ## a Kubernetes cluster for tests on loopback; NODES=
 cluster-down: cluster-tools  ## end it; nothing of it stays
 	@PYTHONPATH=tools .venv/bin/python -m cluster down
 
-test-cluster: cluster-tools  ## the modules on such a cluster
-	@.venv/bin/python tools/pulumi_cli.py
+test-cluster: test-tools  ## the modules on such a cluster
 	@.venv/bin/python -m pytest -q tests/cluster --ignore tests/cluster/costly
 
-test-cluster-all: cluster-tools  ## and on real pods, with all the faults, KEDA, Kueue and Knative: half an hour
-	@.venv/bin/python tools/pulumi_cli.py
+test-cluster-all: test-tools  ## and on real pods, with all the faults, KEDA, Kueue and Knative: half an hour
 	@.venv/bin/python -m pytest -q tests/cluster
 	@.venv/bin/python -m pytest -q tests/pods
 	@PENSTOCK_IMAGES=built .venv/bin/python -m pytest -q tests/pods/test_pipeline.py
@@ -79,8 +74,7 @@ bench:  ## all benchmarks, one after the other
 bench-cluster: cluster-tools
 	@.venv/bin/python benchmarks/cluster.py
 
-bench-preview: cluster-tools
-	@.venv/bin/python tools/pulumi_cli.py
+bench-preview: test-tools
 	@.venv/bin/python benchmarks/preview.py
 
 bench-%:
@@ -90,10 +84,13 @@ bench-%:
 cluster-tools:
 	@tools/python tools/environments.py test
 
+test-tools: cluster-tools
+	@.venv/bin/python tools/pulumi_cli.py
+
 policies-ready:
 	@tools/python tools/environments.py policies
 
 runtime:
 	@tools/python tools/environments.py runtime
 
-.PHONY: help up down images plan drift env test test-pods test-browser cluster-up cluster-down test-cluster test-cluster-all notebook pages audit lock bench cluster-tools policies-ready runtime
+.PHONY: help up down images plan drift env test test-pods test-browser cluster-up cluster-down test-cluster test-cluster-all notebook pages audit lock bench cluster-tools test-tools policies-ready runtime

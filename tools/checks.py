@@ -54,8 +54,8 @@ WHERE_BUILT = {
     "keda": ("pods", ("tests/pods/costly/test_autoscaling.py", "-k", "not in-flight and not hpa")),
 }
 """By controller, which check it is part of where the user's cache has it, and as what."""
-PATIENCE_SECONDS = 32 * 60.0
-"""How long the clusters' programs, 25 minutes to build on two cores, may take once the tests of the engine begin."""
+PATIENCE_SECONDS = 50 * 60.0
+"""How long after the checks have begun the clusters' programs must be there: 25 minutes' work for two idle cores."""
 WITHOUT = "--without"
 """Before words of names whose checks are not run."""
 TOLD = "PENSTOCK_NOT_RUN"
@@ -71,14 +71,15 @@ def main() -> int:
     if cli is None:
         raise ToolError("the Pulumi CLI is missing; `make test` prepares it")
     environment = _environment(cli)
+    until = time.monotonic() + PATIENCE_SECONDS
     absent = {"pods": kubelets.missing(), "cluster": control_plane.missing()}
     clusters = [check for check in _wanted(_clusters()) if not absent[check[0]]]
-    with _built_meanwhile(bool(clusters)) as built, ThreadPoolExecutor(2) as pool:
+    with _built_meanwhile(bool(clusters), until) as built, ThreadPoolExecutor(2) as pool:
         found = list(pool.map(lambda check: _run(check, environment), _wanted(SIDE_BY_SIDE)))
         engine = [pool.submit(_run, check, environment) for check in _wanted(ENGINE)]
         outcome = built()
         if outcome is None:
-            absent |= dict.fromkeys(absent, f"not built after {PATIENCE_SECONDS / 60:.0f} minutes more")
+            absent |= dict.fromkeys(absent, f"not built after {PATIENCE_SECONDS / 60:.0f} minutes")
         elif outcome == 0:
             found += pool.map(lambda check: _run(check, environment), clusters)
         else:
@@ -93,10 +94,10 @@ def main() -> int:
 
 
 @contextmanager
-def _built_meanwhile(needed: bool) -> Iterator[Callable[[], int | None]]:
+def _built_meanwhile(needed: bool, until: float) -> Iterator[Callable[[], int | None]]:
     """Builds what clusters are made of where nobody else wants the processors.
 
-    What it yields waits for the build's exit code, or gives up with None.
+    What it yields waits for the build's exit code, or gives up with None `until` a time of the monotonic clock.
     """
     if not needed:
         yield lambda: 0
@@ -104,7 +105,7 @@ def _built_meanwhile(needed: bool) -> Iterator[Callable[[], int | None]]:
 
     def outcome() -> int | None:
         try:
-            return building.wait(PATIENCE_SECONDS)
+            return building.wait(max(0, until - time.monotonic()))
         except subprocess.TimeoutExpired:
             return None
 

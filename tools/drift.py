@@ -18,7 +18,7 @@ def found(stack: str) -> Events:
     pulumi = Pulumi(stack)
     if not pulumi.exists():
         raise ToolError(f"there is no stack {stack}")
-    code, events = pulumi.watched("refresh", "--preview-only")
+    code, events = pulumi.watched("refresh", "--preview-only", "--non-interactive")
     if code != 0:
         raise ToolError("\n".join(events.errors) or f"the refresh failed with exit code {code}")
     return events

@@ -8,6 +8,9 @@ from typing import Any
 
 STACK = "pulumi:pulumi:Stack"
 UNCHANGED = ("same", "read", "refresh")
+SIGNATURE = "4dabf18193072939515e22adb298388d"
+"""Marks an object that stands for a secret, which Pulumi has taken out of it."""
+SECRET = "[secret]"
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,7 @@ class Events:
     """Of policies that stop a deployment, as `rule: what`."""
     errors: tuple[str, ...] = ()
     outputs: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    """The stack's."""
+    """The stack's, as `pulumi stack output` tells them."""
 
     def fields(self, each: str) -> str:
         """The properties of one that differ, in words to put behind its name."""
@@ -64,10 +67,16 @@ def _step(
     types, _, name = step["urn"].rpartition("::")
     named = f"{types.rpartition('::')[2].rpartition('$')[2]} {name}"
     if step["type"] == STACK:
-        outputs.update((step.get("new") or {}).get("outputs") or {})
+        outputs.update(_told((step.get("new") or {}).get("outputs") or {}))
     if step["op"] not in UNCHANGED:
         operations[named] = step["op"]
         paths = step.get("detailedDiff") or dict.fromkeys(step.get("diffs") or ())
         # A replacement is several steps, of which one knows what differs.
         fields = {path.partition(".")[0].partition("[")[0] for path in paths}
         changed[named] = tuple(sorted(fields.union(changed.get(named, ()))))
+
+
+def _told(value: Any) -> Any:
+    if isinstance(value, dict):
+        return SECRET if SIGNATURE in value else {name: _told(each) for name, each in value.items()}
+    return [_told(each) for each in value] if isinstance(value, list) else value

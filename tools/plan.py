@@ -27,10 +27,10 @@ def judged(stack: str) -> tuple[Events, list[str]]:
     settings = settings_check.check(stack)
     environment = google_stack.chosen(settings)
     pack = judged_by_the_pack()
-    pulumi = Pulumi(stack)
+    pulumi = Pulumi(stack, settings)
     pulumi.select()
     short = google_stack.asked(environment, pulumi.captured, bool(settings.verify_key)) if environment else []
-    code, events = pulumi.watched("preview", *pack)
+    code, events = pulumi.watched("preview", *pack, "--non-interactive")
     approved = settings.gcp.approve_replacement if settings.gcp else ()
     return events, [*short, *reasons(code, events, approved)]
 

@@ -16,13 +16,13 @@ import google_stack
 import pulumi_cli
 import settings_check
 from common import PROJECT, ToolError, say
-from settings import SettingsError
+from settings import Settings, SettingsError
 
 from penstock.command import interrupted
 from penstock.command.project import NO_PLUGINS, Project
 from penstock.errors import PenstockError
 from penstock.gcp.begun import taken_over
-from penstock.gcp.environment import Environment
+from penstock.local import scheduling
 
 HERE = Project(PROJECT)
 PACK = PROJECT / "policies"
@@ -43,16 +43,16 @@ def up(stack: str) -> None:
     settings = settings_check.check(stack)
     # Nothing but this machine's own processes needs no judge and no cloud's plugin, and is there the sooner.
     how = ["--skip-preview"] if settings.platform == "local" else judged_by_the_pack()
-    pulumi = Pulumi(stack, fetching=settings.platform != "local")
+    pulumi = Pulumi(stack, settings)
     pulumi.select()
     pulumi.continue_after_interruption()
     if pulumi.google is not None:
         google_stack.before_up(pulumi.google, pulumi.captured, bool(settings.verify_key))
-    code = pulumi.interactive("up", "--yes", "--suppress-outputs", *how)
+    code, told = pulumi.watched("up", "--yes", "--suppress-outputs", *how)
     if code != 0:
         say(f"not finished (exit code {code}); what is sealed stays, and `make up` continues from there")
         sys.exit(1)
-    outputs = json.loads(pulumi.captured("stack", "output", "--json"))
+    outputs = dict(sorted(told.outputs.items()))
     width = max(len(name) for name in outputs)
     for name, value in outputs.items():
         print(f"{name:<{width}}  {value if isinstance(value, str) else json.dumps(value)}")
@@ -92,10 +92,10 @@ def judged_by_the_pack() -> list[str]:
     return ["--policy-pack", str(PACK)]
 
 
-def _google(stack: str) -> Environment | None:
-    """The stack's environment on Google Cloud; None for any other, and for settings that somebody has to correct."""
+def _settings(stack: str) -> Settings | None:
+    """The stack's settings; None for those that somebody has to correct."""
     try:
-        return google_stack.chosen(settings_check.check(stack))
+        return settings_check.check(stack)
     except SettingsError as exc:
         say(f"the settings of stack {stack} are wrong, so none of them is gone by: {exc}")
         return None
@@ -104,20 +104,21 @@ def _google(stack: str) -> Environment | None:
 class Pulumi:
     """The CLI, on one stack of this project."""
 
-    def __init__(self, stack: str, *, fetching: bool = True) -> None:
-        """Not `fetching`, it downloads no plugin: Pulumi would those of all packages that are installed."""
-        self._stack, self.google = stack, _google(stack)
+    def __init__(self, stack: str, settings: Settings | None = None) -> None:
+        """`settings` are read where they are not given."""
+        settings = settings or _settings(stack)
+        self._stack, self.google = stack, google_stack.chosen(settings) if settings else None
         self._cli = pulumi_cli.prepare()
         HERE.prepare()
         self._environment = {**os.environ, **HERE.variables(self._cli), **google_stack.variables(self.google)}
-        if not fetching:
+        if settings and settings.platform == "local":
+            # It needs no plugin, and Pulumi would download those of all packages that are installed.
             self._environment[NO_PLUGINS] = "true"
 
     def exists(self) -> bool:
         """Whether the backend knows the stack."""
-        backend = HERE.backend
-        if backend:
-            return bool(list((backend / ".pulumi" / "stacks").glob(f"**/{self._stack}.json")))
+        if HERE.backend:
+            return bool(self._states())
         stacks = json.loads(self._run("stack", "ls", "--json").stdout or "[]")
         return any(stack["name"] in (self._stack, self._stack.rpartition("/")[2]) for stack in stacks)
 
@@ -131,6 +132,8 @@ class Pulumi:
         """Puts the stack right after a run that was killed."""
         for who in interrupted.release_lock(HERE.backend, self._stack) if HERE.backend else []:
             say(f"the last run ({who}) is gone: its lock on stack {self._stack} is released")
+        if not self._something_begun():
+            return
         before = self.captured("stack", "export")
         exported: dict[str, Any] = json.loads(before)
         begun = taken_over(exported["deployment"], self.google.project) if self.google else []
@@ -144,6 +147,16 @@ class Pulumi:
             if code != 0:
                 self.captured("stack", "import", text=before)
                 raise ToolError(f"what the last run had begun could not be looked up (exit code {code}); see above")
+
+    def _something_begun(self) -> bool:
+        """Whether the last run may have left an operation begun; asking the CLI takes a third of a second."""
+        files = self._states()
+        return not files or any("pending_operations" in file.read_text(encoding="utf-8") for file in files)
+
+    def _states(self) -> list[Path]:
+        """The stack's state, where that is a file of the project's own."""
+        backend = HERE.backend
+        return list((backend / ".pulumi" / "stacks").glob(f"**/{self._stack}.json")) if backend else []
 
     def interactive(self, *arguments: str) -> int:
         """Runs a command whose output the person sees; Ctrl-C is for the command, which ends in good order."""
@@ -167,7 +180,7 @@ class Pulumi:
             log = Path(folder) / "events.jsonl"
             # The engine's log of events, which Pulumi's Automation API reads too, is among the options for debugging.
             self._environment["PULUMI_DEBUG_COMMANDS"] = "true"
-            code = self.interactive(*arguments, "--non-interactive", "--event-log", str(log))
+            code = self.interactive(*arguments, "--event-log", str(log))
             return code, events.load(log)
 
     def captured(self, *arguments: str, text: str | None = None, stack_option: bool = True) -> str:
@@ -194,6 +207,7 @@ class Pulumi:
 
 def main() -> None:
     """`stack.py env STACK`, `stack.py up STACK`, `stack.py down STACK`."""
+    scheduling.give_way()
     match sys.argv[1:]:
         case ["env", stack]:
             env(stack)

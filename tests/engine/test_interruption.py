@@ -20,6 +20,10 @@ def told_while_it_runs(project):
     while not (trials := [pid for pid, line in project.processes().items() if "-m penstock_trainer tune" in line]):
         assert time.monotonic() < deadline, project.processes()
         time.sleep(0.1)
+    (engine,) = [pid for pid, line in project.processes().items() if "/pulumi up " in line]
+    # It gives way to whoever answers; what it starts does not.
+    assert os.sched_getscheduler(engine) == os.SCHED_BATCH
+    assert {os.sched_getscheduler(pid) for pid in trials} == {os.SCHED_OTHER}
     for pid in trials:
         os.kill(pid, signal.SIGSTOP)
     try:

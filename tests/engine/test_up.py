@@ -44,7 +44,9 @@ def test_a_dead_server_is_started_again_by_the_next_up(served):
     dead = int(served.deployment()["flow-serve-server"]["outputs"]["pid"])
     os.kill(dead, signal.SIGKILL)
     served.run("up")
-    assert int(served.deployment()["flow-serve-server"]["outputs"]["pid"]) != dead
+    server = int(served.deployment()["flow-serve-server"]["outputs"]["pid"])
+    assert server != dead
+    assert os.sched_getscheduler(server) == os.SCHED_OTHER  # unlike the deployment, which gives way to it
     assert served.get("/attestation")["digest"] == served.outputs()["model_digest"]
 
 

@@ -114,6 +114,15 @@ def test_every_command_of_a_document_is_there(name):
 def test_a_program_that_fails_is_refused_with_its_error():
     lines = ['{"diagnosticEvent": {"severity": "error", "message": "no such setting\\n"}}']
     assert plan.reasons(1, events.read(lines), ()) == ["no such setting"]
+
+
+def test_outputs_are_told_as_the_cli_tells_them_and_secrets_are_not():
+    secret = {events.SIGNATURE: "1b47061264138c4ac30d75fd1eb44270", "ciphertext": "[secret]"}
+    outputs = {"n": 3, "token": secret, "nested": {"list": [1, secret], "plain": "text"}}
+    stack = {"type": events.STACK, "urn": f"urn:pulumi:dev::acme::{events.STACK}::acme-dev", "op": "same"}
+    line = json.dumps({"resOutputsEvent": {"metadata": {**stack, "new": {"outputs": outputs}}}})
+    told = {"n": 3, "token": "[secret]", "nested": {"list": [1, "[secret]"], "plain": "text"}}
+    assert events.read([line]).outputs == told
     assert plan.reasons(1, events.Events(), ()) == ["the preview failed with exit code 1"]
 
 

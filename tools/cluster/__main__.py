@@ -1,9 +1,10 @@
 """What `make cluster-up` and `make cluster-down` run, in the infrastructure environment."""
 
+import fcntl
 import sys
 import time
 
-from common import PROJECT, ToolError, say
+from common import PROJECT, TOOLS, ToolError, say
 
 from cluster import build, contents, kubelets, nodes, packages, router
 from cluster.control_plane import ControlPlane
@@ -16,10 +17,13 @@ def main(arguments: list[str]) -> None:
     """`python -m cluster build`, `up kwok`, `up kubelet`, `down`, or `images` (builds them; how large they are)."""
     plane = ControlPlane(Project(PROJECT).home / "cluster", bound=False)
     if arguments == ["build"]:
-        build.prepare()
-        if not kubelets.missing():
-            packages.prepare()
-            router.binary()
+        # Two checks that begin at the same time need the same.
+        with (TOOLS / "cluster.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            build.prepare()
+            if not kubelets.missing():
+                packages.prepare()
+                router.binary()
     elif arguments == ["images"]:
         for name, made in contents.prepare().items():
             print(f"{name}: {made.pulled_mb} MB to pull, of which {made.base_mb} MB are the base's")

@@ -10,7 +10,7 @@ import pulumi
 from pulumi.dynamic import ConfigureRequest, CreateResult, DiffResult, Resource, ResourceProvider, UpdateResult
 
 from penstock.errors import StageFailed, StageInterrupted
-from penstock.local import engine, fingerprint
+from penstock.local import engine, fingerprint, scheduling
 from penstock.local import urn as resource_urn
 from penstock.local.environment import without_pulumi
 from penstock.local.identity import ProcessIdentity
@@ -99,6 +99,7 @@ def _supervise(spec: JobSpec, spec_file: Path, log: Path, relay: engine.Relay) -
             text=True,
             errors="replace",
         )
+    scheduling.as_any_other(supervisor.pid)
     identity = ProcessIdentity.of(supervisor.pid)
 
     def clean_up() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from penstock.errors import ServiceFailed
-from penstock.local import engine, ports
+from penstock.local import engine, ports, scheduling
 from penstock.local.environment import without_pulumi
 from penstock.local.identity import ProcessIdentity
 from penstock.local.spec import read_json, write_json
@@ -131,6 +131,7 @@ def launch(
             # A session of its own: neither Ctrl-C nor the end of the run reaches the server.
             start_new_session=True,
         )
+        scheduling.as_any_other(process.pid)
         identity = ProcessIdentity.of(process.pid)
         if identity is None:
             words = f"the server ended at once with code {process.wait()}"
