@@ -1,6 +1,6 @@
 """What `make test` runs: lint, types, and every suite in the environment it belongs to. All are run, whatever fails.
 
-Two run side by side, each printed when it is done. Those of the engine, which mostly wait, come last, beside those of
+Two run side by side, each printed when it is done. Those of the engine, which often wait, come last, beside those of
 servers and of clusters; what these need is built meanwhile, where the user's cache does not have it.
 """
 
@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -39,9 +40,11 @@ SIDE_BY_SIDE: tuple[Check, ...] = (
     ("types: serving", INFRASTRUCTURE, ("pyright", "--project", "tools/pyright/serving.json")),
     ("types: benchmarks", INFRASTRUCTURE, ("pyright", "--project", "tools/pyright/benchmarks.json")),
 )
-# One deployment serves all of the first, which takes as long as the second and the clusters' together.
+OWN = "tests/engine/own"
+# One deployment serves all of the first.
 ENGINE: tuple[Check, ...] = (
-    ("engine and infra", INFRASTRUCTURE, ("pytest", "-q", "tests/engine", "tests/infra", "tests/notebook")),
+    ("engine", INFRASTRUCTURE, ("pytest", "-q", "tests/engine", "tests/infra", "tests/notebook", f"--ignore={OWN}")),
+    ("engine: own projects", INFRASTRUCTURE, ("pytest", "-q", OWN)),
     ("contract", PROJECT / "serving/.venv/bin", ("pytest", "-q", "tests/contract")),
 )
 CLUSTERS: tuple[Check, ...] = (
@@ -75,16 +78,17 @@ def main() -> int:
     absent = {"pods": kubelets.missing(), "cluster": control_plane.missing()}
     clusters = [check for check in _wanted(_clusters()) if not absent[check[0]]]
     with _built_meanwhile(bool(clusters), until) as built, ThreadPoolExecutor(2) as pool:
-        found = list(pool.map(lambda check: _run(check, environment), _wanted(SIDE_BY_SIDE)))
-        engine = [pool.submit(_run, check, environment) for check in _wanted(ENGINE)]
+        run = partial(_run, environment=environment)
+        first, last = (pool.map(run, _wanted(checks)) for checks in (SIDE_BY_SIDE, ENGINE))
+        found = list(first)
         outcome = built()
         if outcome is None:
             absent |= dict.fromkeys(absent, f"not built after {PATIENCE_SECONDS / 60:.0f} minutes")
         elif outcome == 0:
-            found += pool.map(lambda check: _run(check, environment), clusters)
+            found += map(run, clusters)
         else:
             found += [(f"{name} (not built)", False) for name, *_ in clusters]
-        found += [each.result() for each in engine]
+        found += last
     for name, *_ in _wanted(CLUSTERS):
         if absent[name]:
             _not_run(f"NOT RUN: {name}: {absent[name]}")

@@ -294,7 +294,7 @@ def test_a_plan_and_the_comment_about_it_ask_the_project_too(google, monkeypatch
     offers(google, env, 0.0, ["e2-standard-2"])
     monkeypatch.setattr(plan.settings_check, "check", lambda stack: Settings(platform="gcp", gcp=env))
     trial = SimpleNamespace(select=lambda: None, watched=previewed, captured=lambda *arguments: '{"deployment": {}}')
-    monkeypatch.setattr(plan, "Pulumi", lambda stack: trial)
+    monkeypatch.setattr(plan, "Pulumi", lambda stack, settings: trial)
     monkeypatch.setattr(plan, "judged_by_the_pack", list)
     found, refused = plan.judged("dev")
     assert refused == ["acme-dev cannot take it: us-central1-a does not offer e2-standard-4"]

@@ -1,4 +1,4 @@
-"""The command `penstock` on a running stack; what changes the model is in tests/engine/test_traffic.py."""
+"""The command `penstock` on a running stack; what changes the model is in tests/engine/own/test_traffic.py."""
 
 import os
 import re

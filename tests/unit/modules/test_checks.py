@@ -9,10 +9,10 @@ def chosen(monkeypatch, *words):
 
 
 def test_checks_are_asked_for_by_words_of_their_names_and_left_out_in_the_same_way(monkeypatch):
-    assert chosen(monkeypatch) == ["engine and infra", "contract", "cluster", "pods"]
+    assert chosen(monkeypatch) == ["engine", "engine: own projects", "contract", "cluster", "pods"]
     assert chosen(monkeypatch, "pods") == ["pods"]
-    assert chosen(monkeypatch, "--without", "pods") == ["engine and infra", "contract", "cluster"]
-    assert chosen(monkeypatch, "cluster", "engine", "--without", "infra") == ["cluster"]
+    assert chosen(monkeypatch, "--without", "pods") == ["engine", "engine: own projects", "contract", "cluster"]
+    assert chosen(monkeypatch, "cluster", "engine", "--without", "own") == ["engine", "cluster"]
 
 
 def test_what_is_not_run_is_said_again_at_the_end_where_somebody_collects_it(monkeypatch, tmp_path, capsys):

@@ -26,7 +26,7 @@ README       | raw files             | not run: a picture
 README       | make up               | conftest.py::served
 README       | curl                  | engine/test_documentation.py::test_the_curl_of_the_readme_is_answered
 README       | {"predictions         | engine/test_documentation.py::test_the_curl_of_the_readme_is_answered
-README       | eval                  | engine/test_retraining.py::by_hand
+README       | eval                  | engine/own/test_retraining.py::by_hand
 README       | cluster.trainer_image | google/test_policies.py::test_the_commands_of_the_readme_plan
 access       | penstock:             | unit/modules/test_settings.py::test_every_setting_that_the_pages_show
 access       | python -c             | unit/modules/test_snippets.py::test_the_command_for_a_token_makes_one

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from datasketches import kll_floats_sketch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from penstock_trainer import distinct, labelled, statistics
+from penstock_trainer import distinct, kll, labelled, statistics
 from penstock_trainer.errors import InputError
 from penstock_trainer.labelled import Comoment, GroupMeans
 from penstock_trainer.statistics import CategoryStatistics, NumberStatistics, TextStatistics
@@ -217,6 +218,25 @@ def test_counts_of_kept_categories_are_off_by_no_more_than_is_admitted(monkeypat
 
 
 @settings(max_examples=30)
+@given(st.integers(1, 200_000), st.sampled_from(["normal", "few values", "one value"]), st.integers(0, 2**32 - 1))
+def test_ranks_of_one_batch_are_off_by_less_than_a_kth_and_its_sketch_is_one_of_datasketches(size, kind, seed):
+    values = np.random.default_rng(seed).normal(size=size).astype(np.float32)
+    values = np.sort({"normal": values, "few values": np.round(values), "one value": values[:1].repeat(size)}[kind])
+    sketch = kll.of_sorted(values)
+    assert (sketch.n, sketch.k) == (size, kll.K)
+    assert (sketch.get_min_value(), sketch.get_max_value()) == (values[0], values[-1])
+    points = values[:: max(1, size // 200)]
+    for inclusive, side in ((True, "right"), (False, "left")):
+        ranks = [sketch.get_rank(float(point), inclusive) for point in points]
+        assert np.abs(ranks - np.searchsorted(values, points, side) / size).max() < 1 / kll.K
+    assert sketch.num_retained <= 2 * kll.K
+    assert kll_floats_sketch.deserialize(sketch.serialize()).serialize() == sketch.serialize()
+    other = kll_floats_sketch(kll.K)
+    other.update(values)
+    other.merge(sketch)
+    assert other.n == 2 * size
+
+
 @given(
     st.lists(st.integers(0, 6000), min_size=1, max_size=8),
     st.sampled_from(["sorted", "shuffled", "few values", "long tail"]),
