@@ -6,6 +6,9 @@ is taken at once, every 2^n-th, in the form in which datasketches stores a sketc
 datasketches.
 """
 
+# pyright: reportAttributeAccessIssue=false
+# (datasketches has no type stubs.)
+
 import struct
 
 import numpy as np
