@@ -50,7 +50,7 @@ QUIET_WINDOWS = 1000
 REPEATS = 20
 LONGEST = 60
 GOAL_CPU = 0.03
-WARM_UP = 8
+WARM_UP = 40
 """Stretches under load that are not looked at."""
 
 Columns = dict[str, np.ndarray]
@@ -210,23 +210,23 @@ class Server:
         self.process.terminate()
         self.process.wait()
 
-    def pairs(self) -> Iterator[tuple[float, float]]:
-        """CPU microseconds a row while watching, and not, of two stretches that follow each other under load; of a
-        server that has ended.
+    def stretches(self) -> list[tuple[bool, float, float, int]]:
+        """Of a server that has ended, those under load: whether it watched, CPU seconds of counting, CPU seconds of all
+        else, and the rows answered.
         """
-        stretches: list[tuple[bool, float, int]] = json.loads(self._stretches.read_text())
-        most = max(rows for _, _, rows in stretches)
-        loaded = [stretch for stretch in stretches if stretch[2] > most / 4][WARM_UP:-1]
-        for one, next_one in pairwise(loaded):
-            each = {watched: 1e6 * cpu / rows for watched, cpu, rows in (one, next_one)}
-            if len(each) == 2:
-                yield each[True], each[False]
+        found: list[tuple[bool, float, float, int]] = json.loads(self._stretches.read_text())
+        most = max(rows for *_, rows in found)
+        return [stretch for stretch in found if stretch[-1] > most / 4][WARM_UP:-1]
 
 
 def cost(model: Path, backend: str, seconds: int, processes: int) -> None:
-    """CPU microseconds a request with and without watching."""
+    """CPU microseconds a request with and without watching: what answering takes more where rows are taken, by the
+    median over pairs of stretches that follow each other, and what counting them takes.
+    """
     bodies = _bodies(model)
-    pairs: list[tuple[float, float]] = []
+    taking: list[float] = []
+    counting = unwatched = 0.0
+    watched_rows = unwatched_rows = 0
     for _ in range(processes):
         with tempfile.TemporaryDirectory() as folder:
             server = Server(model, Path(folder), backend)
@@ -239,19 +239,29 @@ def cost(model: Path, backend: str, seconds: int, processes: int) -> None:
                 assert not server.metric("penstock_unobserved_rows"), "what is not counted costs nothing"
             finally:
                 server.end()
-            pairs += server.pairs()
+            stretches = server.stretches()
+        for (one, _, cpu, size), (other, _, other_cpu, other_size) in pairwise(stretches):
+            if one != other:
+                difference = 1e6 * (cpu / size - other_cpu / other_size)
+                taking.append(difference if one else -difference)
+        counting += 1e6 * sum(seconds for _, seconds, _, _ in stretches)
+        unwatched += 1e6 * sum(seconds for watched, _, seconds, _ in stretches if not watched)
+        watched_rows += sum(size for watched, *_, size in stretches if watched)
+        unwatched_rows += sum(size for watched, *_, size in stretches if not watched)
     report("skew", f"rows_a_call_{backend}", rows, "rows")
-    without = statistics.mean(unwatched for _, unwatched in pairs)
-    differences = [watched - unwatched for watched, unwatched in pairs]
-    difference, repeats = statistics.mean(differences), len(differences)
-    error = statistics.stdev(differences) / repeats**0.5
+    taken, repeats = statistics.median(taking), len(taking)
+    ranked, away = sorted(taking), 0.5 / repeats**0.5  # one standard error of the share of pairs below their median
+    error = (ranked[int(repeats * (0.5 + away))] - ranked[int(repeats * (0.5 - away))]) / 2
+    without, counted = unwatched / unwatched_rows, counting / watched_rows
+    difference = taken + counted
     peer = "the same server without watching"
     report("skew", f"cpu_per_request_{backend}", without + difference, "us", peer=peer, peer_value=without,
            ratio=without / (without + difference), repeats=repeats)  # fmt: skip
     share = difference / without
     report("skew", f"share_of_cpu_{backend}", share, "of the CPU", goal=GOAL_CPU, met=share < GOAL_CPU, repeats=repeats)
-    report("skew", f"cost_per_request_{backend}", difference, "us", repeats=repeats)
-    report("skew", f"cost_per_request_standard_error_{backend}", error, "us", repeats=repeats)
+    report("skew", f"taking_per_request_{backend}", taken, "us", repeats=repeats)
+    report("skew", f"taking_per_request_standard_error_{backend}", error, "us", repeats=repeats)
+    report("skew", f"counting_per_request_{backend}", counted, "us", repeats=repeats)
 
 
 def _bodies(model: Path) -> list[bytes]:

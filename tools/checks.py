@@ -1,7 +1,7 @@
 """What `make test` runs: lint, types, and every suite in the environment it belongs to. All are run, whatever fails.
 
 Two run side by side, each printed when it is done. Those of the engine, which often wait, come last, beside those of
-servers and of clusters; what these need is built meanwhile, where the user's cache does not have it.
+clusters; what these need is built meanwhile, where the user's cache does not have it.
 """
 
 import os
@@ -28,6 +28,7 @@ SIDE_BY_SIDE: tuple[Check, ...] = (
     ("format", INFRASTRUCTURE, ("ruff", "format", "--check", ".")),
     ("unit: trainer", PROJECT / "trainer/.venv/bin", ("pytest", "-q", "tests/unit/trainer")),
     ("google cloud", INFRASTRUCTURE, ("pytest", "-q", "tests/google")),
+    ("contract", PROJECT / "serving/.venv/bin", ("pytest", "-q", "tests/contract")),
     ("reuse", INFRASTRUCTURE, ("pytest", "-q", "tests/reuse")),
     ("unit: serving", PROJECT / "serving/.venv/bin", ("pytest", "-q", "tests/unit/serving")),
     ("unit: policies", PROJECT / "policies/.venv/bin", ("pytest", "-q", "tests/unit/policies")),
@@ -45,7 +46,6 @@ OWN = "tests/engine/own"
 ENGINE: tuple[Check, ...] = (
     ("engine", INFRASTRUCTURE, ("pytest", "-q", "tests/engine", "tests/infra", "tests/notebook", f"--ignore={OWN}")),
     ("engine: own projects", INFRASTRUCTURE, ("pytest", "-q", OWN)),
-    ("contract", PROJECT / "serving/.venv/bin", ("pytest", "-q", "tests/contract")),
 )
 CLUSTERS: tuple[Check, ...] = (
     ("cluster", INFRASTRUCTURE, ("pytest", "-q", "tests/cluster/test_*.py")),

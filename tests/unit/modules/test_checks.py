@@ -9,9 +9,9 @@ def chosen(monkeypatch, *words):
 
 
 def test_checks_are_asked_for_by_words_of_their_names_and_left_out_in_the_same_way(monkeypatch):
-    assert chosen(monkeypatch) == ["engine", "engine: own projects", "contract", "cluster", "pods"]
+    assert chosen(monkeypatch) == ["engine", "engine: own projects", "cluster", "pods"]
     assert chosen(monkeypatch, "pods") == ["pods"]
-    assert chosen(monkeypatch, "--without", "pods") == ["engine", "engine: own projects", "contract", "cluster"]
+    assert chosen(monkeypatch, "--without", "pods") == ["engine", "engine: own projects", "cluster"]
     assert chosen(monkeypatch, "cluster", "engine", "--without", "own") == ["engine", "cluster"]
 
 
