@@ -114,6 +114,7 @@ def test_every_command_of_a_document_is_there(name):
 def test_a_program_that_fails_is_refused_with_its_error():
     lines = ['{"diagnosticEvent": {"severity": "error", "message": "no such setting\\n"}}']
     assert plan.reasons(1, events.read(lines), ()) == ["no such setting"]
+    assert plan.reasons(1, events.Events(), ()) == ["the preview failed with exit code 1"]
 
 
 def test_outputs_are_told_as_the_cli_tells_them_and_secrets_are_not():
@@ -123,7 +124,6 @@ def test_outputs_are_told_as_the_cli_tells_them_and_secrets_are_not():
     line = json.dumps({"resOutputsEvent": {"metadata": {**stack, "new": {"outputs": outputs}}}})
     told = {"n": 3, "token": "[secret]", "nested": {"list": [1, "[secret]"], "plain": "text"}}
     assert events.read([line]).outputs == told
-    assert plan.reasons(1, events.Events(), ()) == ["the preview failed with exit code 1"]
 
 
 def looked(trial, *arguments, expected):

@@ -236,6 +236,7 @@ def test_ranks_of_one_batch_are_off_by_less_than_a_kth_and_its_sketch_is_one_of_
     assert other.n == 2 * size
 
 
+@settings(max_examples=30)
 @given(
     st.lists(st.integers(0, 6000), min_size=1, max_size=8),
     st.sampled_from(["sorted", "shuffled", "few values", "long tail"]),
