@@ -29,7 +29,7 @@ env: runtime  ## the exports with which `pulumi up -s local` works by hand: eval
 	@.venv/bin/python tools/stack.py env $(STACK)
 
 test: test-tools  ## lint, types and all tests
-	@.venv/bin/python tools/checks.py $(if $(WITHOUT),--without $(WITHOUT))
+	@.venv/bin/python tools/checks.py
 
 test-pods: test-tools  ## of these the pipeline on real pods alone
 	@.venv/bin/python tools/checks.py pods

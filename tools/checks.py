@@ -1,7 +1,7 @@
 """What `make test` runs: lint, types, and every suite in the environment it belongs to. All are run, whatever fails.
 
-Two run side by side, each printed when it is done. Those of the engine, which often wait, come last, beside those of
-clusters; what these need is built meanwhile, where the user's cache does not have it.
+Two run side by side, those of the engine, which often wait, last; those of clusters, which wait more often, beside
+them, as soon as what these need is built where the user's cache does not have it. Each is printed when it is done.
 """
 
 import os
@@ -48,8 +48,8 @@ ENGINE: tuple[Check, ...] = (
     ("engine: own projects", INFRASTRUCTURE, ("pytest", "-q", OWN)),
 )
 CLUSTERS: tuple[Check, ...] = (
-    ("cluster", INFRASTRUCTURE, ("pytest", "-q", "tests/cluster/test_*.py")),
     ("pods", INFRASTRUCTURE, ("pytest", "-q", "tests/pods/test_*.py")),
+    ("cluster", INFRASTRUCTURE, ("pytest", "-q", "tests/cluster/test_*.py")),
 )
 WHERE_BUILT = {
     "kueue": ("cluster", ("tests/cluster/costly/test_queue.py",)),
@@ -57,19 +57,14 @@ WHERE_BUILT = {
     "keda": ("pods", ("tests/pods/costly/test_autoscaling.py", "-k", "not in-flight and not hpa")),
 }
 """By controller, which check it is part of where the user's cache has it, and as what."""
-PATIENCE_SECONDS = 50 * 60.0
+PATIENCE_SECONDS = 45 * 60.0
 """How long after the checks have begun the clusters' programs must be there: 25 minutes' work for two idle cores."""
-WITHOUT = "--without"
-"""Before words of names whose checks are not run."""
 TOLD = "PENSTOCK_NOT_RUN"
 """Names a file to which is added what was not run."""
 
 
 def main() -> int:
-    """Runs the checks whose names have one of the words given, or all, and none of those after `--without`.
-
-    The number that failed.
-    """
+    """Runs the checks whose names have one of the words given, or all; the number that failed."""
     cli = pulumi_cli.find()
     if cli is None:
         raise ToolError("the Pulumi CLI is missing; `make test` prepares it")
@@ -79,8 +74,8 @@ def main() -> int:
     clusters = [check for check in _wanted(_clusters()) if not absent[check[0]]]
     with _built_meanwhile(bool(clusters), until) as built, ThreadPoolExecutor(2) as pool:
         run = partial(_run, environment=environment)
-        first, last = (pool.map(run, _wanted(checks)) for checks in (SIDE_BY_SIDE, ENGINE))
-        found = list(first)
+        others = pool.map(run, _wanted((*SIDE_BY_SIDE, *ENGINE)))
+        found: list[tuple[str, bool]] = []
         outcome = built()
         if outcome is None:
             absent |= dict.fromkeys(absent, f"not built after {PATIENCE_SECONDS / 60:.0f} minutes")
@@ -88,7 +83,7 @@ def main() -> int:
             found += map(run, clusters)
         else:
             found += [(f"{name} (not built)", False) for name, *_ in clusters]
-        found += last
+        found += others
     for name, *_ in _wanted(CLUSTERS):
         if absent[name]:
             _not_run(f"NOT RUN: {name}: {absent[name]}")
@@ -99,7 +94,7 @@ def main() -> int:
 
 @contextmanager
 def _built_meanwhile(needed: bool, until: float) -> Iterator[Callable[[], int | None]]:
-    """Builds what clusters are made of where nobody else wants the processors.
+    """Builds what clusters are made of, giving way to the checks beside it but not to all of them in turn.
 
     What it yields waits for the build's exit code, or gives up with None `until` a time of the monotonic clock.
     """
@@ -113,7 +108,7 @@ def _built_meanwhile(needed: bool, until: float) -> Iterator[Callable[[], int | 
         except subprocess.TimeoutExpired:
             return None
 
-    command = ["nice", "-n", "19", str(INFRASTRUCTURE / "python"), "-m", "cluster", "build"]
+    command = ["nice", "-n", "5", str(INFRASTRUCTURE / "python"), "-m", "cluster", "build"]
     with subprocess.Popen(command, cwd=PROJECT, env={**os.environ, "PYTHONPATH": "tools"}) as building:
         try:
             yield outcome
@@ -145,13 +140,7 @@ def _not_run(line: str) -> None:
 
 def _wanted(checks: Sequence[Check]) -> list[Check]:
     words = sys.argv[1:]
-    at = words.index(WITHOUT) if WITHOUT in words else len(words)
-    wanted, unwanted = words[:at], words[at + 1 :]
-
-    def asked(name: str) -> bool:
-        return not wanted or any(word in name for word in wanted)
-
-    return [check for check in checks if asked(check[0]) and not any(word in check[0] for word in unwanted)]
+    return [check for check in checks if not words or any(word in check[0] for word in words)]
 
 
 def _run(check: Check, environment: dict[str, str]) -> tuple[str, bool]:

@@ -8,11 +8,10 @@ def chosen(monkeypatch, *words):
     return [name for name, *_ in checks._wanted((*checks.ENGINE, *checks.CLUSTERS))]
 
 
-def test_checks_are_asked_for_by_words_of_their_names_and_left_out_in_the_same_way(monkeypatch):
-    assert chosen(monkeypatch) == ["engine", "engine: own projects", "cluster", "pods"]
+def test_checks_are_asked_for_by_words_of_their_names(monkeypatch):
+    assert chosen(monkeypatch) == ["engine", "engine: own projects", "pods", "cluster"]
     assert chosen(monkeypatch, "pods") == ["pods"]
-    assert chosen(monkeypatch, "--without", "pods") == ["engine", "engine: own projects", "cluster"]
-    assert chosen(monkeypatch, "cluster", "engine", "--without", "own") == ["engine", "cluster"]
+    assert chosen(monkeypatch, "cluster", "own") == ["engine: own projects", "cluster"]
 
 
 def test_what_is_not_run_is_said_again_at_the_end_where_somebody_collects_it(monkeypatch, tmp_path, capsys):
@@ -25,7 +24,7 @@ def test_what_a_controller_is_needed_for_is_run_where_it_is_built_and_else_said_
     monkeypatch.setattr("sys.argv", ["checks.py"])
     monkeypatch.delenv(checks.TOLD, raising=False)  # or CI, which runs this, would say so of itself
     monkeypatch.setattr(checks.stages, "unbuilt", lambda: ["keda"])
-    cluster, pods = (command for _, _, command in checks._clusters())
+    pods, cluster = (command for _, _, command in checks._clusters())
     assert "tests/cluster/test_pipeline.py" in cluster
     assert cluster[-1] == "tests/cluster/costly/test_queue.py"
     assert "tests/pods/test_pipeline.py" in pods
