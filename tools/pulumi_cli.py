@@ -30,7 +30,7 @@ def prepare() -> PulumiCli:
             import pulumi_build
 
             pulumi_build.build(FOLDER, VERSION)
-            (FOLDER / "built").touch()
+            (FOLDER / cli.BUILT).write_text(VERSION)
         found = find()
     if found is None:
         raise ToolError(f"the Pulumi CLI in {FOLDER / 'bin'} does not run; remove {FOLDER} and try again")
