@@ -21,10 +21,11 @@ SOURCES: tuple[tuple[str, str, str], ...] = (
 
 def files() -> list[Path]:
     """The files, fetched first where Go's module cache does not have them."""
-    return [_fetched(PROJECT / "tools" / pinning, module) / file for pinning, module, file in SOURCES]
+    return [fetched(PROJECT / "tools" / pinning, module) / file for pinning, module, file in SOURCES]
 
 
-def _fetched(pinning: Path, module: str) -> Path:
+def fetched(pinning: Path, module: str) -> Path:
+    """The folder of a module's source, which one of ours pins."""
     command = [go_build.toolchain(pinning), "mod", "download", "-json", module]
     environment = {**os.environ, **go_build.ENVIRONMENT}
     done = subprocess.run(command, cwd=pinning, env=environment, capture_output=True, text=True, check=False)

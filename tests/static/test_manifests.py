@@ -9,7 +9,6 @@ import subprocess
 from pathlib import Path
 
 import custom_kinds
-import go_build
 import go_programs
 import pytest
 from cluster import build
@@ -210,7 +209,8 @@ def schemas(tmp_path_factory):
     ships them, the others made of their CustomResourceDefinitions by the script that comes with kubeconform.
     """
     folder = tmp_path_factory.mktemp("schemas")
-    converter = go_build.source(KUBECONFORM, "github.com/yannh/kubeconform") / "scripts/openapi2jsonschema.py"
+    source = custom_kinds.fetched(KUBECONFORM, "github.com/yannh/kubeconform")
+    converter = source / "scripts/openapi2jsonschema.py"
     naming = {"FILENAME_FORMAT": "{fullgroup}_{kind}_{version}", "DENY_ROOT_ADDITIONAL_PROPERTIES": "1"}
     declared = [*custom_kinds.files(), OF_GOOGLE]
     subprocess.run([LINTERS / "python", converter, *declared], cwd=folder, env=naming, check=True)
