@@ -4,7 +4,7 @@ Requests leave by the clock, whatever becomes of those before them, and a latenc
 a server that stops answering for a while is charged for all that was asked meanwhile. Connections are kept and used in
 turn; where all are busy another is opened. The kernel is asked for short slices, as the server asks for them: a client
 elsewhere would not wait for a processor that a starting worker has. OUTPUT gets one line a request: when it was due
-(monotonic seconds), its latency in seconds, and `ok` or what went wrong.
+(monotonic seconds), its latency in seconds, how much of that had passed when it was sent, and `ok` or what went wrong.
 """
 
 import asyncio
@@ -28,6 +28,7 @@ class Connection(asyncio.Protocol):
         self._load = load
         self._transport: asyncio.Transport | None = None
         self._due: float | None = None
+        self._late = 0.0
         self._answer = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -36,7 +37,7 @@ class Connection(asyncio.Protocol):
 
     def send(self, due: float) -> None:
         assert self._transport is not None
-        self._due, self._answer = due, b""
+        self._due, self._late, self._answer = due, time.monotonic() - due, b""
         self._transport.write(self._load.request)
 
     def data_received(self, data: bytes) -> None:
@@ -49,7 +50,7 @@ class Connection(asyncio.Protocol):
             return
         status = head.split(b" ", 2)[1].decode()
         due, self._due = self._due, None
-        self._load.done(due, "ok" if status == "200" else f"status {status}")
+        self._load.done(due, self._late, "ok" if status == "200" else f"status {status}")
         if headers.get(b"connection") == b"close":
             assert self._transport is not None
             self._transport.close()
@@ -60,7 +61,7 @@ class Connection(asyncio.Protocol):
         if self in self._load.idle:
             self._load.idle.remove(self)
         if self._due is not None:
-            self._load.done(self._due, f"connection lost: {exc!r}")
+            self._load.done(self._due, self._late, f"connection lost: {exc!r}")
 
 
 class OpenLoop:
@@ -86,15 +87,15 @@ class OpenLoop:
                 task.add_done_callback(self._pending.discard)
         await asyncio.sleep(1)
 
-    def done(self, due: float, outcome: str) -> None:
-        self._output.write(f"{due:.6f}\t{time.monotonic() - due:.6f}\t{outcome}\n")
+    def done(self, due: float, late: float, outcome: str) -> None:
+        self._output.write(f"{due:.6f}\t{time.monotonic() - due:.6f}\t{late:.6f}\t{outcome}\n")
 
     async def _connect(self, due: float) -> None:
         try:
             connecting = asyncio.get_running_loop().create_connection(lambda: Connection(self), "127.0.0.1", self._port)
             _, connection = await asyncio.wait_for(connecting, PATIENCE_SECONDS)
         except (OSError, asyncio.TimeoutError) as exc:
-            self.done(due, f"no connection: {exc!r}")
+            self.done(due, time.monotonic() - due, f"no connection: {exc!r}")
         else:
             connection.send(due)
 

@@ -21,6 +21,7 @@ import urllib.request
 import uuid
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from _report import report
 
@@ -32,6 +33,17 @@ QUIET_SECONDS = 8.0
 AFTER_SECONDS = 2.0
 ZERO_SECONDS = 0.8
 """From no process to the first answer, with the slim backend."""
+
+
+class Request(NamedTuple):
+    """One that the client sent: when it was due, in seconds of the monotonic clock, and what became of it."""
+
+    due: float
+    latency: float
+    """Seconds since then."""
+    late: float
+    """How many of them had passed when it was sent."""
+    outcome: str
 
 
 class Load:
@@ -48,12 +60,12 @@ class Load:
         # A session of its own, as a client elsewhere would be: the kernel shares out the processors by session.
         self._process = subprocess.Popen([sys.executable, str(script), *arguments], start_new_session=True)
 
-    def end(self) -> list[tuple[float, float, str]]:
-        """When each request was due, its latency, and what became of it."""
+    def end(self) -> list[Request]:
+        """All that it asked."""
         self._process.send_signal(signal.SIGTERM)
         self._process.wait(60)
         lines = [line.split("\t") for line in self._output.read_text().splitlines()]
-        return [(float(due), float(latency), outcome) for due, latency, outcome in lines]
+        return [Request(float(due), float(latency), float(late), outcome) for due, latency, late, outcome in lines]
 
 
 def main() -> None:
@@ -116,17 +128,21 @@ def compare(project: Project, how: str, swap: Callable[[str], None], rate: float
             time.sleep(AFTER_SECONDS)
             spans.append((began, swapping, time.monotonic()))
     requests = load.end()
-    failed = [outcome for _, _, outcome in requests if outcome != "ok"]
+    failed = [each.outcome for each in requests if each.outcome != "ok"]
     for outcome in sorted(set(failed)):
         print(f"{failed.count(outcome)} x {outcome}", file=sys.stderr)
     kind = "" if how == "swap" else f"_{how}"
     report("swap", f"failed_requests{kind}", len(failed), "requests", goal=0, met=not failed, repeats=len(requests))
     before = [p99(requests, began, swapping) for began, swapping, _ in spans]
     during = [p99(requests, swapping, ended) for _, swapping, ended in spans]
-    ratio = statistics.median(d / b for d, b in zip(during, before, strict=True))
+    ratio = multiple(during, before)
     report("swap", f"p99_before_{how}", statistics.median(before) * 1000, "ms", repeats=len(spans))
     report("swap", f"p99_during_{how}", statistics.median(during) * 1000, "ms", repeats=len(spans))
     report("swap", f"p99_during_{how}_over_before", ratio, "ratio", goal=1.2, met=ratio <= 1.2, repeats=len(spans))
+    # Is it the client that the change keeps from its processor?
+    before = [p99(requests, began, swapping, of_server=True) for began, swapping, _ in spans]
+    during = [p99(requests, swapping, ended, of_server=True) for _, swapping, ended in spans]
+    report("swap", f"p99_during_{how}_over_before_since_sent", multiple(during, before), "ratio", repeats=len(spans))
     seconds = statistics.median(ended - swapping - AFTER_SECONDS for _, swapping, ended in spans)
     report("swap", f"seconds_of_{how}", seconds, "s", repeats=len(spans))
 
@@ -154,10 +170,15 @@ def from_zero(project: Project) -> float:
     return time.monotonic() - began
 
 
-def p99(requests: list[tuple[float, float, str]], start: float, end: float) -> float:
-    """The latency that 99 of 100 requests due in this time did not exceed."""
-    latencies = sorted(latency for due, latency, _ in requests if start <= due < end)
+def p99(requests: list[Request], start: float, end: float, *, of_server: bool = False) -> float:
+    """The latency that 99 of 100 requests due in this time did not exceed; of the server: since they were sent."""
+    latencies = sorted(each.latency - (each.late if of_server else 0) for each in requests if start <= each.due < end)
     return latencies[int(len(latencies) * 0.99)]
+
+
+def multiple(during: list[float], before: list[float]) -> float:
+    """The median of the changes' multiples."""
+    return statistics.median(d / b for d, b in zip(during, before, strict=True))
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ class TuningArgs(TypedDict):
     trials: NotRequired[int]
     """Trials of the study. Default: 8."""
     processes: NotRequired[int]
-    """Processes that run trials at the same time. Default: 2."""
+    """Processes that run trials at the same time, no more than there are trials. Default: 2."""
     epochs: NotRequired[int]
     """Epochs of each trial. Default: 1."""
     time_limit_seconds: NotRequired[float | None]
@@ -58,13 +58,14 @@ class Tuning(pulumi.ComponentResource):
         platform = made(args["platform"], model_name(problem))
         command: list[pulumi.Input[str]] = ["tune", "--problem", problem, "--artifacts", args["store"]]
         command += ["--dataset", args["dataset"]["path"]]
-        command += ["--trials", str(args.get("trials", 8)), "--epochs", str(args.get("epochs", 1))]
+        trials = args.get("trials", 8)
+        command += ["--trials", str(trials), "--epochs", str(args.get("epochs", 1))]
         limits = {"time-limit": "time_limit_seconds", "cost-limit": "cost_limit_usd", "price": "usd_per_process_hour"}
         for flag, name_ in {**limits, "storage": "storage"}.items():
             if (value := args.get(name_)) is not None:
                 command += [f"--{flag}", str(value)]
-        # The chief runs trials like the others.
-        others = args.get("processes", 2) - 1
+        # The chief runs trials like the others, and nobody is there for none.
+        others = min(args.get("processes", 2), trials) - 1
         study = platform.job(
             f"{name}-study",
             Job(

@@ -151,6 +151,8 @@ def test_the_number_of_workers_and_trial_processes_is_a_number_in_the_settings(b
         "worker": 5,
     }
     assert sum(role.replicas for role in recorder.jobs["flow-tune-study"].roles.values()) == 4
+    recorder = build(tuning={"processes": 4, "trials": 3})
+    assert sum(role.replicas for role in recorder.jobs["flow-tune-study"].roles.values()) == 3, "each has a trial"
 
 
 def test_the_limits_in_the_settings_reach_every_process_of_the_study(build):
