@@ -40,7 +40,7 @@ def told_while_it_runs(project):
 
 def test_killed_in_every_stage_it_leaves_no_process_and_goes_on_from_what_is_sealed(project):
     # One process trains: how parameter servers and workers end is the supervisor's, whose tests have several.
-    project.configure(rows=3000, trials=1, strategy="local")
+    project.configure(rows=3000, strategy="local")
     sealed = {}
     for stage, kinds in [
         ("flow-preprocess-raw", set()),
