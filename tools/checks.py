@@ -1,7 +1,7 @@
 """What `make test` runs: lint, types, and every suite in the environment it belongs to. All are run, whatever fails.
 
-Three run side by side, as many of them wait; the longest first. Those of clusters run as soon as what these need is
-built, where the user's cache does not have it. Each is printed when it is done.
+Two run side by side, those of the engine, which often wait, last; those of clusters, which wait more often, beside
+them, as soon as what these need is built where the user's cache does not have it. Each is printed when it is done.
 """
 
 import os
@@ -22,18 +22,12 @@ from common import PROJECT, ToolError
 from penstock.command.project import NO_PLUGINS, Project
 
 Check: TypeAlias = tuple[str, Path, tuple[str, ...]]
-Outcome: TypeAlias = tuple[str, bool]
-"""A check's name, and whether it passed."""
 INFRASTRUCTURE = PROJECT / ".venv" / "bin"
-OWN = "tests/engine/own"
-CHECKS: tuple[Check, ...] = (
+SIDE_BY_SIDE: tuple[Check, ...] = (
     ("lint", INFRASTRUCTURE, ("ruff", "check", ".")),
     ("format", INFRASTRUCTURE, ("ruff", "format", "--check", ".")),
     ("unit: trainer", PROJECT / "trainer/.venv/bin", ("pytest", "-q", "tests/unit/trainer")),
     ("google cloud", INFRASTRUCTURE, ("pytest", "-q", "tests/google")),
-    # One deployment serves all of the first.
-    ("engine", INFRASTRUCTURE, ("pytest", "-q", "tests/engine", "tests/infra", "tests/notebook", f"--ignore={OWN}")),
-    ("engine: own projects", INFRASTRUCTURE, ("pytest", "-q", OWN)),
     ("contract", PROJECT / "serving/.venv/bin", ("pytest", "-q", "tests/contract")),
     ("reuse", INFRASTRUCTURE, ("pytest", "-q", "tests/reuse")),
     ("unit: serving", PROJECT / "serving/.venv/bin", ("pytest", "-q", "tests/unit/serving")),
@@ -47,6 +41,12 @@ CHECKS: tuple[Check, ...] = (
     ("types: serving", INFRASTRUCTURE, ("pyright", "--project", "tools/pyright/serving.json")),
     ("types: benchmarks", INFRASTRUCTURE, ("pyright", "--project", "tools/pyright/benchmarks.json")),
 )
+OWN = "tests/engine/own"
+# One deployment serves all of the first.
+ENGINE: tuple[Check, ...] = (
+    ("engine", INFRASTRUCTURE, ("pytest", "-q", "tests/engine", "tests/infra", "tests/notebook", f"--ignore={OWN}")),
+    ("engine: own projects", INFRASTRUCTURE, ("pytest", "-q", OWN)),
+)
 CLUSTERS: tuple[Check, ...] = (
     ("pods", INFRASTRUCTURE, ("pytest", "-q", "tests/pods/test_*.py")),
     ("cluster", INFRASTRUCTURE, ("pytest", "-q", "tests/cluster/test_*.py")),
@@ -57,7 +57,6 @@ WHERE_BUILT = {
     "keda": ("pods", ("tests/pods/costly/test_autoscaling.py", "-k", "not in-flight and not hpa")),
 }
 """By controller, which check it is part of where the user's cache has it, and as what."""
-SIDE_BY_SIDE = 3
 PATIENCE_SECONDS = 45 * 60.0
 """How long after the checks have begun the clusters' programs must be there: 25 minutes' work for two idle cores."""
 TOLD = "PENSTOCK_NOT_RUN"
@@ -73,14 +72,18 @@ def main() -> int:
     until = time.monotonic() + PATIENCE_SECONDS
     absent = {"pods": kubelets.missing(), "cluster": control_plane.missing()}
     clusters = [check for check in _wanted(_clusters()) if not absent[check[0]]]
-    with _built_meanwhile(bool(clusters), until) as built, ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+    with _built_meanwhile(bool(clusters), until) as built, ThreadPoolExecutor(2) as pool:
         run = partial(_run, environment=environment)
-        on_clusters = pool.submit(_once_built, built, clusters, run)
-        found = list(pool.map(run, _wanted(CHECKS)))
-        of_clusters = on_clusters.result()
-    if of_clusters is None:
-        absent |= dict.fromkeys(absent, f"not built after {PATIENCE_SECONDS / 60:.0f} minutes")
-    found += of_clusters or []
+        others = pool.map(run, _wanted((*SIDE_BY_SIDE, *ENGINE)))
+        found: list[tuple[str, bool]] = []
+        outcome = built()
+        if outcome is None:
+            absent |= dict.fromkeys(absent, f"not built after {PATIENCE_SECONDS / 60:.0f} minutes")
+        elif outcome == 0:
+            found += map(run, clusters)
+        else:
+            found += [(f"{name} (not built)", False) for name, *_ in clusters]
+        found += others
     for name, *_ in _wanted(CLUSTERS):
         if absent[name]:
             _not_run(f"NOT RUN: {name}: {absent[name]}")
@@ -113,16 +116,6 @@ def _built_meanwhile(needed: bool, until: float) -> Iterator[Callable[[], int | 
             building.terminate()
 
 
-def _once_built(
-    built: Callable[[], int | None], clusters: Sequence[Check], run: Callable[[Check], Outcome]
-) -> list[Outcome] | None:
-    """What became of the checks of clusters; None where what they need was not there in time."""
-    outcome = built()
-    if outcome is None:
-        return None
-    return [run(check) if outcome == 0 else (f"{check[0]} (not built)", False) for check in clusters]
-
-
 def _clusters() -> list[Check]:
     """Their checks, with what the user's cache has of the controllers that they do not build."""
     unbuilt = stages.unbuilt()
@@ -150,8 +143,8 @@ def _wanted(checks: Sequence[Check]) -> list[Check]:
     return [check for check in checks if not words or any(word in check[0] for word in words)]
 
 
-def _run(check: Check, environment: dict[str, str]) -> Outcome:
-    """Runs it; what it says is printed all at once in the end."""
+def _run(check: Check, environment: dict[str, str]) -> tuple[str, bool]:
+    """(name, whether it passed); what it says is printed all at once in the end."""
     name, folder, (tool, *arguments) = check
     begin = time.monotonic()
     done = subprocess.run(

@@ -5,11 +5,11 @@ import checks
 
 def chosen(monkeypatch, *words):
     monkeypatch.setattr("sys.argv", ["checks.py", *words])
-    return [name for name, *_ in checks._wanted((*checks.CHECKS, *checks.CLUSTERS))]
+    return [name for name, *_ in checks._wanted((*checks.ENGINE, *checks.CLUSTERS))]
 
 
 def test_checks_are_asked_for_by_words_of_their_names(monkeypatch):
-    assert len(chosen(monkeypatch)) == len(checks.CHECKS) + len(checks.CLUSTERS)
+    assert chosen(monkeypatch) == ["engine", "engine: own projects", "pods", "cluster"]
     assert chosen(monkeypatch, "pods") == ["pods"]
     assert chosen(monkeypatch, "cluster", "own") == ["engine: own projects", "cluster"]
 
