@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(json.dumps(verdict.to_json(), indent=1))
     else:
         print("\n".join(verdict.said) or f"quiet: no column moved ({verdict.stretches[-1].window.rows} rows looked at)")
-    if webhook is not None and verdict.settled:
+    if webhook is not None:
         version = sealed.digest.removeprefix("sha256:")[:DIGITS]
         alert = alert_of(arguments.observations, webhook, sealed.digest)
         delivery = alert.tell(*message(verdict, arguments.name, version, sealed.digest))

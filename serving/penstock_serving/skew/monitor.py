@@ -121,7 +121,7 @@ class SkewMonitor:
             key = f"{window.start:.3f}-{replica}"
         self._windows[key] = window
         self._judge()
-        if self._alert and self.verdict and self.verdict.settled:
+        if self._alert and self.verdict and self.verdict.status != "waiting":
             self._alert.tell(*message(self.verdict, self._name, self._version, self._sealed.digest))
 
     def _known_floors(self) -> Simulated:

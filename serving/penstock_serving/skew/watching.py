@@ -122,13 +122,6 @@ class Verdict:
         return next((state for state in ("skew", "moved") if state in states), "quiet")
 
     @property
-    def settled(self) -> bool:
-        """Whether there is something to alert of: what has moved may yet be skew, or was it before a late window came,
-        which is looked at together with others.
-        """
-        return self.status in ("skew", "quiet")
-
-    @property
     def excess(self) -> float:
         """The largest measure of the last stretch as a multiple of its threshold: beyond 1 is beyond the threshold."""
         last = self.stretches[-1].measures if self.stretches else {}
