@@ -94,7 +94,7 @@ def main() -> int:
 
 @contextmanager
 def _built_meanwhile(needed: bool, until: float) -> Iterator[Callable[[], int | None]]:
-    """Builds what clusters are made of, giving way to the checks beside it but not to all of them in turn.
+    """Builds what clusters are made of, beside the checks and with a smaller share of the processors than they have.
 
     What it yields waits for the build's exit code, or gives up with None `until` a time of the monotonic clock.
     """
