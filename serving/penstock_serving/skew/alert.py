@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,22 +37,31 @@ class Alert:
         self.delivered = 0
         self.failed = 0
 
-    def tell(self, columns: list[str], message: Mapping[str, Any]) -> threading.Thread | None:
-        """Say that these columns are skewed (none: that all is quiet), unless that was told; returns at once.
+    def tell(
+        self, columns: list[str], message: Mapping[str, Any], moved: Collection[str] = ()
+    ) -> threading.Thread | None:
+        """Say that these columns are skewed (none: that it is over), unless that was told; returns at once.
+
+        What has `moved`, but not for long enough to be skew, may be so again: it is not told to be over.
 
         The thread that delivers is returned; None while the one before is still trying.
         """
         if not self._busy.acquire(blocking=False):
             return None
-        thread = threading.Thread(target=self._deliver, args=(columns, message), name="alert", daemon=True)
+        thread = threading.Thread(target=self._deliver, args=(columns, message, moved), name="alert", daemon=True)
         thread.start()
         return thread
 
-    def _deliver(self, columns: list[str], message: Mapping[str, Any]) -> None:
+    def _deliver(self, columns: list[str], message: Mapping[str, Any], moved: Collection[str]) -> None:
         try:
             with self._locked() as mine:
-                if mine and _is_news(columns, told=self._read()) and self._post(json.dumps(message).encode()):
-                    self._write(columns)
+                if not mine:
+                    return
+                told = {*self._read()}
+                lasting = {*columns, *told.intersection(moved)}
+                is_news = bool({*columns} - told) or (bool(told) and not lasting)
+                if is_news and self._post(json.dumps(message).encode()):
+                    self._write(sorted(lasting))
         except OSError as exc:
             logger.error("alert state", exc_info=exc)
         finally:
@@ -99,7 +108,3 @@ class Alert:
         self._told = columns
         if self._state is not None:
             write_atomically(self._state, json.dumps({"columns": columns}).encode())
-
-
-def _is_news(columns: list[str], told: list[str]) -> bool:
-    return bool(set(columns) - set(told)) or (bool(told) and not columns)

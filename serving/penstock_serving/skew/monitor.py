@@ -198,9 +198,12 @@ def alert_of(folder: Path | None, webhook: str, digest: str) -> Alert:
     return Alert(webhook, folder / f"alert-{prefix(digest)}.json" if folder else None)
 
 
-def message(verdict: Verdict, name: str, version: str, digest: str) -> tuple[list[str], dict[str, Any]]:
-    """The columns that are skewed, and what a webhook is told of them."""
-    columns = sorted(column for column in verdict.since if verdict.column_status(column) == "skew")
+def message(verdict: Verdict, name: str, version: str, digest: str) -> tuple[list[str], dict[str, Any], list[str]]:
+    """The columns that are skewed, what a webhook is told of them, and the columns that have moved only."""
+    columns, moved = (
+        sorted(column for column in verdict.since if verdict.column_status(column) == status)
+        for status in ("skew", "moved")
+    )
     said = verdict.said
     text = "; ".join(said) if said else "the skew is over"
     told = {
@@ -212,7 +215,7 @@ def message(verdict: Verdict, name: str, version: str, digest: str) -> tuple[lis
         "columns": columns,
         "said": said,
     }
-    return columns, told
+    return columns, told, moved
 
 
 def read_watch(sealed: SealedModel, rules: Rules, simulated: Simulated | None = None) -> Watch:

@@ -53,8 +53,8 @@ def receiver() -> Iterator[Receiver]:
     server.server_close()
 
 
-def tell(alert: Alert, *columns: str) -> None:
-    thread = alert.tell(list(columns), {"columns": columns})
+def tell(alert: Alert, *columns: str, moved: str = "") -> None:
+    thread = alert.tell(list(columns), {"columns": columns}, moved)
     assert thread is not None
     thread.join(20)
     assert not thread.is_alive()
@@ -65,6 +65,18 @@ def test_skew_is_told_once_again_when_it_spreads_and_when_it_is_over(receiver, t
     for columns in ((), ("a",), ("a",), ("a", "b"), ("b",), (), ()):
         tell(alert, *columns)
     assert [message["columns"] for message in receiver.posted] == [["a"], ["a", "b"], []]
+
+
+def test_a_column_that_was_told_is_over_when_it_is_quiet_and_not_while_it_has_moved(receiver, tmp_path):
+    """A late window can join those in a row to one, so that a column counts as moved for the first time again."""
+    alert = Alert(receiver.url, tmp_path / "state.json")
+    tell(alert, "a")
+    tell(alert, moved="a")
+    tell(alert, "b", moved="a")
+    tell(alert, "a", "b")
+    assert [message["columns"] for message in receiver.posted] == [["a"], ["b"]]
+    tell(alert, moved="c")
+    assert [message["columns"] for message in receiver.posted] == [["a"], ["b"], []]
 
 
 @pytest.mark.parametrize("shared", [True, False])
