@@ -65,6 +65,10 @@ TOLD = "PENSTOCK_NOT_RUN"
 
 def main() -> int:
     """Runs the checks whose names have one of the words given, or all; the number that failed."""
+    names = [name for name, *_ in (*SIDE_BY_SIDE, *ENGINE, *CLUSTERS)]
+    for word in sys.argv[1:]:
+        if not any(word in name for name in names):
+            raise ToolError(f"no check's name has {word!r} in it; there are: {', '.join(names)}")
     cli = pulumi_cli.find()
     if cli is None:
         raise ToolError("the Pulumi CLI is missing; `make test` prepares it")

@@ -1,6 +1,8 @@
 """Which checks a word asks for, and how what was not run is told."""
 
 import checks
+import pytest
+from common import ToolError
 
 
 def chosen(monkeypatch, *words):
@@ -12,6 +14,12 @@ def test_checks_are_asked_for_by_words_of_their_names(monkeypatch):
     assert chosen(monkeypatch) == ["engine", "engine: own projects", "pods", "cluster"]
     assert chosen(monkeypatch, "pods") == ["pods"]
     assert chosen(monkeypatch, "cluster", "own") == ["engine: own projects", "cluster"]
+
+
+def test_a_word_that_no_check_has_is_refused_before_anything_runs(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["checks.py", "lint", "modle"])
+    with pytest.raises(ToolError, match="no check's name has 'modle' in it; there are: lint, format"):
+        checks.main()
 
 
 def test_what_is_not_run_is_said_again_at_the_end_where_somebody_collects_it(monkeypatch, tmp_path, capsys):
