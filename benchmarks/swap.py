@@ -106,8 +106,14 @@ def measure(project: Project, rate: float, repeats: int) -> None:
     def by_share(version: str) -> None:
         change_plan(project, {"1": 70, "2": 30} if version == "2" else {"1": 100, "2": 0})
 
-    for how, swap in (("swap", by_pulumi), ("hot_load", by_plan), ("split_and_shadow", by_share)):
-        compare(project, how, swap, rate, repeats)
+    seconds_of_up = compare(project, "swap", by_pulumi, rate, repeats)
+
+    def nothing(_version: str) -> None:
+        compute(seconds_of_up)
+
+    compare(project, "other_work", nothing, rate, repeats, goal=None)
+    compare(project, "hot_load", by_plan, rate, repeats)
+    compare(project, "split_and_shadow", by_share, rate, repeats)
     project.configure(**small, traffic="1", min_replicas=0, idle_seconds=1)
     project.run("up")
     seconds = [from_zero(project) for _ in range(repeats)]
@@ -115,8 +121,13 @@ def measure(project: Project, rate: float, repeats: int) -> None:
     report("swap", "zero_to_answer", zero, "s", goal=ZERO_SECONDS, met=zero <= ZERO_SECONDS, repeats=repeats)
 
 
-def compare(project: Project, how: str, swap: Callable[[str], None], rate: float, repeats: int) -> None:
-    """The ratios of p99 during each swap to that of the seconds before it, and every failure of the whole run."""
+def compare(
+    project: Project, how: str, swap: Callable[[str], None], rate: float, repeats: int, goal: float | None = 1.2
+) -> float:
+    """The ratios of p99 during each swap to that of the seconds before it, and every failure of the whole run.
+
+    Returns the median seconds of a swap.
+    """
     load, spans = Load(project, rate), []
     time.sleep(3)
     for _ in range(repeats):
@@ -138,13 +149,24 @@ def compare(project: Project, how: str, swap: Callable[[str], None], rate: float
     ratio = multiple(during, before)
     report("swap", f"p99_before_{how}", statistics.median(before) * 1000, "ms", repeats=len(spans))
     report("swap", f"p99_during_{how}", statistics.median(during) * 1000, "ms", repeats=len(spans))
-    report("swap", f"p99_during_{how}_over_before", ratio, "ratio", goal=1.2, met=ratio <= 1.2, repeats=len(spans))
+    met = None if goal is None else ratio <= goal
+    report("swap", f"p99_during_{how}_over_before", ratio, "ratio", goal=goal, met=met, repeats=len(spans))
     # Is it the client that the change keeps from its processor?
     before = [p99(requests, began, swapping, of_server=True) for began, swapping, _ in spans]
     during = [p99(requests, swapping, ended, of_server=True) for _, swapping, ended in spans]
     report("swap", f"p99_during_{how}_over_before_since_sent", multiple(during, before), "ratio", repeats=len(spans))
     seconds = statistics.median(ended - swapping - AFTER_SECONDS for _, swapping, ended in spans)
     report("swap", f"seconds_of_{how}", seconds, "s", repeats=len(spans))
+    return seconds
+
+
+def compute(seconds: float) -> None:
+    """Keep one processor busy, and give way as a deployment does."""
+    os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        pass
+    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
 def change_plan(project: Project, traffic: dict[str, int]) -> None:
