@@ -142,8 +142,8 @@ def replicas(api: Api, namespace: str, role: str, index: int | None = None, **se
 
 
 def end(api: Api, pod: Object, code: int, message: str = "") -> None:
-    """Has a pod's program end with an exit code and last words."""
-    annotations = {"penstock.test/exit": str(code), "penstock.test/message": message}
+    """Has a pod's program end with an exit code and last words, of which a kubelet keeps so much."""
+    annotations = {"penstock.test/exit": str(code), "penstock.test/message": message[-4096:]}
     path = f"{PODS.format(pod['metadata']['namespace'])}/{pod['metadata']['name']}"
     api.request("PATCH", path, body={"metadata": {"annotations": annotations}}, content_type=MERGE)
 

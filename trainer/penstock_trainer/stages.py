@@ -21,6 +21,9 @@ from typing import Any
 from penstock_trainer.artifacts import Manifest, artifact_path, digest_of, file_digest, find, seal, write_atomically
 from penstock_trainer.problem import Problem, function_digest
 
+RESULT_BYTES = 4096
+"""What a kubelet keeps of a container's last words, by which a result gets out of a pod."""
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -82,11 +85,13 @@ class Stage:
     def report(self, manifest: Manifest, *, reused: bool, left: tuple[Path, str] | None = None) -> None:
         """Write the result to the file that `PENSTOCK_RESULT` names, if it does, as the last act.
 
+        Where it would be longer than `RESULT_BYTES`, the largest of the metrics are left to the artifact's manifest.
+
         `left`: folder and digest of what the next stage takes, where that is another artifact.
         """
         path, digest = left or (self.path, manifest.digest)
         shutil.rmtree(self.scratch, ignore_errors=True)
-        result = {
+        result: dict[str, Any] = {
             "kind": self.kind,
             "path": str(path.resolve()),
             "digest": digest,
@@ -95,8 +100,10 @@ class Stage:
             "metrics": dict(manifest.metrics),
             "peak_memory_mib": peak_memory_mib(),
         }
+        while len(content := json.dumps(result).encode()) > RESULT_BYTES and result["metrics"]:
+            del result["metrics"][max(result["metrics"], key=lambda name: len(json.dumps(result["metrics"][name])))]
         if os.environ.get("PENSTOCK_RESULT"):
-            _leave(Path(os.environ["PENSTOCK_RESULT"]), json.dumps(result).encode())
+            _leave(Path(os.environ["PENSTOCK_RESULT"]), content)
         seal = f"{self.kind} {manifest.digest[:19]}: {self.path}"
         print(f"{seal} (peak memory {result['peak_memory_mib']:,} MiB)", flush=True)
 
