@@ -40,12 +40,16 @@ def members(group: str, part: str) -> list[int]:
 
 def left() -> list[Path]:
     """Groups of test clusters in which no process is any more."""
-    found = [path for controller in CONTROLLERS for path in (HIERARCHIES / controller).rglob(f"{PREFIX}*")]
-    return [path for path in found if not any(file.read_text() for file in path.rglob(PROCESSES))]
+    return [path for path in of(f"{PREFIX}*") if not any(file.read_text() for file in path.rglob(PROCESSES))]
+
+
+def of(group: str) -> list[Path]:
+    """Where a group is, by hierarchy."""
+    return [path for controller in CONTROLLERS for path in (HIERARCHIES / controller).rglob(group)]
 
 
 def sweep() -> None:
-    """Removes them."""
+    """Removes those in which no process is any more."""
     for group in left():
         for folder in sorted((path for path in group.rglob("*") if path.is_dir()), reverse=True):
             folder.rmdir()

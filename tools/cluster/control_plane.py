@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ PORTS: tuple[str, ...] = (
 )
 RANGES = {"allocate-node-cidrs": "true", "cluster-cidr": "10.244.0.0/14", "node-cidr-mask-size": 24}
 WATCHING = {"allocate-node-cidrs": "false", "node-monitor-period": "1s", "node-monitor-grace-period": "10s"}
+GROUPS_SECONDS = 10.0
 NODES_SECONDS = 120.0
 """For so long made-up nodes may take until all are ready."""
 LOST_SECONDS = 5
@@ -86,6 +88,10 @@ class ControlPlane:
         """Ends every process and removes the folder, and the control groups that nodes had."""
         self.processes.end()
         control_groups.sweep()
+        until = time.monotonic() + GROUPS_SECONDS
+        while self.kubelets and control_groups.of(self.kubelets.group) and time.monotonic() < until:
+            time.sleep(0.05)  # the last process of one may be ending still
+            control_groups.sweep()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def kubectl(self, *arguments: str, text: str | None = None) -> str:
