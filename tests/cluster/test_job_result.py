@@ -8,6 +8,7 @@ import pytest
 
 from penstock import Job, Program, Role
 from penstock.errors import StageFailed, StageInterrupted
+from penstock.kubernetes import verdict
 from penstock.kubernetes.api import MERGE
 from penstock.kubernetes.job_result import JobResultProvider
 from penstock.kubernetes.job_set import JobSetArgs, job_set
@@ -24,14 +25,16 @@ def waited(api, plane, workspace, monkeypatch):
     monkeypatch.setattr("sys.argv", ["provider"])
 
     class Waiting(threading.Thread):
-        def __init__(self, pull="trainer", timeout=60.0, restarts=0):
+        posts = True
+
+        def __init__(self, pull="trainer", timeout=60.0, restarts=0, patience=1.0):
             super().__init__(daemon=True)
             job = Job(Program.TRAINER, {"chief": Role(["preprocess"], restarts=restarts)})
             args = JobSetArgs("stack", {Program.TRAINER: image(pull)}, "artifacts", {})
             made = job_set("dataset", job, {"chief": ["preprocess"]}, {}, args)
             self.name_ = made["metadata"]["name"]
             self.path = f"{JOB_SETS.format(workspace)}/{self.name_}"
-            if api.get(self.path) is None:
+            if self.posts and api.get(self.path) is None:
                 api.request("POST", JOB_SETS.format(workspace), body=made)
             self.props = {
                 "name": "dataset",
@@ -41,9 +44,10 @@ def waited(api, plane, workspace, monkeypatch):
                 "namespace": workspace,
                 "job_set": self.name_,
                 "uid": "",
+                "manifest": made,
                 "success_role": "chief",
                 "timeout_seconds": timeout,
-                "start_seconds": 1.0,
+                "start_seconds": patience,
             }
             self.outcome = None
             self.start()
@@ -89,6 +93,33 @@ def test_a_failed_job_tells_its_last_words_and_the_next_run_starts_it_again(api,
     assert again.told()["digest"] == "sha256:1"
 
 
+def test_a_failed_job_whose_pods_stay_is_waited_for_no_longer_than_any_other(api, workspace, waited):
+    """As those of a node that is gone and still there by its name do."""
+    waiting = waited()
+    end(api, chief(api, workspace), 1, "error: disk full")
+    assert "disk full" in str(waiting.told())
+    written = {"metadata": {"finalizers": ["test/hold"], "labels": {"queue": "wrote-this"}}}
+    api.request("PATCH", waiting.path, body=written, content_type=MERGE)
+    told = str(waited(timeout=3.0).told())
+    assert told == "dataset was not done after 3 seconds: the JobSet that failed before is being removed"
+    again = waited()
+    api.request("PATCH", waiting.path, body={"metadata": {"finalizers": None}}, content_type=MERGE)
+    eventually(lambda: "queue" not in (api.get(waiting.path) or written)["metadata"]["labels"], "as it was asked for")
+    end(api, chief(api, workspace), 0, json.dumps(RESULT))
+    assert again.told()["digest"] == "sha256:1"
+
+
+def test_a_job_that_was_removed_by_hand_is_made_anew_by_the_next_run(api, workspace, waited, monkeypatch):
+    waiting = waited()
+    chief(api, workspace)
+    api.request("DELETE", waiting.path)
+    assert f"the JobSet {waiting.name_} is gone; the next `up` makes it again" in str(waiting.told())
+    monkeypatch.setattr(waited, "posts", False)
+    again = waited()
+    end(api, chief(api, workspace), 0, json.dumps(RESULT))
+    assert again.told()["digest"] == "sha256:1"
+
+
 def test_a_job_that_left_no_result_is_not_taken_for_done(api, workspace, waited):
     waiting = waited()
     end(api, chief(api, workspace), 0, "done")
@@ -120,6 +151,61 @@ def test_an_image_that_is_not_there_is_told_by_its_name_and_not_waited_for(waite
     assert "chief 0 cannot start: ImagePullBackOff" in told
     assert image("missing") in told
     assert time.monotonic() - begin < 60
+
+
+def test_an_image_that_is_tried_again_and_again_is_given_up_as_well(api, workspace, waited):
+    """A kubelet says by turns that a try has failed and that it waits for the next one."""
+    waiting = waited(pull="missing", patience=4.0)
+
+    def pulled():
+        return [pod for pod in replicas(api, workspace, "chief") if pod["status"].get("containerStatuses")]
+
+    pod = eventually(pulled, "the image is asked for")[0]
+    begin = time.monotonic()
+    while waiting.is_alive() and time.monotonic() - begin < 40:
+        for reason in ("ErrImagePull", "ImagePullBackOff"):
+            (status,) = pod["status"]["containerStatuses"]
+            status["state"] = {"waiting": {"reason": reason, "message": "not found"}}
+            path = f"{PODS.format(workspace)}/{pod['metadata']['name']}/status"
+            api.request("PATCH", path, body={"status": {"containerStatuses": [status]}}, content_type=MERGE)
+            time.sleep(0.7)
+    assert "chief 0 cannot start: " in str(waiting.told())
+
+
+def test_what_keeps_a_pod_from_starting_is_what_the_timeout_says(api, workspace, waited):
+    """A volume that cannot be mounted is told by an event of the pod alone."""
+    waiting = waited(pull="missing", timeout=10.0, patience=60.0)
+    pod = eventually(lambda: replicas(api, workspace, "chief"), "its pod")[0]
+    event = {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": "mount", "namespace": workspace},
+        "involvedObject": {"kind": "Pod", "namespace": workspace, "name": pod["metadata"]["name"]},
+        "type": "Warning",
+        "reason": "FailedMount",
+        "message": "nfs: connection refused",
+        "lastTimestamp": "2026-01-01T00:00:00Z",
+    }
+    api.request("POST", f"/api/v1/namespaces/{workspace}/events", body=event)
+    told = str(waiting.told())
+    assert told.startswith("dataset was not done after 10 seconds: pods: 1 pending; ")
+    assert "chief 0 waits: ImagePullBackOff: Back-off pulling image" in told
+    assert "FailedMount: nfs: connection refused" in told
+
+
+def test_a_pod_that_nobody_ends_is_told_with_its_node(api, workspace, waited, monkeypatch):
+    """As where a node is cut off: the pod has been told to leave, and stays."""
+    monkeypatch.setattr(verdict, "OVERDUE_SECONDS", 1.0)
+    waiting = waited(timeout=12.0)
+    pod = chief(api, workspace)
+    path = f"{PODS.format(workspace)}/{pod['metadata']['name']}"
+    api.request("PATCH", path, body={"metadata": {"finalizers": ["test/hold"]}}, content_type=MERGE)
+    api.request("DELETE", path, body={"gracePeriodSeconds": 0})
+    told = str(waiting.told())
+    api.request("PATCH", path, body={"metadata": {"finalizers": None}}, content_type=MERGE)
+    node = pod["spec"]["nodeName"]
+    assert f"chief 0 was to leave node {node} at " in told
+    assert f"if that is lost, `kubectl delete node {node}`" in told
 
 
 def test_a_quota_that_is_full_is_what_the_timeout_says(api, workspace, waited):

@@ -2,9 +2,10 @@
 
 import base64
 import json
+import re
 
 from tests.cluster.conftest import JOB_SETS, eventually, image, replicas
-from tests.conftest import engine_of
+from tests.conftest import CHECKOUT, engine_of
 
 
 def test_up_runs_each_stage_as_a_job_set_and_serves_the_model_it_left(deployed, programs, api):
@@ -87,6 +88,39 @@ def test_what_is_to_be_kept_stays_and_the_studys_database_goes(deployed, program
     assert api.items(f"{space}/pods") == []
     held = f"{space}/persistentvolumeclaims/{data['name']}"
     eventually(lambda: api.get(held) is None, "the study's database leaves nothing")
+
+
+def test_raw_files_on_a_claim_as_the_page_has_it_and_what_is_kept_is_taken_over(
+    deployed, programs, api, plane, volume, tmp_path
+):
+    space = f"/api/v1/namespaces/{deployed.namespace}"
+    claims = f"{space}/persistentvolumeclaims"
+    deployed.configure(raw="/data/*.csv", keep=["models"], cluster={"data_claim": "raw"})
+    assert f"namespace {deployed.namespace} has no claim 'raw'" in deployed.preview(expected=255)
+    file = tmp_path / "raw-claim.yaml"
+    claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "raw"}}
+    asked = {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Gi"}}}
+    file.write_text(json.dumps({**claim, "spec": {**asked, "storageClassName": "shared"}}))
+    volume(f"raw-{deployed.stack}", {"namespace": deployed.namespace, "name": "raw"})
+    page = (CHECKOUT / "docs/kubernetes.md").read_text()
+    (typed,) = re.findall(r"```sh\n(kubectl create namespace .*?)```", page, re.DOTALL)
+    own = {"penstock-cluster": deployed.namespace, "=cluster": f"={deployed.stack}", file.name: str(file)}
+    for name, ours in own.items():
+        typed = typed.replace(name, ours)
+    for line in typed.splitlines():
+        command, *arguments = line.split()
+        assert command == "kubectl"
+        plane.kubectl(*arguments)
+    deployed.run("up")
+    assert [arguments[0] for arguments in programs.seen] == ["preprocess", "tune", "train"]
+    pod = next(each for each in replicas(api, deployed.namespace, "chief") if "dataset" in each["metadata"]["name"])
+    mounted = {each["name"]: each.get("persistentVolumeClaim") for each in pod["spec"]["volumes"]}
+    assert mounted["data"] == {"claimName": "raw", "readOnly": True}
+    kept = {name: api.get(f"{claims}/{name}")["metadata"]["uid"] for name in ("raw", "artifacts")}
+    deployed.run("down")
+    assert {name: api.get(f"{claims}/{name}")["metadata"]["uid"] for name in kept} == kept
+    deployed.run("up")
+    assert {name: api.get(f"{claims}/{name}")["metadata"]["uid"] for name in kept} == kept
 
 
 def check_database(deployed, programs, api):

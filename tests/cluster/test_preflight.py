@@ -1,10 +1,11 @@
 """What a preview can know, asked of a real API server."""
 
 import pytest
+import yaml
 
 from penstock.kubernetes import Machine, ScaleOn
 from penstock.kubernetes.api import MERGE, Api, ClusterError
-from penstock.kubernetes.preflight import JOB_SET, Needs, check, check_scaling, check_topology
+from penstock.kubernetes.preflight import JOB_SET, OWNER, Needs, check, check_scaling, check_secrets, check_topology
 from tests.cluster.conftest import eventually
 
 
@@ -25,6 +26,41 @@ def test_a_cluster_that_has_everything_is_taken(api):
 def test_a_context_that_is_not_there_is_told_with_those_that_are(plane):
     with pytest.raises(ClusterError, match="no context 'prod'; it has penstock-test"):
         Api(str(plane.kubeconfig), "prod")
+
+
+def test_credentials_that_the_api_server_does_not_take_are_told_with_their_context(plane, tmp_path):
+    content = yaml.safe_load(plane.kubeconfig.read_text())
+    content["users"][0]["user"] = {"token": "expired"}
+    (tmp_path / "config").write_text(yaml.safe_dump(content))
+    with pytest.raises(ClusterError) as told:
+        check(Api(str(tmp_path / "config")), needs())
+    assert str(told.value) == (
+        f"the API server {plane.server} does not take the credentials of context 'penstock-test' (Unauthorized); "
+        "sign in again, or choose another context"
+    )
+
+
+def test_a_kubeconfig_without_a_current_context_is_taken_where_one_is_named(plane, tmp_path):
+    content = yaml.safe_load(plane.kubeconfig.read_text())
+    del content["current-context"]
+    (tmp_path / "config").write_text(yaml.safe_dump(content))
+    assert Api(str(tmp_path / "config"), "penstock-test").get("/version")
+    with pytest.raises(
+        ClusterError, match="no current context; choose one with the setting `context`: it has penstock"
+    ):
+        Api(str(tmp_path / "config"))
+
+
+@pytest.mark.parametrize("text", ["a: [", "- 1", "text", "contexts: 3"])
+def test_a_file_that_is_no_kubeconfig_is_told(tmp_path, text):
+    (tmp_path / "config").write_text(text)
+    with pytest.raises(ClusterError, match="the kubeconfig cannot be"):
+        Api(str(tmp_path / "config"))
+
+
+def test_several_kubeconfigs_are_told_how_to_become_one(tmp_path):
+    with pytest.raises(ClusterError, match="is several files; make them one with `kubectl config view --flatten`"):
+        Api(f"{tmp_path}/one:{tmp_path}/other")
 
 
 def test_a_kubeconfig_that_is_not_there_is_told(tmp_path):
@@ -73,6 +109,9 @@ def test_a_verb_that_one_may_not_use_is_named(plane, api):
     asked = refused(reader, secrets=True, database=True)
     assert "you may not create secrets in namespace penstock-test" in asked
     assert "you may not create statefulsets.apps in namespace penstock-test" in asked
+    with pytest.raises(ClusterError, match=r"you may not create secrets in namespace penstock-test$"):
+        check_secrets(reader, "penstock-test")
+    check_secrets(api, "penstock-test")
 
 
 def _when_known(reader):
@@ -98,7 +137,54 @@ def test_a_namespace_that_is_being_deleted_is_told_with_what_holds_it(api, names
 
 
 def test_somebody_elses_namespace_is_left_alone(api, namespace):
-    assert f"namespace {namespace} is there already and belongs to somebody else" in refused(api, namespace=namespace)
+    told = refused(api, namespace=namespace)
+    assert f"namespace {namespace} is there already and belongs to somebody else" in told
+    give = f"kubectl label namespace {namespace} {OWNER}=test"
+    assert f"or give it to the stack: `{give}`" in told
+    labelled = {"metadata": {"labels": {OWNER: "another"}}}
+    api.request("PATCH", f"/api/v1/namespaces/{namespace}", body=labelled, content_type=MERGE)
+    assert refused(api, namespace=namespace).endswith(
+        "belongs to stack 'another'; choose another with the setting `namespace`"
+    )
+
+
+def test_a_namespace_that_was_given_to_the_stack_is_taken_with_the_claim_in_it(plane, api, namespace):
+    told = refused(api, namespace="penstock-none", data_claim="raw")
+    assert "namespace penstock-none has no claim 'raw'" in told
+    assert "`kubectl create namespace penstock-none` and `kubectl label namespace penstock-none" in told
+    plane.kubectl("label", "namespace", namespace, f"{OWNER}=test")
+    assert "has no claim 'raw'" in refused(api, namespace=namespace, data_claim="raw")
+    claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "raw"}}
+    spec = {
+        "accessModes": ["ReadOnlyMany"],
+        "resources": {"requests": {"storage": "1Gi"}},
+        "storageClassName": "shared",
+    }
+    api.request("POST", f"/api/v1/namespaces/{namespace}/persistentvolumeclaims", body={**claim, "spec": spec})
+    check(api, needs(namespace=namespace, data_claim="raw"))
+
+
+@pytest.mark.parametrize(
+    ("path", "answer", "told"),
+    [
+        (
+            "/version",
+            {"major": "1", "minor": "30+", "gitVersion": "v1.30.4-eks"},
+            "it runs Kubernetes v1.30.4-eks; 1.31",
+        ),
+        ("/openapi/v3/apis/jobset.x-k8s.io/v1alpha2", {"components": {}}, "its JobSet controller is older than 0."),
+    ],
+)
+def test_what_is_there_and_too_old_is_told(plane, monkeypatch, path, answer, told):
+    """All but one answer is the real one's."""
+    old = Api(str(plane.kubeconfig))
+    ask = old.request
+
+    def request(method, asked, *args, **named):
+        return answer if asked == path else ask(method, asked, *args, **named)
+
+    monkeypatch.setattr(old, "request", request)
+    assert told in refused(old)
 
 
 def test_an_accelerator_that_no_node_has_is_told_with_what_there_is(api):

@@ -149,6 +149,7 @@ class Gke:
                 "namespace": NAMESPACE,
                 "job_set": metadata.apply(lambda found: found["name"]),
                 "uid": metadata.apply(lambda found: found.get("uid", "")),
+                "manifest": made,
                 "success_role": job.success_role,
                 "timeout_seconds": TIMEOUT_SECONDS,
                 "start_seconds": START_SECONDS,

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+import yaml
+
 from penstock.errors import PenstockError
 
 Object = dict[str, Any]
@@ -60,11 +62,7 @@ class Api:
         self._kinds: dict[tuple[str, str], Kind] = {}
         with as_file(kubeconfig) as file:
             try:
-                contexts, current = cast(Any, config).list_kube_config_contexts(config_file=file)
-                names = [str(each["name"]) for each in contexts]
-                self.context = context or str(current["name"])
-                if self.context not in names:
-                    raise ClusterError(f"the kubeconfig has no context {context!r}; it has {', '.join(names)}")
+                self.context = _context(Path(file), context)
                 self._client: Any = cast(Any, config).new_client_from_config(file, context=self.context)
             except (cast(Any, config).ConfigException, ValueError, KeyError, TypeError) as exc:
                 raise ClusterError(f"the kubeconfig cannot be used: {exc}") from exc
@@ -98,9 +96,19 @@ class Api:
         except urllib3.exceptions.HTTPError as exc:
             reason = getattr(exc, "reason", exc)
             raise Unreachable(f"the API server {self.server} does not answer: {reason}") from exc
-        if answer.status in BUSY:
-            raise Unreachable(f"the API server {self.server} does not answer now: HTTP status {answer.status}")
-        return _content(int(answer.status), bytes(answer.data or b""))
+        content = _content(bytes(answer.data or b""))
+        if 200 <= answer.status < 300:
+            return content
+        message = str(content.get("message") or content.get("text") or f"HTTP status {answer.status}")
+        # One whose store elects a leader says that it is at fault; what was to be changed may be so already.
+        if answer.status in BUSY or (answer.status == 500 and method == "GET"):
+            raise Unreachable(f"the API server {self.server} does not answer now: {message}")
+        if answer.status == 401:
+            message = (
+                f"the API server {self.server} does not take the credentials of context {self.context!r} ({message}); "
+                "sign in again, or choose another context"
+            )
+        raise ApiError(int(answer.status), message, content)
 
     def kind(self, api_version: str, kind: str) -> Kind | None:
         """Where objects of a kind are kept; None where the cluster does not know the kind."""
@@ -146,6 +154,11 @@ class as_file:  # noqa: N801 (a context manager, used as a function)
     def __enter__(self) -> str:
         if "\n" not in self._given and not self._given.lstrip().startswith("{"):
             path = Path(self._given).expanduser()
+            if not path.is_file() and os.pathsep in self._given:
+                raise ClusterError(
+                    f"the kubeconfig {self._given} is several files; make them one with "
+                    "`kubectl config view --flatten`, and name that with `pulumi config set --path`"
+                )
             if not path.is_file():
                 raise ClusterError(f"there is no kubeconfig {path}; name one with `pulumi config set --path`")
             return str(path)
@@ -160,12 +173,24 @@ class as_file:  # noqa: N801 (a context manager, used as a function)
             self._temporary.unlink()
 
 
-def _content(status: int, data: bytes) -> Object:
+def _context(file: Path, given: str | None) -> str:
+    """The context that is asked for, else the kubeconfig's current one."""
     try:
-        content: Object = json.loads(data) if data[:1] == b"{" else {"text": data.decode(errors="replace")}
+        content: Any = yaml.safe_load(file.read_text())
+    except (OSError, ValueError, yaml.YAMLError) as exc:
+        raise ClusterError(f"the kubeconfig cannot be read: {exc}") from exc
+    names = [str(each["name"]) for each in content["contexts"] or ()]
+    offered = f"it has {', '.join(names) or 'none'}"
+    context = given or content.get("current-context")
+    if not context:
+        raise ClusterError(f"the kubeconfig has no current context; choose one with the setting `context`: {offered}")
+    if context not in names:
+        raise ClusterError(f"the kubeconfig has no context {context!r}; {offered}")
+    return str(context)
+
+
+def _content(data: bytes) -> Object:
+    try:
+        return json.loads(data) if data[:1] == b"{" else {"text": data.decode(errors="replace")}
     except ValueError:
-        content = {"text": data.decode(errors="replace")}
-    if not 200 <= status < 300:
-        message = str(content.get("message") or content.get("text") or f"HTTP status {status}")
-        raise ApiError(status, message, content)
-    return content
+        return {"text": data.decode(errors="replace")}

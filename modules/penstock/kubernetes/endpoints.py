@@ -152,6 +152,7 @@ class Endpoints:
         )
         first: list[pulumi.Resource] = []
         if service.environment:
+            preflight.check_secrets(self.api, self.args.namespace)
             told = {key: pulumi.Output.secret(value) for key, value in service.environment.items()}
             kept = {**watching.secret(name, self.servers.stack), "stringData": told}
             ports = [pulumi.Output.unsecret(url.apply(watching.port)) for url in told.values()]

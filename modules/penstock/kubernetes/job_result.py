@@ -12,7 +12,7 @@ from pulumi.dynamic import ConfigureRequest, CreateResult, DiffResult, Resource,
 
 from penstock.errors import StageFailed, StageInterrupted
 from penstock.kubernetes import verdict
-from penstock.kubernetes.api import MERGE, Api, Object, Unreachable
+from penstock.kubernetes.api import MERGE, Api, ApiError, Object, Unreachable
 from penstock.local import engine
 from penstock.local import urn as resource_urn
 
@@ -22,6 +22,8 @@ TOLD = "penstock.dev/failure-told"
 POLL_SECONDS = 1.0
 AWAY_SECONDS = 300.0
 """For so long the API server may be away."""
+REMOVED = "the JobSet that failed before is being removed"
+FOREGROUND = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Foreground"}
 WATCHED = ("namespace", "job_set", "uid")
 OUTPUTS = ("path", "digest", "counts", "metrics")
 
@@ -78,6 +80,10 @@ def _result(props: dict[str, Any]) -> dict[str, Any]:
             # An API server may be restarted; the job goes on without it.
             if time.monotonic() - answered > AWAY_SECONDS:
                 raise StageFailed(f"{props['name']}: {exc}") from exc
+        except ApiError as exc:
+            raise StageFailed(
+                f"{props['name']}: {exc}; the job goes on in the cluster as {props['job_set']}, and `up` with it"
+            ) from exc
         if outcome is not None:
             return {**props, **outcome}
         if engine.is_cancelled():
@@ -86,7 +92,8 @@ def _result(props: dict[str, Any]) -> dict[str, Any]:
             )
         seconds = float(props["timeout_seconds"])
         if time.monotonic() - begin > seconds:
-            raise StageFailed(f"{props['name']} was not done after {seconds:.0f} seconds: {said}")
+            told = "\n".join([said, *waiting.last_lines()])
+            raise StageFailed(f"{props['name']} was not done after {seconds:.0f} seconds: {told}")
         time.sleep(POLL_SECONDS)
 
 
@@ -99,20 +106,22 @@ class _Waiting:
         self._path = f"{JOB_SETS.format(namespace=props['namespace'])}/{props['job_set']}"
         self._relay = engine.Relay(props["urn"])
         self._startable = time.monotonic()
-        self._looked = False
+        self._pods: list[Object] = []
+        self._found = False
 
     def look(self) -> tuple[dict[str, Any] | None, str]:
         """The outcome, if there is one, and what is being waited for; a job that failed is a StageFailed."""
         props, api, namespace = self._props, self._api, self._props["namespace"]
-        if not self._looked:
-            _start_again(api, self._path)
-            self._looked = True
         live = api.get(self._path)
+        if not self._found:
+            if not self._is_fresh(live):
+                self._relay.progress(REMOVED)
+                return None, REMOVED
+            self._found = True
+            live = live or api.get(self._path)
         if live is None:
-            raise StageFailed(
-                f"{props['name']}: the JobSet {props['job_set']} is gone; `pulumi refresh` and `up` make it again"
-            )
-        pods = verdict.pods(api, namespace, props["job_set"])
+            raise StageFailed(f"{props['name']}: the JobSet {props['job_set']} is gone; the next `up` makes it again")
+        self._pods = pods = verdict.pods(api, namespace, props["job_set"])
         state = live.get("status", {}).get("terminalState")
         if state == "Completed":
             return self._left(pods), ""
@@ -126,6 +135,25 @@ class _Waiting:
         said = verdict.waiting(api, namespace, live, pods)
         self._relay.progress(said)
         return None, said
+
+    def last_lines(self) -> list[str]:
+        """What the pod whose success is the job's wrote last, where it runs."""
+        return verdict.role_lines(self._api, self._pods, self._props["success_role"])
+
+    def _is_fresh(self, live: Object | None) -> bool:
+        """Whether the JobSet is one whose failure nobody was told, made anew where it is not there.
+
+        Posted is what was asked for, not what the cluster made of the one before: a queue writes into it where it was
+        admitted.
+        """
+        if live is None:
+            self._api.request("POST", self._path.rpartition("/")[0], body=self._props["manifest"])
+            return True
+        if live["metadata"].get("annotations", {}).get(TOLD) != "true":
+            return True
+        if "deletionTimestamp" not in live["metadata"]:
+            self._api.request("DELETE", self._path, body=FOREGROUND)
+        return False
 
     def _left(self, pods: list[Object]) -> dict[str, Any]:
         role = self._props["success_role"]
@@ -141,28 +169,3 @@ class _Waiting:
         told = {"metadata": {"annotations": {TOLD: "true"}}}
         self._api.request("PATCH", self._path, body=told, content_type=MERGE)
         raise StageFailed(f"{self._props['name']} {why}")
-
-
-def _start_again(api: Api, path: str) -> None:
-    """Makes a JobSet anew whose failure an earlier run has told."""
-    live = api.get(path)
-    if live is None or live["metadata"].get("annotations", {}).get(TOLD) != "true":
-        return
-    metadata = live["metadata"]
-    annotations = {key: value for key, value in metadata["annotations"].items() if key != TOLD}
-    again = {
-        "apiVersion": live["apiVersion"],
-        "kind": live["kind"],
-        "metadata": {
-            "name": metadata["name"],
-            "labels": metadata.get("labels", {}),
-            **({"annotations": annotations} if annotations else {}),
-        },
-        "spec": live["spec"],
-    }
-    api.request("DELETE", path, body={"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Foreground"})
-    while api.get(path) is not None:
-        if engine.is_cancelled():
-            raise StageInterrupted("interrupted while a failed JobSet was removed; `up` makes it again")
-        time.sleep(POLL_SECONDS)
-    api.request("POST", path.rpartition("/")[0], body=again)

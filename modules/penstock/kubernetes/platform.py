@@ -67,7 +67,7 @@ class KubernetesPlatform:
             queue=args.queue,
             gateway=args.gateway,
             exclusive_topology=args.exclusive_topology,
-            secrets=bool(args.database_password or args.database_image or args.skew_schedule),
+            secrets=bool(args.database_password or args.database_image),
             watched=bool(args.skew_schedule),
             database=bool(args.database_image),
         )
@@ -92,7 +92,9 @@ class KubernetesPlatform:
             self._args.queue,
         )
         kept = pulumi.ResourceOptions(retain_on_delete=bool(keep), provider=self._adopting)
-        made = manifest.resource(f"{name}-namespace", workspace.namespace(args), self._place.options(opts, kept))
+        # A claim with raw files that somebody put there must not go with it.
+        lasting = pulumi.ResourceOptions(retain_on_delete=bool(keep or self._args.data_claim), provider=self._adopting)
+        made = manifest.resource(f"{name}-namespace", workspace.namespace(args), self._place.options(opts, lasting))
         self._place = manifest.Place(manifest.metadata_of(made, "name"), self._provider)
         for part, content in workspace.objects(args).items():
             self._place.make(f"{name}-{part}", content, opts)
@@ -118,10 +120,10 @@ class KubernetesPlatform:
             lambda at: job_set.job_set(
                 name, job, at["commands"], at["digests"], self._job_args(at["claim"], at["problem"], held, told)
             )
-        )
+        ).apply(self._placed_later)
         # Its pods must not run before the policy that lets them reach each other.
         merged = self._place.options(opts, pulumi.ResourceOptions(depends_on=first, provider=self._adopting))
-        resource = manifest.later(name, *preflight.JOB_SET, made.apply(self._placed_later), merged)
+        resource = manifest.later(name, *preflight.JOB_SET, made, merged)
         result = JobResult(
             f"{name}-result",
             {
@@ -130,6 +132,7 @@ class KubernetesPlatform:
                 "namespace": manifest.metadata_of(resource, "namespace"),
                 "job_set": manifest.metadata_of(resource, "name"),
                 "uid": manifest.metadata_of(resource, "uid"),
+                "manifest": made,
                 "success_role": job.success_role,
                 "timeout_seconds": 60 * self._args.timeout_minutes,
                 "start_seconds": 60 * self._args.start_minutes,
@@ -213,6 +216,7 @@ class KubernetesPlatform:
         held = keys.secret(name, self._stack, self._files.folder, files)
         if held is None:
             return ""
+        preflight.check_secrets(self._api, self._args.namespace)
         first.append(self._place.make(f"{name}-keys", held, opts))
         return held["metadata"]["name"]
 

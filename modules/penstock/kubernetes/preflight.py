@@ -53,6 +53,11 @@ ALSO: Mapping[tuple[str, str], tuple[str, str]] = {
 """What is written besides, where a kind is asked for."""
 SECRETS = ("", "secrets")
 """Written besides, where something is secret."""
+OWNER = "app.kubernetes.io/instance"
+"""The label that names the stack which a namespace belongs to."""
+KUBERNETES = (1, 31)
+PATTERNS = "onJobFailureMessagePatterns"
+"""Of a JobSet's rules for failures: what it has since 0.12."""
 JUDGES = ("batch", "cronjobs")
 """Written besides, where a monitor judges what arrived."""
 STORES = ("apps", "statefulsets")
@@ -103,7 +108,7 @@ class Needs:
     exclusive_topology: str = ""
     """A node label by which the queue must be able to place jobs."""
     secrets: bool = False
-    """Whether it keeps something secret there."""
+    """Whether it keeps a database's password there; of keys and a webhook, `check_secrets` asks."""
     watched: bool = False
     """Whether a monitor judges what its endpoint observed."""
     database: bool = False
@@ -112,7 +117,7 @@ class Needs:
 
 def check(api: Api, needs: Needs) -> None:
     """Raises a ClusterError with everything that is missing, one a line."""
-    wrong = [*_kinds(api, needs), *_namespace(api, needs)]
+    wrong = [*_versions(api), *_kinds(api, needs), *_namespace(api, needs)]
     wrong += [*missing(api, needs), *_storage(api, needs)]
     wrong += [*_machines(api, needs), *_own_objects(api, needs)] if not wrong else []
     if wrong:
@@ -156,6 +161,16 @@ def check_scaling(api: Api, scale_on: ScaleOn) -> None:
         raise ClusterError(
             f"the cluster of context {api.context!r} ({api.server}) cannot scale an endpoint: {absent}; or set "
             "`scale_on` to another, or max_replicas to min_replicas"
+        )
+
+
+def check_secrets(api: Api, namespace: str) -> None:
+    """Raises a ClusterError where one may not keep something secret in the namespace."""
+    lacking = [verb for verb in VERBS if not _may(api, verb, *SECRETS, namespace)]
+    if lacking:
+        raise ClusterError(
+            f"the cluster of context {api.context!r} ({api.server}) cannot take it: you may not {', '.join(lacking)} "
+            f"secrets in namespace {namespace}"
         )
 
 
@@ -214,6 +229,22 @@ def _answers(api: Api, version: str) -> bool:
         return False
 
 
+def _versions(api: Api) -> list[str]:
+    """What is there, but older than what is needed of it."""
+    wrong: list[str] = []
+    found = api.request("GET", "/version")
+    version = (int(found["major"]), int(str(found["minor"]).rstrip("+")))
+    if version < KUBERNETES:
+        wrong.append(f"  it runs Kubernetes {found['gitVersion']}; 1.31 or a later one is needed")
+    known = api.get(f"/openapi/v3/apis/{JOB_SET[0]}") if api.kind(*JOB_SET) else None
+    if known is not None and PATTERNS not in json.dumps(known):
+        wrong.append(
+            f"  its JobSet controller is older than {VERSIONS[JOB_SET]}; bring it up to date with "
+            f"`kubectl apply --server-side -f {INSTALL[JOB_SET]}`"
+        )
+    return wrong
+
+
 def _kinds(api: Api, needs: Needs) -> list[str]:
     return [
         f"  it does not know the kind {kind} ({version}); install it with "
@@ -235,14 +266,18 @@ def _namespace(api: Api, needs: Needs) -> list[str]:
             f"  namespace {needs.namespace} is being deleted; wait for it to be gone"
             + "".join(f"\n    {message}" for message in left)
         ]
-    owner = found["metadata"].get("labels", {}).get("app.kubernetes.io/instance")
+    owner = found["metadata"].get("labels", {}).get(OWNER)
     if owner != needs.stack:
         whose = f"stack {owner!r}" if owner else "somebody else"
         return [
             f"  namespace {needs.namespace} is there already and belongs to {whose}; choose another with the "
-            "setting `namespace`"
+            f"setting `namespace`{'' if owner else f', or give it to the stack: `{_give(needs)}`'}"
         ]
     return []
+
+
+def _give(needs: Needs) -> str:
+    return f"kubectl label namespace {needs.namespace} {OWNER}={needs.stack}"
 
 
 def _may(api: Api, verb: str, group: str, plural: str, namespace: str, name: str = "") -> bool:
@@ -304,7 +339,11 @@ def _own_objects(api: Api, needs: Needs) -> list[str]:
     wrong: list[str] = []
     inside = f"/namespaces/{needs.namespace}"
     if needs.data_claim and api.get(f"/api/v1{inside}/persistentvolumeclaims/{needs.data_claim}") is None:
-        wrong.append(f"  namespace {needs.namespace} has no claim {needs.data_claim!r}, which `data_claim` names")
+        wrong.append(
+            f"  namespace {needs.namespace} has no claim {needs.data_claim!r}, which `data_claim` names: make it. "
+            f"Where there is no namespace yet: `kubectl create namespace {needs.namespace}` and `{_give(needs)}`; the "
+            "stack takes it over, and leaves it there with the claim when it goes"
+        )
     if needs.queue and _may(api, "list", KUEUE, "clusterqueues", ""):
         queues = {each["metadata"]["name"]: each["spec"] for each in _kueue(api, "clusterqueues")}
         if needs.queue not in queues:

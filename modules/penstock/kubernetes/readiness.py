@@ -14,10 +14,10 @@ from pulumi.dynamic import ConfigureRequest, CreateResult, DiffResult, Resource,
 
 from penstock.errors import ServiceFailed, StageInterrupted
 from penstock.kubernetes import manifest
-from penstock.kubernetes.api import Api, ClusterError, Object, Unreachable
+from penstock.kubernetes.api import Api, Object, Unreachable
 from penstock.kubernetes.cluster_args import ClusterArgs
 from penstock.kubernetes.serving import START_SECONDS
-from penstock.kubernetes.verdict import LINES, UNSTARTABLE, is_ready, latest, unmet
+from penstock.kubernetes.verdict import LINES, UNSTARTABLE, is_ready, last_lines, states, unmet, warnings
 from penstock.local import engine
 from penstock.local import urn as resource_urn
 
@@ -30,8 +30,6 @@ WORKLOADS: Mapping[str, str] = {
 SEEN: Mapping[str, str] = {"pulumi.com/waitFor": "jsonpath={.status.observedGeneration}"}
 """Annotations by which the plugin waits for the controller alone: for the pods it is waited here."""
 POLL_SECONDS = 1.0
-EVENTS = 2
-"""Of each pod, the latest warnings."""
 WATCHED = ("kind", "namespace", "workload", "uid", "asked")
 
 
@@ -153,10 +151,10 @@ def _look(api: Api, props: Mapping[str, Any], path: str) -> tuple[str, bool]:
     lasting = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
     late = [pod for pod in lasting if not is_ready(pod)]
     said = [f"pods: {len(lasting) - len(late)} ready, {len(late)} not ready", *said]
-    said += _warnings(api, props["namespace"], props["workload"])
+    said += warnings(api, props["namespace"], props["workload"])
     for pod in late[:1]:
         said += _why(api, pod)
-    hopeless = any(waits.get("reason") in UNSTARTABLE for pod in late for waits in _states(pod, "waiting"))
+    hopeless = any(waits.get("reason") in UNSTARTABLE for pod in late for waits in states(pod, "waiting"))
     return "\n".join(dict.fromkeys(said)), hopeless
 
 
@@ -187,41 +185,17 @@ def _why(api: Api, pod: Object) -> list[str]:
         for each in pod["status"].get("conditions", [])
         if each["type"] == "PodScheduled" and each["status"] == "False"
     ]
-    said += [f"pod {name} waits: {each.get('reason')}: {each.get('message', '')}" for each in _states(pod, "waiting")]
-    ended = [*_states(pod, "terminated"), *_states(pod, "terminated", "lastState")]
+    said += [f"pod {name} waits: {each.get('reason')}: {each.get('message', '')}" for each in states(pod, "waiting")]
+    ended = [*states(pod, "terminated"), *states(pod, "terminated", "lastState")]
     said += [
         f"pod {name} ended with exit code {each['exitCode']} ({each.get('reason')})"
         for each in ended
         if each["exitCode"] != 0
     ]
-    runs = _states(pod, "running")
+    runs = states(pod, "running")
     said += [f"pod {name} runs and is not ready"] if runs else []
-    said += _warnings(api, namespace, name)
-    return [*said, *(_lines(api, pod) if runs else _last_words(ended))]
-
-
-def _states(pod: Object, which: str, when: str = "state") -> list[Object]:
-    status = pod["status"]
-    containers = [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]
-    return [each[when][which] for each in containers if which in each.get(when, {})]
-
-
-def _warnings(api: Api, namespace: str, name: str) -> list[str]:
-    """The latest warnings about an object."""
-    query = {"fieldSelector": f"type=Warning,involvedObject.name={name}"}
-    return latest(api.items(f"/api/v1/namespaces/{namespace}/events", query))[:EVENTS]
-
-
-def _lines(api: Api, pod: Object) -> list[str]:
-    """The last lines of a pod's log; none where one may not read it, or nobody has it."""
-    path = f"/api/v1/namespaces/{pod['metadata']['namespace']}/pods/{pod['metadata']['name']}/log"
-    # Its own program's: another may stand before it.
-    query = {"tailLines": LINES, "container": pod["spec"]["containers"][0]["name"]}
-    try:
-        found = api.request("GET", path, query)
-    except ClusterError:
-        return []
-    return str(found.get("text", found)).splitlines()
+    said += warnings(api, namespace, name)
+    return [*said, *(last_lines(api, pod) if runs else _last_words(ended))]
 
 
 def _last_words(ended: list[Object]) -> list[str]:

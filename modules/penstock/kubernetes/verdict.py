@@ -1,16 +1,26 @@
 """What a job's pods and the cluster's events say about how the job goes, in words."""
 
 import json
+from datetime import datetime, timezone
 from typing import Any
 
-from penstock.kubernetes.api import Api, Object
+from penstock.kubernetes.api import Api, ClusterError, Object
 
 JOB_SET = "jobset.sigs.k8s.io/jobset-name"
 ROLE = "jobset.sigs.k8s.io/replicatedjob-name"
 INDEX = "batch.kubernetes.io/job-completion-index"
-UNSTARTABLE = ("ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError")
+UNSTARTABLE = (
+    *("ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "InvalidImageName", "ErrImageNeverPull"),
+    "CreateContainerConfigError",
+)
 """Reasons of a container that waits, for which waiting longer does not help."""
+OVERDUE_SECONDS = 60.0
+"""After the time at which a pod was to be gone."""
+STARTING = ("ContainerCreating", "PodInitializing")
+"""Reasons that say nothing."""
 LINES = 6
+EVENTS = 2
+"""Of each pod, the latest warnings."""
 
 
 def pods(api: Api, namespace: str, job_set: str) -> list[Object]:
@@ -59,10 +69,12 @@ def waiting(api: Api, namespace: str, job_set: Object, found: list[Object]) -> s
     said = [f"pods: {counted}"]
     if restarts := job_set.get("status", {}).get("restarts"):
         said.append(f"started again {restarts} times")
+    said += _overdue(found)
     if job_set["spec"].get("suspend"):
         said.append(f"held by its queue{_held(api, namespace, job_set)}")
     else:
         said += _unscheduled(found)
+        said += _unstarted(api, found)
         wanted = sum(each["template"]["spec"]["completions"] for each in job_set["spec"]["replicatedJobs"])
         if len(found) < wanted:
             said += _warnings(api, namespace, job_set["metadata"]["name"])[:2]
@@ -89,6 +101,40 @@ def latest(events: list[Object]) -> list[str]:
         events, key=lambda each: str(each.get("lastTimestamp") or each.get("eventTime") or ""), reverse=True
     )
     return list(dict.fromkeys(f"{each['reason']}: {each['message']}" for each in ordered))
+
+
+def states(pod: Object, which: str, when: str = "state") -> list[Object]:
+    """Those of a pod's containers that are in a state, `waiting`, `running` or `terminated`, now or `lastState`."""
+    status = pod["status"]
+    containers = [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]
+    return [each[when][which] for each in containers if which in each.get(when, {})]
+
+
+def warnings(api: Api, namespace: str, name: str) -> list[str]:
+    """The latest warnings about an object."""
+    query = {"fieldSelector": f"type=Warning,involvedObject.name={name}"}
+    return latest(api.items(f"/api/v1/namespaces/{namespace}/events", query))[:EVENTS]
+
+
+def last_lines(api: Api, pod: Object) -> list[str]:
+    """The last lines of a pod's log; none where one may not read it, or nobody has it."""
+    path = f"/api/v1/namespaces/{pod['metadata']['namespace']}/pods/{pod['metadata']['name']}/log"
+    # Its own program's: another may stand before it.
+    query = {"tailLines": LINES, "container": pod["spec"]["containers"][0]["name"]}
+    try:
+        found = api.request("GET", path, query)
+    except ClusterError:
+        return []
+    return str(found.get("text", found)).splitlines()
+
+
+def role_lines(api: Api, found: list[Object], role: str) -> list[str]:
+    """The last lines of a role's first replica that runs, and whose they are."""
+    for pod in found:
+        if pod["metadata"]["labels"].get(ROLE) == role and states(pod, "running"):
+            lines = last_lines(api, pod)
+            return [f"{_who(pod)} said last:", *lines] if lines else []
+    return []
 
 
 def _who(pod: Object) -> str:
@@ -120,6 +166,31 @@ def _unscheduled(found: list[Object]) -> list[str]:
             if condition["type"] == "PodScheduled" and condition["status"] == "False":
                 said.append(f"{_who(pod)} has no node: {condition.get('message', condition.get('reason'))}")
     return said[:1]
+
+
+def _overdue(found: list[Object]) -> list[str]:
+    """A pod that no kubelet ends, most often as its node is cut off: the job waits for it, and nobody else may know."""
+    now = datetime.now(timezone.utc)
+    for pod in found:
+        due = pod["metadata"].get("deletionTimestamp")
+        if due and (now - datetime.fromisoformat(due.replace("Z", "+00:00"))).total_seconds() > OVERDUE_SECONDS:
+            node = pod["spec"].get("nodeName", "")
+            return [f"{_who(pod)} was to leave node {node} at {due}: if that is lost, `kubectl delete node {node}`"]
+    return []
+
+
+def _unstarted(api: Api, found: list[Object]) -> list[str]:
+    """What keeps the first pod that has a node, and has not started, from starting."""
+    for pod in found:
+        waits = states(pod, "waiting")
+        if waits and pod["status"].get("phase") == "Pending":
+            said = [
+                f"{_who(pod)} waits: {each['reason']}: {each.get('message', '')}"
+                for each in waits
+                if each.get("reason") not in (None, *STARTING)
+            ]
+            return [*said, *warnings(api, pod["metadata"]["namespace"], pod["metadata"]["name"])]
+    return []
 
 
 def _held(api: Api, namespace: str, job_set: Object) -> str:

@@ -37,8 +37,8 @@ class Mocks(pulumi.runtime.Mocks):
 def deployed(monkeypatch, tmp_path):
     """The inputs of all that a pipeline on a cluster makes, by name."""
     monkeypatch.setattr(module, "Api", lambda *_: None)
-    monkeypatch.setattr(module.preflight, "check", lambda *_: None)
-    monkeypatch.setattr(module.preflight, "check_features", lambda *_: None)
+    for question in ("check", "check_features", "check_secrets"):
+        monkeypatch.setattr(module.preflight, question, lambda *_: None)
     monkeypatch.setattr(module.gateways, "url", lambda _api, _gateway, host, *_: f"http://{host}")
 
     # Pulumi's test runtime makes an event loop in every thread that has none, and never closes it.

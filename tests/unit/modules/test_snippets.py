@@ -42,6 +42,7 @@ gitops       | import pulumi         | google/test_gitops.py::test_the_program_o
 gitops       | from penstock         | google/test_gitops.py::test_the_programs_of_the_document
 index        | make up               | words: unit/modules/test_pages.py::test_every_make_target
 kubernetes   | config:               | unit/modules/test_kubernetes_documentation.py::test_the_stack_file
+kubernetes   | kubectl create        | cluster/test_pipeline.py::test_raw_files_on_a_claim_as_the_page_has_it
 kubernetes   | pulumi config         | google/test_documentation.py::test_settings_that_a_page_shows_are_set
 kubernetes   | make cluster          | words: unit/modules/test_kubernetes_documentation.py::test_every_command_is_one
 kubernetes   | rules:                | pods/costly/test_autoscaling.py::test_replicas_follow_what_the_hpa
