@@ -30,11 +30,15 @@ class Handover:
         """For selectors: readable when a successor asks."""
         return self._asked.fileno()
 
-    def give(self) -> None:
-        """Give the sockets to the successor that asks."""
-        connection, _ = self._asked.accept()
-        with connection:
-            socket.send_fds(connection, [b"."], [each.fileno() for each in self._listeners])
+    def give(self) -> bool:
+        """Give the sockets to the successor that asks; whether it has got them, and is not gone before."""
+        try:
+            connection, _ = self._asked.accept()
+            with connection:
+                socket.send_fds(connection, [b"."], [each.fileno() for each in self._listeners])
+        except OSError:
+            return False
+        return True
 
     def close(self) -> None:
         """Leave no file."""

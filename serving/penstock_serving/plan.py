@@ -85,5 +85,5 @@ class Plan:
             )
         except KeyError as exc:
             raise PlanError(f"{path} is not a plan: {exc} is missing") from exc
-        except (OSError, ValueError, TypeError) as exc:
+        except (OSError, ValueError, TypeError, AttributeError) as exc:
             raise PlanError(f"{path} is not a plan: {exc}") from exc

@@ -1,9 +1,11 @@
 """The worker processes of one endpoint, as the supervisor sees them. Standard library only."""
 
+import math
 import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +14,8 @@ from penstock_serving.plan import Plan, Version
 from penstock_serving.routing import Routes
 from penstock_serving.yielding import LOADING, yield_session
 
+END_SECONDS = 12.0
+"""After so long a worker that was told to end is killed."""
 LEAVE_SECONDS = 5.0
 """How long a worker that others take over from answers on its open connections before it closes the idle ones."""
 
@@ -29,25 +33,34 @@ class WorkerProcess:
         *,
         quietly: bool,
     ) -> None:
-        """`listeners`: for REST, then for gRPC if that is answered too."""
+        """`listeners`: for REST, then for gRPC if that is answered too.
+
+        Raises:
+            OSError: the machine has no room for another process.
+        """
         self.generation = generation
         self.versions = {number: plan.versions[number] for number in routes.versions}
         self.state = "loading"
         self.failure: dict[str, str] | None = None
         """Why it did not become ready, and which version was at fault."""
+        self._until = math.inf
         self.report: dict[str, Any] = {"in_flight": 0, "predicted": 0, "connections": 0}
         ours, its = socket.socketpair()
         self.link = Link(ours)
         with its:
             rest, *grpc = (listener.fileno() for listener in listeners)
             told = [rest, its.fileno(), *(word for number in grpc for word in ("--grpc-listener", number))]
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "penstock_serving.worker", *map(str, told), *arguments],
-                pass_fds=(rest, its.fileno(), *grpc),
-                stdin=subprocess.DEVNULL,
-                # A session of its own: for its autogroup, and so that a signal to the supervisor's group is not its.
-                start_new_session=True,
-            )
+            try:
+                self.process = subprocess.Popen(
+                    [sys.executable, "-m", "penstock_serving.worker", *map(str, told), *arguments],
+                    pass_fds=(rest, its.fileno(), *grpc),
+                    stdin=subprocess.DEVNULL,
+                    # Its own session: for its autogroup, and so that a signal to the supervisor's group is not its.
+                    start_new_session=True,
+                )
+            except OSError:
+                self.link.close()
+                raise
         if quietly:
             # It imports before it can do so itself.
             yield_session(LOADING, self.process.pid)
@@ -66,14 +79,21 @@ class WorkerProcess:
 
     def drain(self) -> None:
         """Have it answer what it has, then end; others accept what comes."""
-        self.state = "draining"
+        self._leave(LEAVE_SECONDS + 2 * END_SECONDS)  # those of its clients, of gRPC's and of REST's
         self.link.send({"drain": LEAVE_SECONDS})
 
     def end(self) -> None:
         """Have it end soon."""
-        self.state = "draining"
+        self._leave(END_SECONDS)
         self.process.send_signal(signal.SIGTERM)
 
     def gone(self) -> bool:
-        """Whether its process has ended."""
+        """Whether its process has ended; one that was told to and does not is killed, as where its model hangs."""
+        if self.process.poll() is None and time.monotonic() > self._until:
+            self.process.kill()
+            self.process.wait()
         return self.process.poll() is not None
+
+    def _leave(self, seconds: float) -> None:
+        self.state = "draining"
+        self._until = time.monotonic() + seconds

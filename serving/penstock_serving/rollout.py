@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from penstock_serving.plan import Plan, Rollout
@@ -14,6 +14,8 @@ EVENTS = 50
 SURE = 3.0
 """A gate closes when its limit is passed by more than so many standard errors: chance alone must not roll back."""
 
+SLOW = 0.01
+"""The share of the requests that are slower than the quantile which is judged."""
 FEW = 20
 """So many requests are enough to see that most of them fail."""
 
@@ -36,7 +38,8 @@ class Progress:
 
     stable: str | None = None
     candidate: str | None = None
-    step: int = 0
+    percent: float = 0.0
+    """What the candidate gets of the traffic; 0 is the shadow. It stays what it is where the plan's steps change."""
     since: float = 0.0
     """When the step began, in seconds since 1970."""
     rejected: tuple[str, ...] = ()
@@ -60,8 +63,8 @@ class Progress:
             return replace(self, stable=latest, candidate=None, rejected=rejected)._said(now, "serves", latest, "")
         if latest in self.rejected:
             return replace(self, candidate=None)
-        begun = replace(self, candidate=latest, step=0, since=now)
-        return begun._said(now, "begun", latest, f"{plan.rollout.steps[0]:g} %")
+        begun = replace(self, candidate=latest, percent=plan.rollout.steps[0], since=now)
+        return begun._said(now, "begun", latest, f"{begun.percent:g} %")
 
     def routes(self, plan: Plan) -> Routes:
         """Which version answers how much."""
@@ -71,10 +74,11 @@ class Progress:
         assert self.stable is not None, "aim comes first"
         if self.candidate is None or plan.rollout is None:
             return Routes({self.stable: 100})
-        share = plan.rollout.steps[min(self.step, len(plan.rollout.steps) - 1)]
-        if share == 0:
+        if self.percent == 0:
             return Routes({self.stable: 100}, self.candidate)
-        return Routes({self.candidate: share} | ({self.stable: 100 - share} if share < 100 else {}))
+        return Routes(
+            {self.candidate: self.percent} | ({self.stable: 100 - self.percent} if self.percent < 100 else {})
+        )
 
     def judged(self, rollout: Rollout, now: float, seen: Seen) -> "tuple[Progress, dict[str, Any]]":
         """The next state, and every gate with its value and its limit."""
@@ -84,16 +88,21 @@ class Progress:
         if broken is not None:
             gate = found[broken]
             why = f"{broken} {gate['value']:.4g}, limit {gate['limit']:.4g}, after {new.requests} requests"
-            back = replace(self, candidate=None, rejected=(*self.rejected, self.candidate))
-            return back._said(now, "rolled back", self.candidate, why), found
-        last = self.step == len(rollout.steps) - 1
-        if not last and (now - self.since < rollout.step_seconds or new.requests < rollout.step_requests):
+            return self.rolled_back(now, why), found
+        following = [step for step in rollout.steps if step > self.percent]
+        if following and (now - self.since < rollout.step_seconds or new.requests < rollout.step_requests):
             return self, found
-        if last or rollout.steps[self.step + 1] >= 100:
+        if not following or following[0] >= 100:
             done = replace(self, stable=self.candidate, candidate=None)
             return done._said(now, "promoted", self.candidate, "100 %"), found
-        on = replace(self, step=self.step + 1, since=now)
-        return on._said(now, "advanced", self.candidate, f"{rollout.steps[on.step]:g} %"), found
+        on = replace(self, percent=following[0], since=now)
+        return on._said(now, "advanced", self.candidate, f"{on.percent:g} %"), found
+
+    def rolled_back(self, now: float, why: str) -> "Progress":
+        """The old version answers everything; the candidate is not tried again by itself."""
+        assert self.candidate is not None
+        back = replace(self, candidate=None, rejected=(*self.rejected, self.candidate))
+        return back._said(now, "rolled back", self.candidate, why)
 
     def as_json(self) -> dict[str, Any]:
         """The state, as `of` reads it."""
@@ -101,8 +110,9 @@ class Progress:
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> "Progress":
-        """The state that `as_json` wrote."""
-        return cls(**{**content, "rejected": tuple(content["rejected"]), "events": tuple(content["events"])})
+        """The state that `as_json` wrote; that of a release before, which counted steps, is in the shadow again."""
+        known = {each.name: content[each.name] for each in fields(cls) if each.name in content}
+        return cls(**{**known, "rejected": tuple(content["rejected"]), "events": tuple(content["events"])})
 
     def _said(self, now: float, event: str, version: str, why: str) -> "Progress":
         said = {"time": now, "event": event, "version": version, "why": why}
@@ -114,24 +124,30 @@ def gates(rollout: Rollout, seen: Seen) -> dict[str, dict[str, Any]]:
     old, new, shadow = seen.old, seen.new, seen.shadow
     found: dict[str, dict[str, Any]] = {}
 
-    def gate(name: str, value: float, limit: float, error: float, least: int = rollout.step_requests) -> None:
-        enough = new.requests >= least
-        found[name] = {"value": value, "limit": limit, "broken": enough and value - SURE * error > limit}
+    def gate(name: str, value: float, limit: float, beyond: bool, least: int = rollout.step_requests) -> None:
+        found[name] = {"value": value, "limit": limit, "broken": beyond and new.requests >= least}
 
     share, expected = new.bad_share, 0.0 if shadow else old.bad_share
-    chance = _share_error(share, new) + _share_error(expected, old)
-    gate("errors", share - expected, rollout.errors, chance, min(FEW, rollout.step_requests))
+    chance = SURE * (_share_error(share, new.requests) + _share_error(expected, old.requests))
+    worse = share - expected
+    gate("errors", worse, rollout.errors, worse - chance > rollout.errors, min(FEW, rollout.step_requests))
     if new.rows and old.rows:
         deviation = old.deviation or new.deviation or 1.0
         # In the shadow both have answered the same rows: the difference of their means has no error of sampling.
         error = 0.0 if shadow else math.sqrt(new.deviation**2 / new.rows + old.deviation**2 / old.rows) / deviation
-        gate("score_shift", abs(new.mean - old.mean) / deviation, rollout.score_shift, error)
+        shift = abs(new.mean - old.mean) / deviation
+        gate("score_shift", shift, rollout.score_shift, shift - SURE * error > rollout.score_shift)
     if not shadow and new.answers and old.answers >= rollout.step_requests:
-        gate("latency", new.quantile(0.99) / old.quantile(0.99), rollout.latency, 0.0)
+        usual = old.quantile(1 - SLOW)
+        # A quantile of few requests jumps; how many are beyond it does not.
+        slow = new.share_beyond(rollout.latency * usual)
+        chance = SURE * math.hypot(_share_error(max(slow, SLOW), new.answers), _share_error(SLOW, old.answers))
+        gate("latency", new.quantile(1 - SLOW) / usual, rollout.latency, slow - chance > SLOW)
     if not shadow:
-        gate("skew", seen.new_skew, max(rollout.skew, seen.old_skew), 0.0)
+        limit = max(rollout.skew, seen.old_skew)
+        gate("skew", seen.new_skew, limit, seen.new_skew > limit)
     return found
 
 
-def _share_error(share: float, tally: Tally) -> float:
-    return math.sqrt(share * (1 - share) / tally.requests) if tally.requests else 0.0
+def _share_error(share: float, requests: int) -> float:
+    return math.sqrt(share * (1 - share) / requests) if requests else 0.0

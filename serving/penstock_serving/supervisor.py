@@ -21,6 +21,7 @@ import signal
 import socket
 import sys
 import time
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from typing import Any
 from penstock_serving.access import access_of, add_access
 from penstock_serving.handover import Handover, inherit, listen, require_grpc
 from penstock_serving.plan import Plan, PlanError
-from penstock_serving.pool import WorkerProcess
+from penstock_serving.pool import END_SECONDS, WorkerProcess
 from penstock_serving.rollout import Progress
 from penstock_serving.routing import Routes
 from penstock_serving.scaling import Scaler
@@ -37,9 +38,9 @@ from penstock_serving.watching import Watch
 from penstock_trainer.errors import InputError
 
 TICK_SECONDS = 0.2
-END_SECONDS = 12.0
-"""After so long a worker that was told to end is killed."""
 LONGEST_PAUSE_SECONDS = 30.0
+DEATHS = 3
+"""So many workers that are lost in one step of a rollout are the new version's fault."""
 INPUT_AT_FAULT = 2
 
 
@@ -63,6 +64,10 @@ class Supervisor:
         self._watch = Watch()
         self._totals = Totals()
         self._failures, self._pause_until = 0, 0.0
+        self._deaths = 0
+        """Workers lost since the rollout's step began."""
+        self._kept: Progress | None = None
+        """What the rollout's file says, if this process has written it."""
         self._reread, self._stopping, self._succeeded = True, False, False
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = (folder / "lock").open("w")
@@ -80,12 +85,28 @@ class Supervisor:
             signal.signal(number, lambda *_: setattr(self, "_stopping", True))
         try:
             while not self._stopping:
-                self.turn()
+                self._turn_on()
                 if self._plan is None and self._trial is None:
                     return INPUT_AT_FAULT
             return 0
         finally:
             self.end()
+
+    def _turn_on(self) -> None:
+        """A turn; whatever goes wrong in one of an endpoint that answers must not end its workers."""
+        try:
+            self.turn()
+        except Exception as exc:
+            if self._plan is None:
+                raise
+            self._complain(f"{type(exc).__name__}: {exc}", "".join(traceback.format_exception(exc)))
+            time.sleep(TICK_SECONDS)
+
+    def _complain(self, what: str, at_length: str = "") -> None:
+        """Say what went wrong, once while it goes on."""
+        if self._said.get("wrong") != what:
+            self._said["wrong"] = what
+            print(f"{at_length}error: {what}", file=sys.stderr, flush=True)
 
     def turn(self) -> None:
         """Wait for something to happen, a tick at most, and do what it takes."""
@@ -98,6 +119,7 @@ class Supervisor:
         if self._plan is not None:
             self._roll_out(self._plan)
             self._balance(self._plan)
+            self._keep()
         self._tell()
 
     def _wait(self) -> None:
@@ -112,8 +134,7 @@ class Supervisor:
         self._waits = waits
         for key, _ in self._selector.select(TICK_SECONDS):
             if key.fileobj is self._handover:
-                self._handover.give()
-                self._succeeded = True
+                self._succeeded |= self._handover.give()
             elif key.fileobj in self._listeners:
                 self._count = max(1, self._count)
 
@@ -153,8 +174,11 @@ class Supervisor:
         if current and all(worker.holds(needed) for worker in current):
             self._accept(plan, progress)
         else:
-            self._tried = plan
             self._trial = self._start(plan, routes, self._generation + 1)
+            if self._trial is not None:
+                self._tried = plan
+            elif self._refused is not None:
+                self._refused = self._refused | {"revision": plan.revision}
 
     def _accept(self, plan: Plan, progress: Progress) -> None:
         self._plan, self._refused = plan, None
@@ -164,10 +188,20 @@ class Supervisor:
 
     def _decided(self, progress: Progress) -> None:
         """Remember, also beyond this process."""
-        if self._deciding:
-            _write(self._folder / "rollout.json", progress.as_json())
         self._progress = progress
+        self._deaths = 0
         self._watch.begin()
+        self._keep()
+
+    def _keep(self) -> None:
+        """Write down how far the rollout is; where that fails now, it is tried again."""
+        if self._deciding and self._kept != self._progress:
+            try:
+                _write(self._folder / "rollout.json", self._progress.as_json())
+            except OSError as exc:
+                self._complain(f"the rollout's state is not kept: {exc}")
+            else:
+                self._kept = self._progress
 
     def _direct(self, plan: Plan) -> None:
         routes = self._progress.routes(plan)
@@ -243,15 +277,22 @@ class Supervisor:
             return
         if worker.failure is not None:
             self._refused = {"revision": "", **worker.failure}
+        self._deaths += 1
+        self._pause()
+
+    def _pause(self) -> None:
+        """Start no other worker for a while, the longer the more often it failed."""
         self._failures += 1
-        self._pause_until = time.monotonic() + min(LONGEST_PAUSE_SECONDS, 2.0 ** (self._failures - 2))
+        self._pause_until = time.monotonic() + min(LONGEST_PAUSE_SECONDS, 2.0 ** min(self._failures - 2, 10))
 
     def _roll_out(self, plan: Plan) -> None:
         """Move the candidate on or back, if there is one."""
         if plan.rollout is None or self._progress.candidate is None or not self._deciding:
             return
-        seen = self._watch.seen(self._progress, self._progress.routes(plan))
-        progress, self._watch.gates = self._progress.judged(plan.rollout, time.time(), seen)
+        now, seen = time.time(), self._watch.seen(self._progress, self._progress.routes(plan))
+        progress, self._watch.gates = self._progress.judged(plan.rollout, now, seen)
+        if self._deaths >= DEATHS:
+            progress = self._progress.rolled_back(now, f"{self._deaths} workers ended unasked")
         if progress != self._progress:
             self._decided(progress)
             self._direct(plan)
@@ -275,9 +316,17 @@ class Supervisor:
     def _current(self, state: str) -> list[WorkerProcess]:
         return [w for w in self._workers if w.state == state and w.generation == self._generation]
 
-    def _start(self, plan: Plan, routes: Routes, generation: int) -> WorkerProcess:
+    def _start(self, plan: Plan, routes: Routes, generation: int) -> WorkerProcess | None:
+        """A worker more; None where the machine has no room for one now."""
         quietly = any(worker.state == "ready" for worker in self._workers)
-        worker = WorkerProcess(self._listeners, self._arguments, plan, routes, generation, quietly=quietly)
+        try:
+            worker = WorkerProcess(self._listeners, self._arguments, plan, routes, generation, quietly=quietly)
+        except OSError as exc:
+            why = f"no worker can be started: {exc}"
+            self._complain(why)
+            self._refused = {"revision": "", "version": "", "error": why}
+            self._pause()
+            return None
         self._workers.append(worker)
         self._selector.register(worker.link, selectors.EVENT_READ)
         return worker
@@ -301,8 +350,12 @@ class Supervisor:
         status = {"revision": self._plan.revision, "handover": self._handover.path}
         status |= {"refused": self._refused, "ready": replicas["ready"]}
         if self._said.get("status") != json.dumps(status):
-            _write(self._status_file, status)
-            self._said["status"] = json.dumps(status)
+            try:
+                _write(self._status_file, status)
+            except OSError as exc:
+                self._complain(f"the endpoint's state is not written: {exc}")
+            else:
+                self._said["status"] = json.dumps(status)
 
     @property
     def _status_file(self) -> Path:
@@ -327,16 +380,31 @@ class Supervisor:
         self._lock.close()
 
     def _read_progress(self) -> Progress:
+        """What the rollout's file says; once something is served, what it said last where it cannot be read.
+
+        Raises:
+            InputError: it cannot be read, and nothing is served yet.
+        """
+        file = self._folder / "rollout.json"
         try:
-            return Progress.of(json.loads((self._folder / "rollout.json").read_text()))
+            return Progress.of(json.loads(file.read_text()))
         except FileNotFoundError:
             return Progress()
+        except (OSError, ValueError, KeyError, TypeError) as exc:
+            if self._plan is not None:
+                return self._followed
+            raise InputError(
+                f"{file} does not say how far the rollout is ({exc!r}): remove it to have the latest version answer all"
+            ) from exc
 
 
 def _write(path: Path, content: Any) -> None:
     """A JSON file that is either whole or not there."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(content, indent=1))
+    with temporary.open("w") as file:
+        file.write(json.dumps(content, indent=1))
+        file.flush()
+        os.fsync(file.fileno())
     temporary.replace(path)
 
 
@@ -355,10 +423,10 @@ def main() -> int:
     try:
         access_of(workers.parse_known_args(others)[0])
         listeners = _listeners(arguments)
+        return Supervisor(arguments.plan, arguments.folder, listeners, others).run()
     except InputError as exc:
         print(f"error: {exc}", file=sys.stderr)
         return INPUT_AT_FAULT
-    return Supervisor(arguments.plan, arguments.folder, listeners, others).run()
 
 
 def _listeners(arguments: argparse.Namespace) -> list[socket.socket]:

@@ -20,6 +20,8 @@ class Tally:
     failed: int = 0
     """Requests answered with 5xx."""
     latencies: list[int] = field(default_factory=lambda: [0] * BUCKETS)
+    numberless: int = 0
+    """Of the answers, those with a prediction that is no finite number."""
     rows: int = 0
     """Finite predictions."""
     total: float = 0.0
@@ -34,7 +36,9 @@ class Tally:
         else:
             self.answers += 1
             self.latencies[min(BUCKETS - 1, max(0, int(4 * math.log2(max(seconds, 1e-6) * 1e6))))] += 1
+            before = self.rows
             self.scored(predictions)
+            self.numberless += self.rows - before < len(predictions)
 
     def scored(self, predictions: Iterable[float]) -> None:
         """Count predictions alone."""
@@ -51,8 +55,8 @@ class Tally:
 
     @property
     def bad_share(self) -> float:
-        """The share of requests that got no prediction."""
-        return (self.refused + self.failed) / self.requests if self.requests else 0.0
+        """The share of requests that got no prediction, or one that is no number."""
+        return (self.refused + self.failed + self.numberless) / self.requests if self.requests else 0.0
 
     @property
     def mean(self) -> float:
@@ -70,12 +74,17 @@ class Tally:
         for bucket, count in enumerate(self.latencies):
             left -= count
             if count and left <= 0:
-                return 2 ** ((bucket + 1) / 4) / 1e6
+                return _edge(bucket)
         return 0.0
+
+    def share_beyond(self, seconds: float) -> float:
+        """The share of the answers that took longer, by the upper edges of their buckets."""
+        beyond = sum(count for bucket, count in enumerate(self.latencies) if _edge(bucket) > seconds)
+        return beyond / self.answers if self.answers else 0.0
 
     def add(self, other: "Tally", sign: int = 1) -> None:
         """Add another's counts to these, or take them away."""
-        for name in ("answers", "refused", "failed", "rows", "total", "squares"):
+        for name in ("answers", "refused", "failed", "numberless", "rows", "total", "squares"):
             setattr(self, name, getattr(self, name) + sign * getattr(other, name))
         self.latencies = [mine + sign * its for mine, its in zip(self.latencies, other.latencies, strict=True)]
 
@@ -87,3 +96,8 @@ class Tally:
     def of(cls, counts: Mapping[str, Any]) -> "Tally":
         """The tally that `as_json` wrote."""
         return cls(**{**counts, "latencies": list(counts["latencies"])})
+
+
+def _edge(bucket: int) -> float:
+    """The longest latency in a bucket, in seconds."""
+    return 2 ** ((bucket + 1) / 4) / 1e6

@@ -78,7 +78,7 @@ class Watch:
             "stable": progress.stable,
             "candidate": progress.candidate,
             "steps": list(steps),
-            "percent": steps[progress.step] if on_way else None,
+            "percent": progress.percent if on_way else None,
             "since": progress.since if on_way else None,
             "gates": self.gates if on_way else {},
             "rejected": list(progress.rejected),

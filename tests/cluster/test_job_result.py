@@ -8,7 +8,6 @@ import pytest
 
 from penstock import Job, Program, Role
 from penstock.errors import StageFailed, StageInterrupted
-from penstock.kubernetes import verdict
 from penstock.kubernetes.api import MERGE
 from penstock.kubernetes.job_result import JobResultProvider
 from penstock.kubernetes.job_set import JobSetArgs, job_set
@@ -191,21 +190,6 @@ def test_what_keeps_a_pod_from_starting_is_what_the_timeout_says(api, workspace,
     assert told.startswith("dataset was not done after 10 seconds: pods: 1 pending; ")
     assert "chief 0 waits: ImagePullBackOff: Back-off pulling image" in told
     assert "FailedMount: nfs: connection refused" in told
-
-
-def test_a_pod_that_nobody_ends_is_told_with_its_node(api, workspace, waited, monkeypatch):
-    """As where a node is cut off: the pod has been told to leave, and stays."""
-    monkeypatch.setattr(verdict, "OVERDUE_SECONDS", 1.0)
-    waiting = waited(timeout=12.0)
-    pod = chief(api, workspace)
-    path = f"{PODS.format(workspace)}/{pod['metadata']['name']}"
-    api.request("PATCH", path, body={"metadata": {"finalizers": ["test/hold"]}}, content_type=MERGE)
-    api.request("DELETE", path, body={"gracePeriodSeconds": 0})
-    told = str(waiting.told())
-    api.request("PATCH", path, body={"metadata": {"finalizers": None}}, content_type=MERGE)
-    node = pod["spec"]["nodeName"]
-    assert f"chief 0 was to leave node {node} at " in told
-    assert f"if that is lost, `kubectl delete node {node}`" in told
 
 
 def test_a_quota_that_is_full_is_what_the_timeout_says(api, workspace, waited):

@@ -29,7 +29,7 @@ def did(requests: int, bad: float = 0.0, seconds: float = 0.002, mean: float = 0
 
 
 def on_step(step: int) -> Progress:
-    return Progress(stable="1", candidate="2", step=step, since=0.0)
+    return Progress(stable="1", candidate="2", percent=ROLLOUT.steps[step], since=0.0)
 
 
 def test_the_first_model_serves_at_once_and_a_later_one_by_the_steps_of_the_rollout():
@@ -54,6 +54,7 @@ def test_the_first_model_serves_at_once_and_a_later_one_by_the_steps_of_the_roll
     [
         ("errors", did(300, bad=0.1)),
         ("errors", did(25, bad=1.0)),
+        ("errors", did(300, mean=float("nan"))),
         ("latency", did(300, seconds=0.004)),
         ("score_shift", did(300, mean=0.4)),
     ],
@@ -80,6 +81,49 @@ def test_a_version_like_the_one_before_it_breaks_no_gate_whatever_chance_brings(
         if gate["broken"]
     ]
     assert broken == []
+
+
+@pytest.mark.parametrize(("slow", "times"), [(0.008, 10.0), (0.02, 3.0)])
+def test_latencies_of_one_kind_close_no_gate_however_far_their_tail_reaches(slow, times):
+    """A quantile of 600 requests falls to one side of the tail or to the other."""
+
+    def answered(seed: int) -> Tally:
+        draw, tally = random.Random(seed), Tally()
+        for _ in range(600):
+            seconds = draw.lognormvariate(-6, 0.5) * (times if draw.random() < slow else 1)
+            tally.answered(200, seconds, [draw.gauss(0.3, 0.1)])
+        return tally
+
+    found = [gates(ROLLOUT, Seen(answered(seed), answered(1000 + seed)))["latency"] for seed in range(300)]
+    assert [gate for gate in found if gate["broken"]] == []
+    assert any(gate["value"] > gate["limit"] for gate in found), "that chance does it"
+
+
+def test_a_version_with_a_longer_tail_closes_it():
+    """One in twenty takes ten times as long."""
+    draw, new = random.Random(5), did(0)
+    for _ in range(600):
+        new.answered(200, 0.02 if draw.random() < 0.05 else 0.002, [draw.gauss(0.3, 0.1)])
+    assert gates(ROLLOUT, Seen(did(600, seed=2), new))["latency"]["broken"]
+
+
+@pytest.mark.parametrize("steps", [(0, 5, 100), (0, 50, 100), (100,), (20, 100)])
+def test_other_steps_in_the_middle_of_a_rollout_change_nothing_of_how_far_it_is(steps):
+    changed = replace(ROLLOUT, steps=steps)
+    progress = on_step(2).aim(plan(rollout=changed), now=9.0)
+    assert progress.routes(plan(rollout=changed)) == Routes({"2": 10, "1": 90})
+    waiting, _ = progress.judged(changed, 30.0, Seen(did(500), did(500, seed=2)))
+    assert waiting == progress
+    after, _ = progress.judged(changed, 100.0, Seen(did(500), did(500, seed=2)))
+    following = min(step for step in steps if step > 10)
+    assert after.routes(plan(rollout=changed)) == (
+        Routes({"2": 100}) if following == 100 else Routes({"2": following, "1": 100 - following})
+    )
+
+
+def test_the_state_of_a_release_that_counted_steps_is_read():
+    before = {"stable": "1", "candidate": "2", "step": 2, "since": 3.0, "rejected": [], "events": []}
+    assert Progress.of(before) == Progress(stable="1", candidate="2", since=3.0)
 
 
 def test_in_the_shadow_the_same_rows_are_compared_and_latency_is_not_judged():

@@ -1,10 +1,12 @@
 """The supervisor, with workers whose part the test plays."""
 
+import errno
 import itertools
 import json
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,9 +14,11 @@ from typing import Any
 import pytest
 
 from penstock_serving import pool
+from penstock_serving import supervisor as module
 from penstock_serving.link import Link
 from penstock_serving.supervisor import Supervisor
 from penstock_serving.tally import Tally
+from penstock_trainer.errors import InputError
 
 ROLLOUT = {"steps": [50, 100], "step_seconds": 0, "step_requests": 20}
 
@@ -29,6 +33,7 @@ class Played:
         self.pid = next(self.pids)
         self.returncode: int | None = None
         self.signals: list[int] = []
+        self.killed = False
         self.told: list[dict[str, Any]] = []
 
     def poll(self) -> int | None:
@@ -40,10 +45,18 @@ class Played:
         self.signals.append(number)
         self.leave()
 
-    def leave(self) -> None:
-        """End well."""
-        self.returncode = 0
+    def leave(self, code: int = 0) -> None:
+        """End, well or not."""
+        self.returncode = code
         self.link.close()
+
+    def kill(self) -> None:
+        """As the kernel does it."""
+        self.killed = True
+        self.leave(-signal.SIGKILL)
+
+    def wait(self) -> None:
+        """It ends at once."""
 
     def hear(self) -> list[dict[str, Any]]:
         """All that it was told."""
@@ -161,3 +174,120 @@ def test_what_became_of_a_rollout_while_the_next_version_loaded_is_not_undone(
     progress = supervisor._progress
     assert (progress.stable, progress.rejected) == (needed[0], ("2",) if event == "rolled back" else ())
     assert [(each["event"], each["version"]) for each in progress.events[-2:]] == [(event, "2"), ("begun", "3")]
+
+
+def answering(supervisor: Supervisor, follow: Callable[..., None], started: list[Played]) -> Played:
+    """The worker of a plan, as soon as it is ready."""
+    follow("a", latest="1")
+    started[-1].say(ready={})
+    until(supervisor, lambda: bool(supervisor._current("ready")))
+    return started[-1]
+
+
+def test_a_version_under_which_workers_end_again_and_again_is_rolled_back(supervisor, follow, started):
+    answering(supervisor, follow, started)
+    follow("b", latest="2", rollout={**ROLLOUT, "steps": [0, 100]})
+    for _ in range(3):
+        until(supervisor, lambda: started[-1].returncode is None)
+        started[-1].say(ready={})
+        until(supervisor, lambda: supervisor._progress.candidate == "2" and not supervisor._current("loading"))
+        supervisor._pause_until = 0.0
+        started[-1].leave(-signal.SIGSEGV)
+        supervisor.turn()
+    until(supervisor, lambda: supervisor._progress.candidate is None)
+    event = supervisor._progress.events[-1]
+    assert (event["event"], event["version"], event["why"]) == ("rolled back", "2", "3 workers ended unasked")
+
+
+def test_a_worker_that_was_told_to_leave_and_does_not_is_killed(supervisor, follow, started, monkeypatch):
+    """As one whose model hangs."""
+    worker = answering(supervisor, follow, started)
+    follow("b", latest="2")
+    started[1].say(ready={})
+    until(supervisor, lambda: any("drain" in message for message in worker.hear()))
+    supervisor.turn()
+    assert not worker.killed
+    later = time.monotonic() + 60
+    monkeypatch.setattr(pool.time, "monotonic", lambda: later)
+    supervisor.turn()
+    assert worker.killed
+    assert len(supervisor._workers) == 1
+
+
+def test_a_successor_that_is_gone_before_it_is_given_anything_ends_nobody(supervisor, follow, started):
+    worker = answering(supervisor, follow, started)
+    for _ in range(20):
+        with socket.socket(socket.AF_UNIX) as asking:
+            asking.connect(supervisor._handover.path)
+        supervisor.turn()
+    assert worker.signals == []
+    with socket.socket(socket.AF_UNIX) as asking:
+        asking.connect(supervisor._handover.path)
+        supervisor.turn()
+        _, given, _, _ = socket.recv_fds(asking, 1, 2)
+    assert len(given) == 1
+    os.close(given[0])
+
+
+def test_what_a_machine_cannot_give_now_is_said_once_and_tried_again(supervisor, follow, started, monkeypatch, capsys):
+    worker = answering(supervisor, follow, started)
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "no space left")
+
+    with monkeypatch.context() as short:
+        short.setattr(module, "_write", full)
+        short.setattr(pool.subprocess, "Popen", full)
+        worker.leave(-signal.SIGKILL)
+        for _ in range(20):
+            supervisor._pause_until = 0.0
+            supervisor.turn()
+    said = capsys.readouterr().err
+    assert said.count("error: no worker can be started: [Errno 28] no space left") >= 1
+    supervisor._pause_until = 0.0
+    until(supervisor, lambda: len(started) == 2)
+    started[1].say(ready={})
+    until(supervisor, lambda: bool(supervisor._current("ready")))
+
+
+def test_a_model_that_is_missing_for_a_day_is_still_tried(supervisor, follow, started):
+    answering(supervisor, follow, started)
+    supervisor._failures = 5000
+    supervisor._pause()
+    assert supervisor._pause_until < time.monotonic() + 31
+
+
+def test_a_fault_of_ours_ends_no_worker_once_something_is_served(supervisor, follow, started, monkeypatch, capsys):
+    worker = answering(supervisor, follow, started)
+
+    def broken(*_: Any) -> None:
+        raise IndexError("of ours")
+
+    with monkeypatch.context() as faulty:
+        faulty.setattr(supervisor, "_roll_out", broken)
+        for _ in range(3):
+            supervisor._turn_on()
+    assert capsys.readouterr().err.count("error: IndexError: of ours") == 1
+    supervisor._turn_on()
+    assert (worker.signals, supervisor._current("ready")[0].process) == ([], worker)
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"stable": "1"}'])
+def test_a_state_that_cannot_be_read_is_told_before_anything_is_served(supervisor, follow, tmp_path, text):
+    """What was rolled back must not be served because that is forgotten."""
+    (tmp_path / "rollout.json").write_text(text)
+    with pytest.raises(InputError, match=r"rollout\.json does not say how far the rollout is .*: remove it to have"):
+        follow("a", latest="1")
+
+
+@pytest.mark.parametrize("versions", [[], "1", {"1": []}, {"1": "path"}, None])
+def test_a_plan_of_another_shape_is_refused_and_what_is_served_goes_on(
+    supervisor, follow, started, tmp_path, capsys, versions
+):
+    worker = answering(supervisor, follow, started)
+    plan = json.loads((tmp_path / "plan.json").read_text())
+    (tmp_path / "plan.json").write_text(json.dumps({**plan, "versions": versions}))
+    supervisor._reread = True
+    supervisor.turn()
+    assert "plan.json is not a plan: " in capsys.readouterr().err
+    assert (worker.signals, worker.returncode) == ([], None)

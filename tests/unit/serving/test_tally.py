@@ -21,6 +21,8 @@ def test_tallies_of_several_processes_add_up_to_that_of_one():
     assert total.latencies == whole.latencies
     assert (total.answers, total.refused, total.failed) == (whole.answers, whole.refused, whole.failed)
     assert total.requests == 1000
+    assert total.numberless == whole.numberless == whole.answers
+    assert total.bad_share == 1
     assert (total.mean, total.deviation) == pytest.approx((whole.mean, whole.deviation))
     total.add(parts[1], sign=-1)
     assert total.latencies == parts[0].latencies
@@ -33,4 +35,5 @@ def test_a_quantile_is_at_most_a_fifth_above_the_true_latency():
         tally.answered(200, latency, [0.5])
     for share in (0.5, 0.9, 0.99):
         assert 1 <= tally.quantile(share) / latencies[int(share * 5000) - 1] <= 1.2
-    assert Tally().quantile(0.99) == 0
+        assert tally.share_beyond(tally.quantile(share)) <= 1 - share < tally.share_beyond(tally.quantile(share) / 1.2)
+    assert Tally().quantile(0.99) == Tally().share_beyond(0) == 0
