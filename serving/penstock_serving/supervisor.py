@@ -23,6 +23,7 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +107,7 @@ class Supervisor:
         """Say what went wrong, once while it goes on."""
         if self._said.get("wrong") != what:
             self._said["wrong"] = what
-            print(f"{at_length}error: {what}", file=sys.stderr, flush=True)
+            _say(f"{at_length}error: {what}")
 
     def turn(self) -> None:
         """Wait for something to happen, a tick at most, and do what it takes."""
@@ -164,7 +165,7 @@ class Supervisor:
         try:
             plan = Plan.read(self._plan_file)
         except PlanError as exc:
-            print(f"error: {exc}", file=sys.stderr, flush=True)
+            _say(f"error: {exc}")
             self._refused = {"revision": "", "version": "", "error": str(exc)}
             return
         progress = self._progress.aim(plan, time.time())
@@ -396,6 +397,12 @@ class Supervisor:
             raise InputError(
                 f"{file} does not say how far the rollout is ({exc!r}): remove it to have the latest version answer all"
             ) from exc
+
+
+def _say(line: str) -> None:
+    """To the log, which may be on a disk that is full."""
+    with suppress(OSError):
+        os.write(2, f"{line}\n".encode())
 
 
 def _write(path: Path, content: Any) -> None:

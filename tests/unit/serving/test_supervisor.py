@@ -229,7 +229,7 @@ def test_a_successor_that_is_gone_before_it_is_given_anything_ends_nobody(superv
     os.close(given[0])
 
 
-def test_what_a_machine_cannot_give_now_is_said_once_and_tried_again(supervisor, follow, started, monkeypatch, capsys):
+def test_what_a_machine_cannot_give_now_is_said_once_and_tried_again(supervisor, follow, started, monkeypatch, capfd):
     worker = answering(supervisor, follow, started)
 
     def full(*_: Any, **__: Any) -> None:
@@ -242,7 +242,7 @@ def test_what_a_machine_cannot_give_now_is_said_once_and_tried_again(supervisor,
         for _ in range(20):
             supervisor._pause_until = 0.0
             supervisor.turn()
-    said = capsys.readouterr().err
+    said = capfd.readouterr().err
     assert said.count("error: no worker can be started: [Errno 28] no space left") >= 1
     supervisor._pause_until = 0.0
     until(supervisor, lambda: len(started) == 2)
@@ -257,7 +257,7 @@ def test_a_model_that_is_missing_for_a_day_is_still_tried(supervisor, follow, st
     assert supervisor._pause_until < time.monotonic() + 31
 
 
-def test_a_fault_of_ours_ends_no_worker_once_something_is_served(supervisor, follow, started, monkeypatch, capsys):
+def test_a_fault_of_ours_ends_no_worker_once_something_is_served(supervisor, follow, started, monkeypatch, capfd):
     worker = answering(supervisor, follow, started)
 
     def broken(*_: Any) -> None:
@@ -267,7 +267,7 @@ def test_a_fault_of_ours_ends_no_worker_once_something_is_served(supervisor, fol
         faulty.setattr(supervisor, "_roll_out", broken)
         for _ in range(3):
             supervisor._turn_on()
-    assert capsys.readouterr().err.count("error: IndexError: of ours") == 1
+    assert capfd.readouterr().err.count("error: IndexError: of ours") == 1
     supervisor._turn_on()
     assert (worker.signals, supervisor._current("ready")[0].process) == ([], worker)
 
@@ -282,12 +282,12 @@ def test_a_state_that_cannot_be_read_is_told_before_anything_is_served(superviso
 
 @pytest.mark.parametrize("versions", [[], "1", {"1": []}, {"1": "path"}, None])
 def test_a_plan_of_another_shape_is_refused_and_what_is_served_goes_on(
-    supervisor, follow, started, tmp_path, capsys, versions
+    supervisor, follow, started, tmp_path, capfd, versions
 ):
     worker = answering(supervisor, follow, started)
     plan = json.loads((tmp_path / "plan.json").read_text())
     (tmp_path / "plan.json").write_text(json.dumps({**plan, "versions": versions}))
     supervisor._reread = True
     supervisor.turn()
-    assert "plan.json is not a plan: " in capsys.readouterr().err
+    assert "plan.json is not a plan: " in capfd.readouterr().err
     assert (worker.signals, worker.returncode) == ([], None)
