@@ -53,8 +53,8 @@ class Project:
     def configure(self, **settings: Any) -> None:
         """Writes the stack's configuration: a small slice of the flights, and what the test changes of it."""
         values = {"problem": self.problem.name, "port": self.port, "keep": ["raw"], **self._settings, **settings}
-        config = {f"penstock:{key}": value for key, value in values.items()}
-        (self.root / f"stacks/Pulumi.{self.stack}.yaml").write_text(json.dumps({"config": config}))
+        lines = ["config:", *(f"  penstock:{key}: {json.dumps(value)}" for key, value in values.items())]
+        (self.root / f"stacks/Pulumi.{self.stack}.yaml").write_text("\n".join(lines) + "\n")
 
     def environment(self) -> dict[str, str]:
         """As a newcomer's: nothing of Pulumi is set, and its home is not the user's."""

@@ -77,7 +77,7 @@ def down(stack: str) -> None:
     backend = HERE.backend
     if backend and not list((backend / ".pulumi" / "stacks").glob("**/*.json")):
         shutil.rmtree(backend)
-        (HERE.home / "passphrase").unlink(missing_ok=True)
+        HERE.forget_passphrase()
     home = HERE.home
     kept = sorted(path.name for path in (home / stack / "artifacts").glob("*"))
     say(f"stack {stack} is gone" + (f"; kept in {home / stack / 'artifacts'}: {', '.join(kept)}" if kept else ""))

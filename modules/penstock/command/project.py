@@ -105,6 +105,12 @@ class Project:
         elif kept != text:
             file.write_text(kept)
 
+    def forget_passphrase(self) -> None:
+        """Removes it, unless a stack's configuration has secrets, which nothing else opens."""
+        files = self.config_file("any").parent.glob("Pulumi.*.yaml")
+        if not any("encryptionsalt:" in file.read_text() for file in files):
+            self._passphrase.unlink(missing_ok=True)
+
     @property
     def _passphrase(self) -> Path:
         return self.home / "passphrase"

@@ -5,15 +5,16 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+import yaml
 
 
 def test_one_line_of_configuration_makes_and_serves_the_other_problem_s_model(project):
     small = {"rows": 3000, "trials": 1, "strategy": "local"}
     file = project.root / "stacks/Pulumi.local.yaml"
     project.configure(**small)
-    before = json.loads(file.read_text())["config"]
+    before = yaml.safe_load(file.read_text())["config"]
     project.configure(**small, problem="ratings")
-    after = json.loads(file.read_text())["config"]
+    after = yaml.safe_load(file.read_text())["config"]
     assert {key: value for key, value in after.items() if before[key] != value} == {"penstock:problem": "ratings"}
     project.run("up")
     outputs = project.outputs()

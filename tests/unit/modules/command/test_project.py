@@ -65,6 +65,22 @@ def test_the_salt_goes_and_what_a_secret_needs_stays(tmp_path, monkeypatch):
     assert file.read_text() == secret
 
 
+@pytest.mark.parametrize(("other", "stays"), [("", False), ("encryptionsalt: v1:abc\n", True)])
+def test_the_passphrase_goes_with_the_last_stack_unless_secrets_of_any_are_closed_by_it(
+    tmp_path, monkeypatch, other, stays
+):
+    monkeypatch.delenv("PULUMI_CONFIG_PASSPHRASE_FILE", raising=False)
+    (tmp_path / "Pulumi.yaml").write_text("name: empty\nruntime: python\n")
+    (tmp_path / "Pulumi.dev.yaml").write_text("config:\n  empty:rows: 3\n")
+    (tmp_path / "Pulumi.prod.yaml").write_text(other)
+    project = Project(tmp_path)
+    project.prepare()
+    passphrase = project.home / "passphrase"
+    assert passphrase.read_text()
+    project.forget_passphrase()
+    assert passphrase.exists() == stays
+
+
 def test_secrets_are_left_out_of_a_configuration_however_deep_they_lie(tmp_path):
     (tmp_path / "Pulumi.yaml").write_text("name: empty\nruntime: python\n")
     config = {"empty:key": {"secure": "v1:x"}, "empty:deep": {"webhook": {"secure": "v1:x"}, "rows": 3}, "empty:n": 1}
