@@ -3,6 +3,7 @@
 Imported only where it is asked for: it takes the extra `grpc`.
 """
 
+import asyncio
 import logging
 import time
 from functools import partial
@@ -14,7 +15,8 @@ from google.protobuf.message import DecodeError
 from penstock_serving import tensors
 from penstock_serving.access import Access
 from penstock_serving.app import Application, failure_said
-from penstock_serving.bodies import BODY_LIMIT, Share
+from penstock_serving.asking import LARGE_BODY
+from penstock_serving.bodies import BESIDE, BODY_LIMIT, Share
 from penstock_serving.decoding import Asked
 from penstock_serving.errors import NotFoundError, RequestError
 from penstock_serving.explaining import shorten
@@ -28,6 +30,7 @@ CODES = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
     401: grpc.StatusCode.UNAUTHENTICATED,
     404: grpc.StatusCode.NOT_FOUND,
+    413: grpc.StatusCode.RESOURCE_EXHAUSTED,
     429: grpc.StatusCode.RESOURCE_EXHAUSTED,
     503: grpc.StatusCode.UNAVAILABLE,
     504: grpc.StatusCode.DEADLINE_EXCEEDED,
@@ -92,7 +95,11 @@ class GrpcServer:
                 self._access.tokens.check(metadata.get("authorization"))
             with Share(application.held) as share:
                 share.take(len(body))
-                request = _parsed(body)
+                if len(body) < LARGE_BODY:
+                    request, repeated = _read(body)
+                else:
+                    request, repeated = await asyncio.get_running_loop().run_in_executor(BESIDE, _read, body)
+                share.take(repeated)
                 asked = self._asked(request.model_spec)
                 key, left = metadata.get("x-request-key"), context.time_remaining()
                 due = None if left is None else started + left
@@ -126,7 +133,8 @@ def _bytes(value: str | bytes) -> bytes:
     return value.encode() if isinstance(value, str) else value
 
 
-def _parsed(body: bytes) -> Any:
+def _read(body: bytes) -> tuple[Any, int]:
+    """The request, and the bytes that its inputs repeat."""
     request = message("PredictRequest")()
     try:
         request.ParseFromString(body)
@@ -135,7 +143,7 @@ def _parsed(body: bytes) -> Any:
     for name in request.output_filter:
         if name != OUTPUT:
             raise RequestError(f"output_filter has {shorten(name)}, expected {OUTPUT!r}")
-    return request
+    return request, tensors.repeated_bytes(request.inputs)
 
 
 def _decode(request: Any, served: ServedModel, _body: bytes) -> Asked:

@@ -1,6 +1,7 @@
 """What Prometheus reads at `/metrics`."""
 
 import json
+import threading
 from bisect import bisect_left
 from collections import Counter as Counts
 from collections.abc import Callable, Iterator, Mapping
@@ -147,6 +148,8 @@ class VersionMetrics:
         self._metrics, self._labels, self._digest = metrics, (model, version), digest
         self._measured: set[tuple[str, ...]] = set()
         self._skewed: set[tuple[str, ...]] = set()
+        self._retired = False
+        self._judging = threading.Lock()
         self.seconds = metrics.requests.seconds.setdefault(self._labels, Durations())
         self.rows = metrics.rows.labels(*self._labels)
         self.batch_rows = metrics.batch_rows.labels(*self._labels)
@@ -161,21 +164,26 @@ class VersionMetrics:
         self._metrics.unobserved.labels(*self._labels).set_function(unobserved)
 
     def judged(self, excess: Mapping[str, Mapping[str, float]], skewed: Mapping[str, bool]) -> None:
-        """What the last windows say: by column and measure, and by column."""
+        """What the last windows say: by column and measure, and by column. Of a version that is retired, nothing."""
         found = {(column, measure): value for column, each in excess.items() for measure, value in each.items()}
         states = {(column,): float(state) for column, state in skewed.items()}
-        for gauge, values, shown in (
-            (self._metrics.skew, found, self._measured),
-            (self._metrics.skewed, states, self._skewed),
-        ):
-            for labels in shown - values.keys():  # what is not measured any more is over
-                gauge.labels(*self._labels, *labels).set(0)
-            for labels, value in values.items():
-                gauge.labels(*self._labels, *labels).set(value)
-            shown.update(values)
+        with self._judging:
+            if self._retired:
+                return
+            for gauge, values, shown in (
+                (self._metrics.skew, found, self._measured),
+                (self._metrics.skewed, states, self._skewed),
+            ):
+                for labels in shown - values.keys():  # what is not measured any more is over
+                    gauge.labels(*self._labels, *labels).set(0)
+                for labels, value in values.items():
+                    gauge.labels(*self._labels, *labels).set(value)
+                shown.update(values)
 
     def retire(self) -> None:
         """The version is no longer here: its gauges go, its counts stay."""
+        with self._judging:  # a window that is judged in another thread would bring them back
+            self._retired = True
         for gauge in (self._metrics.queue_rows, self._metrics.ready, self._metrics.weight):
             gauge.remove(*self._labels)
         self._metrics.info.remove(*self._labels, self._digest)

@@ -5,7 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from penstock_serving.errors import RequestError
+from penstock_serving.bodies import BODY_LIMIT
+from penstock_serving.errors import RequestError, TooLargeError
+from penstock_serving.explaining import shorten
 from penstock_serving.schema import STRINGS, ColumnType, Schema
 
 STRING = 7
@@ -25,6 +27,29 @@ NUMBERS: dict[int, tuple[str, str, str]] = {
 """By TensorFlow's number of the type: its name, NumPy's, and the field that holds values one by one."""
 REPEATED_ROWS = 16384
 """So many rows may be said by the last value alone, which stands for all that follow it."""
+FRAME_BYTES = 2
+"""What a string takes on the wire beside its own bytes, at least."""
+
+
+def repeated_bytes(inputs: Any) -> int:
+    """What `columns` will repeat of last values, in the bytes that it would take on the wire.
+
+    Raises:
+        TooLargeError: it is more than a body may have.
+    """
+    total = 0
+    for named in inputs:
+        tensor = named.value
+        count, size = _sent(tensor)
+        rows = tensor.tensor_shape.dim[0].size if tensor.tensor_shape.dim else 0
+        if count and count < rows <= REPEATED_ROWS:
+            total += (rows - count) * size
+            if total > BODY_LIMIT:
+                raise TooLargeError(
+                    f"input {shorten(named.key)} repeats {size} bytes in {rows - count} rows, the limit of what a"
+                    f" request repeats is {BODY_LIMIT} bytes: post fewer rows at a time"
+                )
+    return total
 
 
 def columns(inputs: Any, schema: Schema) -> dict[str, list[Any]]:
@@ -54,6 +79,17 @@ def columns(inputs: Any, schema: Schema) -> dict[str, list[Any]]:
             raise RequestError(f"input {name!r} has {len(values)} values and {rows} rows")
         found[name] = values
     return found
+
+
+def _sent(tensor: Any) -> tuple[int, int]:
+    """How many values a tensor holds, and the bytes of the last one."""
+    if tensor.dtype == STRING:
+        return len(tensor.string_val), FRAME_BYTES + len(tensor.string_val[-1]) if tensor.string_val else 0
+    if tensor.dtype not in NUMBERS:
+        return 0, 0
+    _, kind, field = NUMBERS[tensor.dtype]
+    size = np.dtype(kind).itemsize
+    return len(tensor.tensor_content) // size or len(getattr(tensor, field)), size
 
 
 def _rows(name: str, tensor: Any) -> int:

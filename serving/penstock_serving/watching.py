@@ -29,17 +29,21 @@ class Watch:
         last = self._last.get(worker, {})
         self._predicted += report["predicted"] - last.get("predicted", 0)
         for version, counts in report.get("tallies", {}).items():
-            tally = self.tallies.setdefault(version, Tally())
-            tally.add(Tally.of(counts))
+            tally, now = self.tallies.setdefault(version, Tally()), Tally.of(counts)
+            tally.add(now)
             if version in last.get("tallies", {}):
-                tally.add(Tally.of(last["tallies"][version]), sign=-1)
+                before = Tally.of(last["tallies"][version])
+                if _continues(now, before):
+                    tally.add(before, sign=-1)
         if "shadow" in report:
-            now, before = Comparison.of(report["shadow"]), last.get("shadow")
-            if self.shadow is None or self.shadow.version != now.version:
-                self.shadow = Comparison(now.version)
-            self.shadow.add(now)
-            if before is not None and before["version"] == now.version:
-                self.shadow.add(Comparison.of(before), sign=-1)
+            compared = Comparison.of(report["shadow"])
+            if self.shadow is None or self.shadow.version != compared.version:
+                self.shadow = Comparison(compared.version)
+            self.shadow.add(compared)
+            if "shadow" in last and last["shadow"]["version"] == compared.version:
+                earlier = Comparison.of(last["shadow"])
+                if compared.skipped >= earlier.skipped and _continues(compared.answered, earlier.answered):
+                    self.shadow.add(earlier, sign=-1)
         self._last[worker] = report
 
     def forget(self, worker: int) -> None:
@@ -84,3 +88,9 @@ class Watch:
             "rejected": list(progress.rejected),
             "events": list(progress.events),
         }
+
+
+def _continues(now: Tally, before: Tally) -> bool:
+    """Whether no count is lower than before: else the worker was told, between two reports, to begin anew."""
+    counts = ((each.answers, each.refused, each.failed, each.rows, *each.latencies) for each in (now, before))
+    return all(count >= earlier for count, earlier in zip(*counts, strict=True))

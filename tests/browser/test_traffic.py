@@ -44,6 +44,17 @@ def test_it_fits_a_narrow_screen(page):
     assert page.evaluate("document.documentElement.scrollWidth") <= 320
 
 
+def test_a_number_that_there_is_none_of_is_a_dash_and_the_page_goes_on(page):
+    def without_numbers(route):
+        gates = {"skew": {"value": None, "limit": None, "broken": False}}
+        rollout = {"candidate": "2", "percent": 50, "gates": gates, "events": []}
+        route.fulfill(json={**route.fetch().json(), "rollout": rollout})
+
+    page.route("**/traffic", without_numbers)
+    expect(page.locator("#changing")).to_contain_text("at 50 %, skew \N{EN DASH} of \N{EN DASH}.", timeout=20_000)
+    assert page.locator("#state").inner_text() == "ready"
+
+
 def test_a_page_whose_version_answers_nobody_any_more_says_so(page, endpoint, contrasts):
     said = page.locator("#changing")
     expect(said).to_contain_text("answers compared")

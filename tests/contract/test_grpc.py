@@ -51,6 +51,7 @@ def test_the_official_stubs_are_answered_as_rest_is_over_tls_with_a_token_and_dr
         "lengths": ("INVALID_ARGUMENT", "column 'distance' has 3 values and column 'carrier' has 2"),
         "large": ("RESOURCE_EXHAUSTED", ""),
         "bomb": ("INVALID_ARGUMENT", "input 'distance' has 1 values and 1000000000000 rows"),
+        "text bomb": ("RESOURCE_EXHAUSTED", 'input "carrier" repeats 1000002 bytes in 3999 rows, the limit of what'),
         "model": ("NOT_FOUND", "no model \"ships\" here: this server has 'flights'"),
         "no version": ("NOT_FOUND", "model 'flights' has no version \"7\": it has 1"),
         "no token": ("UNAUTHENTICATED", "this server wants a token"),

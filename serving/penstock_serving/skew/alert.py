@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import http.client
 import json
 import logging
 import threading
@@ -75,8 +76,9 @@ class Alert:
                 with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS):
                     self.delivered += 1
                     return True
-            except (OSError, ValueError) as exc:  # the exception's text may hold the URL and its secret
+            except (OSError, ValueError, http.client.HTTPException) as exc:
                 self.failed += 1
+                # The exception's text may hold the URL and its secret.
                 fields = {"failure": type(exc).__name__, "code": getattr(exc, "code", None)}
                 logger.warning("alert not delivered", extra={"fields": fields})
         return False

@@ -1,6 +1,7 @@
 """The command-line arguments of the watching, shared by the server and by `python -m penstock_serving.skew`."""
 
 import argparse
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -8,6 +9,8 @@ from penstock_serving.skew.alert import ENVIRONMENT
 from penstock_serving.skew.comparison import Rules
 from penstock_serving.skew.monitor import Monitoring
 from penstock_trainer.errors import InputError
+
+URL = re.compile("https?://[!-~]+")
 
 
 def add_rules(parser: argparse.ArgumentParser) -> None:
@@ -74,8 +77,8 @@ def webhook_of(environment: Mapping[str, str]) -> str | None:
         InputError: it is no URL.
     """
     webhook = environment.get(ENVIRONMENT) or None
-    if webhook is not None and not webhook.startswith(("http://", "https://")):
-        raise InputError(f"{ENVIRONMENT} is no URL that begins with http:// or https://")
+    if webhook is not None and not URL.fullmatch(webhook):  # it may be a secret, so it is not repeated
+        raise InputError(f"{ENVIRONMENT} is no URL that begins with http:// or https://, in ASCII without spaces")
     return webhook
 
 

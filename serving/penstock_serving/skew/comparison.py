@@ -1,5 +1,6 @@
 """One window against the training rows: every measure of every column, beside the threshold that it has to pass."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -22,6 +23,8 @@ MATTERS: Mapping[str, float] = {
     "l_infinity": 0.1,
 }
 """From where on a difference is worth a person's attention, however many rows prove that it is there."""
+FARTHEST = 10.0
+"""Thresholds from where on all variances are equally far: one that fell to 0 must leave room for what else moved."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,12 @@ class VarianceRatio(Measure):
     @property
     def size(self) -> float:
         """The ratio, turned upward."""
-        return max(self.value, 1 / self.value) if self.value > 0 else float("inf")
+        return max(self.value, 1 / self.value) if self.value > 0 else math.inf
+
+    @property
+    def excess(self) -> float:
+        """How often the threshold, which is a factor too, is a factor of it; `FARTHEST` at most."""
+        return min(math.log(self.size) / math.log(self.threshold), FARTHEST)
 
 
 def refused(rows: int, of: int) -> Measure:

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from penstock_serving.skew.comparison import Rules
 from penstock_serving.skew.observing import Observer
 from penstock_serving.skew.simulating import Simulated, simulate_apart
 from penstock_serving.skew.watching import HORIZON, Verdict, Watch
-from penstock_serving.skew.windows import PREDICTIONS, UNKNOWN, Window, WindowFolder, began, prefix
+from penstock_serving.skew.windows import PREDICTIONS, UNKNOWN, Window, WindowFolder, began, merged, prefix
 from penstock_trainer import statistics
 from penstock_trainer.errors import InputError
 from penstock_trainer.statistics import NumberStatistics
@@ -119,6 +119,10 @@ class SkewMonitor:
             self._folder.keep(window.model, self._settings.kept_windows)
         else:
             key = f"{window.start:.3f}-{replica}"
+            # Their statistics are gone: where the clock went back they cannot be looked at together with this one.
+            self._windows = {each: kept for each, kept in self._windows.items() if kept.end <= window.start}
+        if self._watch is None:
+            return
         self._windows[key] = window
         self._judge()
         if self._alert and self.verdict and self.verdict.status != "waiting":
@@ -141,12 +145,11 @@ class SkewMonitor:
     def _judge(self) -> None:
         if self._watch is None:
             return
-        horizon = self._take_in() - HORIZON * self._settings.window_seconds
-        ends = self._watch.ends  # what was looked at together goes together, so that the others stay as they are
-        self._windows = {key: window for key, window in self._windows.items() if ends.get(key, window.end) > horizon}
+        self._take_in(self._watch)
+        self._let_go(self._watch)
         known = len(self._watch.simulated)
         self.verdict = verdict = self._watch.judge(self._windows, self._whole)
-        self._forget()
+        self._forget(self._watch)
         if self._floors and len(self._watch.simulated) > known:
             self._keep_floors(self._floors, self._watch.simulated)
         if verdict.stretches:
@@ -154,18 +157,37 @@ class SkewMonitor:
             excess = {name: {m: value.excess for m, value in measures.items()} for name, measures in last.items()}
             self._on_verdict(excess, {name: verdict.column_status(name) == "skew" for name in last})
 
-    def _take_in(self) -> float:
-        """Add the windows of other processes, without statistics; the time up to which there are any."""
-        ends = [window.end for window in self._windows.values()]
-        if self._folder:
-            keys = self._folder.keys(self._sealed.digest)
-            ends += map(began, keys[-1:])
-            horizon = max(ends, default=0.0) - HORIZON * self._settings.window_seconds
-            for key in keys:
-                if key not in self._windows and began(key) > horizon and (window := self._read(key, outline=True)):
-                    self._windows[key] = window
-                    ends.append(window.end)
-        return max(ends, default=0.0)
+    def _take_in(self, watch: Watch) -> None:
+        """Add the windows of other processes, without statistics: as far back as a verdict looks."""
+        if not self._folder:
+            return
+        keys = self._folder.keys(self._sealed.digest)
+        horizon = self._horizon(map(began, keys[-1:]))
+        for key in reversed(keys):
+            if key in self._windows:
+                continue
+            if began(key) <= horizon and len(watch.together(self._windows)) > self._settings.rules.windows_in_a_row:
+                break
+            if window := self._read(key, outline=True):
+                self._windows[key] = window
+
+    def _let_go(self, watch: Watch) -> None:
+        """Drop the windows beyond the horizon; neither those that wait for rows nor the last that a verdict takes.
+
+        What was looked at together goes together, so that the others stay as they are.
+        """
+        horizon = self._horizon()
+        *looked_at, waiting = watch.together(self._windows)
+        old = waiting[: -self._settings.kept_windows]
+        for keys in looked_at[: -self._settings.rules.windows_in_a_row]:
+            if max(self._windows[key].end for key in keys) <= horizon:
+                old += keys
+        for key in old:
+            del self._windows[key]
+
+    def _horizon(self, ends: Iterable[float] = ()) -> float:
+        latest = max((*ends, *(window.end for window in self._windows.values())), default=0.0)
+        return latest - HORIZON * self._settings.window_seconds
 
     def _whole(self, key: str) -> Window:
         """A window with its statistics; one that cannot be read any more, with no row."""
@@ -182,15 +204,19 @@ class SkewMonitor:
             logger.warning("a window is left out", extra={"fields": {"reason": str(exc)}})
             return None
 
-    def _forget(self) -> None:
-        """Let go of the statistics of windows that have been looked at, and that no late one of another process will
-        be looked at together with.
+    def _forget(self, watch: Watch) -> None:
+        """Let go of the statistics of windows that have been looked at, or can be read again, and that no late one of
+        another process will be looked at together with. Those that wait and cannot be read again become one.
         """
-        ends = self._watch.ends if self._watch else {}
-        recent = max(ends.values(), default=0.0) - RECENT * self._settings.window_seconds
-        for key in ends.keys() & self._windows.keys():
-            if self._windows[key].end <= recent:
-                self._windows[key] = self._windows[key].outline()
+        ends = watch.ends
+        recent = max((window.end for window in self._windows.values()), default=0.0)
+        recent -= RECENT * self._settings.window_seconds
+        for key, window in self._windows.items():
+            if window.end <= recent and (self._folder or key in ends):
+                self._windows[key] = window.outline()
+        waiting = watch.together(self._windows)[-1]
+        if waiting and not self._folder:
+            self._windows[waiting[0]] = merged([self._windows.pop(key) for key in waiting])
 
 
 def alert_of(folder: Path | None, webhook: str, digest: str) -> Alert:

@@ -106,7 +106,7 @@ class Observer:
         self._seconds = window_seconds
         self._on_start, self._on_window = on_start, on_window
         self._clock = clock
-        self.replica = uuid.uuid4().hex[:8]
+        self.replica = _name()
         self.observed = 0
         """Rows taken so far."""
         self.unobserved = 0
@@ -190,7 +190,8 @@ class Observer:
             self._wake.wait(min(POLL_SECONDS, max(0.01, self._window.end - self._clock())))
             self._wake.clear()
             closed = self._closed
-            over = closed or self._clock() >= self._window.end
+            went_back = self._clock() < self._window.start
+            over = closed or went_back or self._clock() >= self._window.end
             if over:
                 with self._swapping:
                     self._swap()
@@ -200,6 +201,8 @@ class Observer:
                 self._full.popleft()
             if over:
                 self._finish_window()
+            if went_back:  # windows of the same time are there already, by this name
+                self.replica = _name()
             if closed:
                 return
 
@@ -249,7 +252,7 @@ class Observer:
         for (column, reason), rows in refused.items():
             finished.refused.setdefault(column, Counter())[reason] = rows
         if finished.received:
-            finished.end = min(finished.end, self._clock())
+            finished.end = max(finished.start, min(finished.end, self._clock()))
             self._guarded(lambda: self._on_window(finished, self.replica))
 
     def _guarded(self, step: Callable[[], None]) -> None:
@@ -270,6 +273,10 @@ class Observer:
             name: types.get(kind, NumberStatistics)() for c in self._columns for name, kind in c.observed.items()
         }
         return Window(self._model, now, (now // self._seconds + 1) * self._seconds, columns=columns)
+
+
+def _name() -> str:
+    return uuid.uuid4().hex[:8]
 
 
 def _known(counts: NDArray[np.int64], words: Sequence[str]) -> CategoryStatistics:

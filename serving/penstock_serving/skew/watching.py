@@ -58,19 +58,31 @@ class Watch:
         `whole` gives a window with its statistics, by its key, where `windows` are without: they are looked at once.
         """
         stretches: dict[tuple[str, ...], Stretch] = {}
-        waiting: list[tuple[str, Window]] = []
-        for group in _simultaneous(windows):
-            waiting += group
-            if self._enough(window for _, window in waiting):
-                if stretches:
-                    before, stretch = stretches.popitem()
-                    stretches[before] = stretch.outline()
-                keys = tuple(key for key, _ in waiting)
-                known = self._compared.get(keys)
-                stretches[keys] = known or self._compare(map(whole or windows.__getitem__, keys))
-                waiting = []
+        *enough, waiting = self.together(windows)
+        for keys in map(tuple, enough):
+            if stretches:
+                before, stretch = stretches.popitem()
+                stretches[before] = stretch.outline()
+            known = self._compared.get(keys)
+            stretches[keys] = known or self._compare(map(whole or windows.__getitem__, keys))
         self._compared = stretches
-        return Verdict(self, [*stretches.values()][-HORIZON:], sum(window.received for _, window in waiting))
+        return Verdict(self, [*stretches.values()][-HORIZON:], sum(windows[key].received for key in waiting))
+
+    def together(self, windows: Mapping[str, Window]) -> list[list[str]]:
+        """The keys of the windows that are looked at together, in the order of time; the last ones wait for more rows.
+
+        They wait until so many rows were answered, or refused, that they can be compared.
+        """
+        found: list[list[str]] = [[]]
+        rows = refused = 0
+        for group in _simultaneous(windows):
+            found[-1] += [key for key, _ in group]
+            rows += sum(window.rows for _, window in group)
+            refused += sum(window.received - window.rows for _, window in group)
+            if max(rows, refused) >= self.rules.minimum_rows:
+                found.append([])
+                rows = refused = 0
+        return found
 
     @property
     def ends(self) -> dict[str, float]:
@@ -80,13 +92,6 @@ class Watch:
     def comparison(self, column: str) -> ColumnComparison | None:
         """What compares a column, or the predictions; None for one that training did not have."""
         return self.columns.get(column, self.predictions if column == PREDICTIONS else None)
-
-    def _enough(self, windows: Iterable[Window]) -> bool:
-        """Whether so many rows were answered, or refused, that they can be compared."""
-        rows = refused = 0
-        for window in windows:
-            rows, refused = rows + window.rows, refused + window.received - window.rows
-        return max(rows, refused) >= self.rules.minimum_rows
 
     def _compare(self, windows: Iterable[Window]) -> Stretch:
         window = merged(windows)

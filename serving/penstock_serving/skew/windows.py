@@ -5,6 +5,7 @@ and, written last, `manifest.json`, as any artifact does: a window is there whol
 """
 
 import calendar
+import contextlib
 import json
 import logging
 import re
@@ -29,6 +30,8 @@ REFUSED = "refused.json"
 STAMP = "%Y%m%dT%H%M%SZ"
 KEY = re.compile(r"-\d{8}T\d{6}Z-")
 """Of a window, after what it begins with for its model."""
+ABANDONED_SECONDS = 3600
+"""After so long a window that is not whole will not be finished: writing one takes less than a second."""
 
 logger = logging.getLogger("penstock_serving")
 
@@ -147,9 +150,15 @@ class WindowFolder:
         return window
 
     def keep(self, model: str, windows: int) -> None:
-        """Remove all but the newest windows of the model; another process may do the same at the same time."""
+        """Remove all but the newest windows of the model, and what killed processes have begun to write; another
+        process may do the same at the same time.
+        """
         for key in self.keys(model)[:-windows]:
             shutil.rmtree(self.path / key, ignore_errors=True)
+        for partial in self.path.glob(f".{prefix(model)}-*.partial"):
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - partial.stat().st_mtime > ABANDONED_SECONDS:
+                    shutil.rmtree(partial, ignore_errors=True)
 
 
 def prefix(model: str) -> str:

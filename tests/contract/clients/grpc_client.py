@@ -74,6 +74,9 @@ def main(target: str, name: str, authority: str = "", token: str = "") -> None:
     bomb = request(name)
     bomb.inputs["distance"].CopyFrom(tf.make_tensor_proto(1.0, shape=[10**12]))
     ask("bomb", bomb)
+    bomb = request(name)
+    bomb.inputs["carrier"].CopyFrom(tf.make_tensor_proto(b"U" * 10**6, shape=[4000]))
+    ask("text bomb", bomb)
     if token:
         ask("no token", request(name), metadata=())
     garbage = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")

@@ -1,6 +1,7 @@
 """Alerts reach a real HTTP server: once, after failures too, and never in anyone's way."""
 
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -9,6 +10,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from penstock_serving.skew.alert import Alert
+from penstock_serving.skew.arguments import webhook_of
+from penstock_trainer.errors import InputError
 
 
 class Receiver(HTTPServer):
@@ -94,6 +97,30 @@ def test_a_failure_is_tried_again_and_then_told_once(receiver, tmp_path, caplog)
     assert [message["columns"] for message in receiver.posted] == [["a"]]
     assert (alert.delivered, alert.failed) == (1, 2)
     assert "s3cret" not in caplog.text + str([record.__dict__ for record in caplog.records])
+
+
+@pytest.mark.parametrize("path", ["/hook?secret=s3cret", "/hooks/s3cret token"])
+def test_what_is_no_http_or_no_url_is_a_failure_like_another_and_says_no_secret(path, caplog, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def greet() -> None:
+            with server.accept()[0] as connection:
+                connection.recv(9999)
+                connection.sendall(b"SSH-2.0-OpenSSH\r\n")
+
+        threading.Thread(target=greet, daemon=True).start()
+        alert = Alert(f"http://127.0.0.1:{server.getsockname()[1]}{path}", None, pauses=())
+        tell(alert, "a")
+    assert (alert.delivered, alert.failed) == (0, 1)
+    assert "s3cret" not in caplog.text + str([record.__dict__ for record in caplog.records]) + capsys.readouterr().err
+
+
+@pytest.mark.parametrize("url", ["hooks.example/s3cret", "http://hooks.example/s3cret token", "https://x/s3cret\n"])
+def test_a_webhook_that_is_no_url_is_refused_and_not_told(url):
+    with pytest.raises(InputError, match="PENSTOCK_ALERT_WEBHOOK is no URL that begins with") as refused:
+        webhook_of({"PENSTOCK_ALERT_WEBHOOK": url})
+    assert "s3cret" not in str(refused.value)
+    assert webhook_of({"PENSTOCK_ALERT_WEBHOOK": ""}) is None
 
 
 def test_what_could_not_be_delivered_is_told_with_the_next_window(receiver, tmp_path):

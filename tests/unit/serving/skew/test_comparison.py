@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import skew as scipy_skewness
 
-from penstock_serving.skew.comparison import MATTERS, ColumnComparison, Rules
+from penstock_serving.skew.comparison import FARTHEST, MATTERS, ColumnComparison, Rules, VarianceRatio
 from penstock_serving.skew.training import TrainedNumber
 from penstock_serving.skew.watching import Watch
 from penstock_trainer.statistics import CategoryStatistics, NumberStatistics
@@ -44,6 +44,15 @@ def test_a_variance_that_shrank_is_as_far_as_one_that_grew():
     assert grew["variance_ratio"].size == pytest.approx(fell["variance_ratio"].size, rel=1e-6)
     assert fell["variance_ratio"].exceeded
     assert measures(numbers(wide), numbers([1.0] * 500))["variance_ratio"].exceeded
+
+
+def test_a_variance_is_as_far_as_its_factor_has_thresholds_in_it_and_one_of_0_is_not_infinitely_far():
+    assert VarianceRatio(1.5**3, 1.5).excess == pytest.approx(VarianceRatio(1.5**-3, 1.5).excess) == pytest.approx(3)
+    assert VarianceRatio(1.0, 1.5).excess == 0
+    assert VarianceRatio(0.0, 1.5).excess == VarianceRatio(1e-12, 1.5).excess == FARTHEST
+    for value, threshold in ((0.0, 1e300), (1.4, 1.5), (1.6, 1.5), (0.6, 1.5)):
+        measure = VarianceRatio(value, threshold)
+        assert measure.exceeded == (measure.excess > 1)
 
 
 def test_numbers_are_counted_over_training_deciles_as_numpy_counts_them():

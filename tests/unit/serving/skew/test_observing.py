@@ -117,6 +117,24 @@ def test_windows_end_at_multiples_of_their_length_so_that_replicas_have_the_same
     ]
 
 
+def test_a_clock_that_goes_back_finishes_the_window_and_later_ones_are_of_another_name(observe):
+    names = []
+    observer = observe(60.0)
+    observer._on_window = lambda window, name: names.append(name) or observe.finished.append(window)
+    observer.start()
+    for now in (1021.0, 961.0, 1021.0):
+        add(observer, rows(10), [0.5] * 10)
+        observe.now[0] = now
+        wait_for(lambda: observer._window.start == now)  # noqa: B023 (called at once)
+    observer.close()
+    assert [(window.rows, window.start, window.end) for window in observe.finished] == [
+        (10, 1000, 1020),
+        (10, 1021, 1021),
+        (10, 961, 1020),
+    ]
+    assert [name == names[0] for name in names] == [True, True, False]
+
+
 def test_a_window_without_rows_is_none(observe):
     observer = observe()
     observer.start()

@@ -3,14 +3,18 @@
 import json
 import sys
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from penstock_serving.plan import Rollout
+from penstock_serving.rollout import Seen, gates
 from penstock_serving.skew.comparison import Rules
 from penstock_serving.skew.simulating import Draw, simulate, simulate_apart
 from penstock_serving.skew.watching import Watch
 from penstock_serving.skew.windows import PREDICTIONS, UNKNOWN
+from penstock_serving.tally import Tally
 
 
 def judged(watch: Watch, window, rows_of_windows):
@@ -97,6 +101,26 @@ def test_an_ignored_column_is_measured_but_alerts_nobody(watch, window, quiet):
     assert (verdict.status, verdict.said, verdict.column_status("month")) == ("quiet", [], "ignored")
     assert verdict.excess <= 1
     assert verdict.to_json()["columns"]["month"]["measures"]["mean_shift"]["exceeded"]
+
+
+def test_a_column_that_is_constant_in_a_window_leaves_every_number_finite_and_the_gate_of_a_rollout_at_work(
+    watch, window, draw
+):
+    """As a month that is not ignored: it is so for the old version of the model and for the new one alike."""
+    answered = Tally()
+    for _ in range(500):
+        answered.answered(200, 0.001, [0.5])
+    for rows in (stable := draw(1000, 1)), (new := draw(1000, 1)):
+        rows["month"] = np.full_like(rows["month"], 7)
+        rows["temp"] = np.full_like(rows["temp"], np.nan)
+    new["origin"] = np.full_like(new["origin"], "HPN")
+    old, moved = (judged(watch(), window, [rows]) for rows in (stable, new))
+    assert old.stretches[-1].measures["month"]["variance_ratio"].value == 0
+    json.dumps(old.to_json(), allow_nan=False)
+    seen = Seen(answered, answered, old_skew=old.excess, new_skew=old.excess)
+    assert not gates(Rollout(), seen)["skew"]["broken"]
+    gate = gates(Rollout(), replace(seen, new_skew=moved.excess))["skew"]
+    assert (gate["broken"], gate["value"] < 100) == (True, True)
 
 
 def test_replicas_are_judged_together(watch, window, draw):

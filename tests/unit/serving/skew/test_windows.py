@@ -1,12 +1,14 @@
 """Windows on disk: whole and sealed, or not there."""
 
 import json
+import os
+import time
 from collections import Counter
 
 import numpy as np
 import pytest
 
-from penstock_serving.skew.windows import UNKNOWN, WindowFolder, merged
+from penstock_serving.skew.windows import ABANDONED_SECONDS, UNKNOWN, WindowFolder, merged
 from penstock_trainer.artifacts import Manifest
 from penstock_trainer.errors import InputError
 
@@ -69,6 +71,19 @@ def test_only_the_newest_windows_are_kept(folder, window, draw):
     keys = [folder.write(window(draw(10, place), place), "a") for place in range(5)]
     folder.keep(MODEL, 2)
     assert folder.keys(MODEL) == keys[-2:]
+
+
+def test_what_a_killed_process_has_begun_to_write_goes_and_what_another_one_writes_stays(folder, window, draw):
+    key = folder.write(window(draw(10, 1), 0), "a")
+    names = ("ab" * 8 + "-20260101T000000Z-b", "ab" * 8 + "-20260101T000000Z-c", "cd" * 8 + "-20260101T000000Z-b")
+    killed, writing, other = (folder.path / f".{name}.partial" for name in names)
+    for partial in (killed, writing, other):
+        partial.mkdir()
+    long_ago = time.time() - ABANDONED_SECONDS - 60
+    for partial in (killed, other):
+        os.utime(partial, (long_ago, long_ago))
+    folder.keep(MODEL, 2)
+    assert {path.name for path in folder.path.iterdir()} == {key, writing.name, other.name}
 
 
 def test_no_row_can_be_found_in_a_window_s_files(folder, window):
