@@ -24,7 +24,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -206,21 +205,10 @@ def bookkeeping(folder: Path, trial_seconds: float) -> float:
     return sum(each["seconds"] for each in found if each["trials"]) / begun - trial_seconds
 
 
-@dataclass(frozen=True)
-class EmptyEpoch:
-    """As `train.Epoch`."""
-
-    number: int
-    examples: int
-    steps: int
-    loss: float
-    seconds: float
-    validation: dict[str, float]
-
-
 def empty_study(folder: Path, trial_seconds: float) -> None:
     """One process of the study whose trials sleep: print how many it ran, and the seconds that took."""
     from penstock_trainer.problem import load_problem
+    from penstock_trainer.progress import Epoch
     from penstock_trainer.study import Search, Study
     from penstock_trainer.study_limits import Limits
     from penstock_trainer.study_storage import Journal
@@ -232,7 +220,7 @@ def empty_study(folder: Path, trial_seconds: float) -> None:
         begun += 1
         time.sleep(trial_seconds)
         metrics = {"auc": hyperparameters["learning_rate"], "log_loss": 0.5, "accuracy": 0.5, "base_rate": 0.5}
-        yield EmptyEpoch(1, seed, 1, 0.5, 0.0, metrics)
+        yield Epoch(1, seed, 1, {}, 0.5, 0.0, metrics)
 
     space = load_problem("flights").search_space()
     search = Search("empty", space, "binary", PROCESSES * EMPTY_TRIALS, 1, Limits())

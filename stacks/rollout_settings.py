@@ -13,6 +13,7 @@ class Rollout(BaseModel):
     steps: tuple[Annotated[float, Field(ge=0, le=100)], ...] = (0, 1, 10, 50, 100)
     """Percent of the traffic, ascending to 100; 0 is the shadow."""
     step_seconds: Annotated[float, Field(ge=0)] = 300
+    """A step takes at least so long."""
     step_requests: Annotated[int, Field(ge=1)] = 200
     """So many answers of the new version make a step, and a gate's judgement."""
     errors: Annotated[float, Field(ge=0, le=1)] = 0.01

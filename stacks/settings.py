@@ -47,6 +47,7 @@ class Settings(BaseModel):
     trial_processes: Annotated[int, Field(ge=1, le=256)] = 2
     tuning_epochs: Annotated[int, Field(ge=1, le=10_000)] = 1
     tuning_time_limit_seconds: Annotated[float, Field(gt=0)] | None = None
+    """Time after which the study ends with what is finished; None: no limit."""
     usd_per_process_hour: Annotated[float, Field(gt=0)] | None = None
     """What an hour of one tuning process costs."""
     tuning_cost_limit_usd: Annotated[float, Field(gt=0)] | None = None
@@ -78,6 +79,7 @@ class Settings(BaseModel):
     traffic: dict[Name, Annotated[float, Field(ge=0)]] | None = None
     """Weights by version; None: all to the latest, by the rollout if there is one."""
     rollout: Rollout | None = None
+    """How a new version takes over by itself; None: at once."""
     min_replicas: Annotated[int, Field(ge=0, le=64)] = 1
     max_replicas: Annotated[int, Field(ge=1, le=64, validate_default=True)] = 1
     idle_seconds: Annotated[float, Field(ge=1)] = 300

@@ -50,9 +50,9 @@ def serving(low: int, high: int, **more: Any) -> list[Manifest]:
     return list(objects("serve", service, COMMAND, args).values())
 
 
-def scaled(scale_on: ScaleOn = ScaleOn.IN_FLIGHT) -> list[Manifest]:
+def scaled() -> list[Manifest]:
     """An endpoint of several versions that is watched, and scaled by KEDA down to zero."""
-    asked = {"scale_on": scale_on, "prometheus": "http://prometheus:9090"}
+    asked = {"scale_on": ScaleOn.IN_FLIGHT, "prometheus": "http://prometheus:9090"}
     return serving(0, 9, plan="serve-plan-1", observations=watching.folder("serve"), **asked)
 
 

@@ -1,4 +1,6 @@
-"""The environments, each from its own lock: infrastructure (.venv), trainer/.venv, serving/.venv, policies/.venv."""
+"""The environments, each from its own lock: infrastructure (.venv), trainer/.venv, serving/.venv, policies/.venv; and
+those of tools and tests in `.tools/`.
+"""
 
 import json
 import subprocess

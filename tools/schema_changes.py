@@ -23,7 +23,7 @@ def breaking(old: Schema, new: Schema) -> list[str]:
         if after is None:
             found.append(f"{token} is gone")
             continue
-        found += _inputs(token, _part(resource, "inputProperties"), _part(after, "inputProperties"))
+        found += _inputs(token, _part(resource), _part(after))
         found += _outputs(token, resource, after)
     for token, type_ in old.get("types", {}).items():
         after = new.get("types", {}).get(token)
@@ -45,8 +45,8 @@ def says_so(old: str, new: str) -> bool:
     return after[: told + 1] > before[: told + 1]
 
 
-def _part(resource: Schema, name: str) -> Schema:
-    return {"properties": resource.get(name, {}), "required": resource.get("requiredInputs", [])}
+def _part(resource: Schema) -> Schema:
+    return {"properties": resource.get("inputProperties", {}), "required": resource.get("requiredInputs", [])}
 
 
 def _inputs(token: str, old: Schema, new: Schema) -> Iterator[str]:

@@ -45,7 +45,7 @@ class KubernetesPlatformArgs(TypedDict):
     data_claim: NotRequired[str]
     """A claim with raw files, mounted read-only at `/data`. Default: none."""
     queue: NotRequired[str]
-    """A Kueue LocalQueue that jobs wait in. Default: none."""
+    """A Kueue ClusterQueue whose quota jobs wait for; the namespace gets a LocalQueue of that name. Default: none."""
     database_image: NotRequired[str]
     """PostgreSQL's image, by digest, for a `Tuning` whose storage is `postgresql`. Default: none."""
     timeout_minutes: NotRequired[float]

@@ -26,15 +26,16 @@ class PipelineArgs(TypedDict):
     preprocessing: NotRequired[dict[str, Any]]
     """Further arguments of `Preprocessing`: raw, rows, bad_rows_allowed."""
     tuning: NotRequired[dict[str, Any]]
-    """Further arguments of `Tuning`: trials, processes, epochs, limits, storage."""
+    """Further arguments of `Tuning`: trials, processes, epochs, time_limit_seconds, cost_limit_usd,
+    usd_per_process_hour, storage."""
     training: NotRequired[dict[str, Any]]
     """Further arguments of `Training`: epochs, strategy, precision, xla, parameter_servers, workers, restarts,
-    evaluator, tensorboard_port and sign_key."""
+    evaluator, tensorboard_port, sign_key."""
     comparison: NotRequired[dict[str, Any] | None]
     """Further arguments of `Comparison`: minimum_gain. Default: none, every model that is trained is served."""
     endpoint: NotRequired[dict[str, Any]]
     """Further arguments of `Endpoint`: port, traffic, rollout, min_replicas, max_replicas, idle_seconds, monitoring,
-    token_file, certificate, private_key, verify_key."""
+    token_file, certificate, private_key, verify_key, grpc_port."""
     keep: NotRequired[Sequence[str]]
     """Kinds of artifacts that survive the stack: raw, dataset, study, models. Default: none."""
 

@@ -27,7 +27,6 @@ class Versions:
         self.tallies: dict[str, Tally] | None = None
         """What each version did, by number; counted only while there is something to compare or to decide."""
         self.only: ServedModel | None = None
-        self._start: Callable[[], None] | None = None
         self._retired: WeakSet[ServedModel] = WeakSet()
         """Those that no route needs any more, as long as they are not gone."""
         self.routes = routes or Routes({served[0].version: 100})

@@ -6,9 +6,10 @@ import pytest
 import yaml
 
 from penstock.kubernetes import operator, preflight
-from penstock.kubernetes.api import APPLY, Api, ApiError
+from penstock.kubernetes.api import Api, ApiError
 from tests import operator_crds
 from tests.cluster.conftest import DEFINITIONS, eventually, image
+from tests.cluster.kubernetes_plugin.objects import APPLY
 
 STRICTLY = {"fieldManager": "pulumi", "force": "true", "fieldValidation": "Strict"}
 """As the provider plugin applies, but for that a field that is not declared is refused and not dropped."""

@@ -27,7 +27,7 @@ def test_the_local_stack_breaks_no_rule_and_a_pull_request_gets_its_price(served
     assert "Price: runs on this machine; nothing is rented." in text
 
 
-def test_a_plan_that_fails_is_refused_with_what_was_wrong(served, tmp_path):
+def test_a_plan_that_fails_is_refused_with_what_was_wrong(served):
     served.configure(port=80)
     told = tool(served, "tools/plan.py", "local", expected=1)
     assert "error: setting 'port' is 80" in told or "setting 'port' is '80'" in told

@@ -6,16 +6,15 @@ import shutil
 import subprocess
 import sys
 import textwrap
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import google_stack
 import pytest
 import yaml
+from listening import listening
 from standin.cloud import Cloud
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -212,21 +211,8 @@ def kubeconfig(tmp_path: Path) -> Iterator[Path]:
         def log_message(self, *arguments: Any) -> None:
             """The test looks at what came of it."""
 
-    with _serving(Handler) as url:
+    with listening(Handler) as url:
         yield _kubeconfig(tmp_path / "kubeconfig.json", url)
-
-
-@contextmanager
-def _serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def _kubeconfig(file: Path, url: str) -> Path:

@@ -3,10 +3,9 @@
 import datetime
 import json
 import ssl
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -14,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from listening import listening
 from standin.cloud import Cloud
 
 JOB_SET = "jobset.x-k8s.io/v1alpha2:JobSet:"
@@ -126,19 +126,11 @@ def serving(cloud: Cloud, folder: Path) -> Iterator[ControlPlane]:
         def log_message(self, *arguments: Any) -> None:
             """The test looks at what came of it."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(plane.certificate)
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    plane.address = f"127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    try:
+    with listening(Handler, context) as url:
+        plane.address = urlsplit(url).netloc
         yield plane
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def _auth_plugin(folder: Path) -> None:

@@ -1,13 +1,13 @@
 """Google's services on the loopback address; every request is judged by Google's own description of them."""
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import discovery
+from listening import listening
 
 
 class Google:
@@ -143,14 +143,6 @@ def serving() -> Iterator[Google]:
         def log_message(self, *arguments: Any) -> None:
             """The tests look at `calls`."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    google.url = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    try:
+    with listening(Handler) as google.url:
         yield google
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
     assert not google.refused, google.refused

@@ -6,11 +6,10 @@ import copy
 import json
 import re
 import sys
-import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from tests.conftest import CHECKOUT
 sys.path.append(str(CHECKOUT / "tests/google"))
 import discovery
 import loopback
+from listening import listening
 
 PATH = "projects/acme-prod/locations/us-central1/services/penstock-prod"
 TOKEN = "a-token-of-gcloud"
@@ -66,13 +66,8 @@ def front(served) -> Iterator[str]:
         def log_message(self, *arguments: Any) -> None:
             """The tests look at what came of it."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with listening(Handler) as url:
+        yield url
 
 
 @pytest.fixture

@@ -20,10 +20,10 @@ from cluster.kubelets import missing
 
 from penstock.kubernetes.api import Api
 from penstock.kubernetes.pods import STORE, USER
-from tests.cluster.conftest import PODS, ClusterProject, eventually, plugins, volume_for
+from tests.cluster.conftest import PODS, ClusterProject, api, eventually, plugins, volume_for
 from tests.conftest import remove
 
-__all__ = ["plugins"]  # a fixture
+__all__ = ["api", "plugins"]  # fixtures
 NODES = 2
 ROLES = ("chief", "ps", "worker", "trial", "server")
 WATCHED: dict[str, Any] = {
@@ -46,16 +46,6 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     print(f"cluster of {NODES} real nodes up after {time.monotonic() - begin:.0f} s", file=sys.stderr)
     yield made
     made.stop()
-
-
-@pytest.fixture(scope="session")
-def api(plane: ControlPlane) -> Api:
-    """The administrator's requests."""
-    found = Api(str(plane.kubeconfig))
-    storage = {"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": "shared"}}
-    storage |= {"provisioner": "kubernetes.io/no-provisioner", "volumeBindingMode": "Immediate"}
-    found.request("POST", "/apis/storage.k8s.io/v1/storageclasses", body=storage)
-    return found
 
 
 class PodsProject(ClusterProject):

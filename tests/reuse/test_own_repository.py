@@ -12,6 +12,8 @@ import go_programs
 import yaml
 from packaging.requirements import Requirement
 
+from penstock import Program
+from penstock.local.programs import NEEDED
 from tests.reuse.conftest import PACKAGE, from_template, make
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -100,6 +102,7 @@ def test_it_installs_from_folders_that_are_distributions(repository):
         declared = folder.read_text()
         assert f'name = "{each.name}"' in declared
         assert all(f"\n{extra} = [" in declared for extra in each.extras)
+    assert found[1].extras == Requirement(NEEDED[Program.TRAINER]).extras
 
 
 def jobs(folder):

@@ -8,17 +8,17 @@ def cpu(index: int) -> dict[str, Any]:
     return _node(f"cpu-{index:04d}", {"cloud.google.com/gke-nodepool": "cpu"}, {}, None)
 
 
-def gpu(index: int, kind: str = "nvidia-l4", count: int = 8) -> dict[str, Any]:
+def gpu(index: int, count: int = 8) -> dict[str, Any]:
     """A machine with GPUs, tainted and labelled as GKE does it."""
-    labels = {"cloud.google.com/gke-accelerator": kind, "cloud.google.com/gke-nodepool": f"gpu-{index // 32}"}
+    labels = {"cloud.google.com/gke-accelerator": "nvidia-l4", "cloud.google.com/gke-nodepool": f"gpu-{index // 32}"}
     return _node(f"gpu-{index:04d}", labels, {"nvidia.com/gpu": str(count)}, "nvidia.com/gpu")
 
 
-def tpu(index: int, hosts_in_slice: int = 8, topology: str = "4x8") -> dict[str, Any]:
+def tpu(index: int, hosts_in_slice: int = 8) -> dict[str, Any]:
     """One host of a TPU slice; a node pool is a slice."""
     labels = {
         "cloud.google.com/gke-tpu-accelerator": "tpu-v5-lite-podslice",
-        "cloud.google.com/gke-tpu-topology": topology,
+        "cloud.google.com/gke-tpu-topology": "4x8",
         "cloud.google.com/gke-nodepool": f"tpu-{index // hosts_in_slice}",
     }
     return _node(f"tpu-{index:04d}", labels, {"google.com/tpu": "4"}, "google.com/tpu")

@@ -15,24 +15,35 @@ SCHEMAS = (
     ("gcp", "modules", "penstock.gcp.environment", "Environment"),
     ("gcp.accelerator", "modules", "penstock.gcp.environment", "Accelerator"),
     ("gcp.budget", "modules", "penstock.gcp.environment", "Budget"),
+    ("gcp.budget.stages", "modules", "penstock.gcp.environment", "Stages"),
     ("monitoring", "stacks", "monitoring_settings", "MonitoringSettings"),
     ("rollout", "stacks", "rollout_settings", "Rollout"),
 )
+PASSED_ON = {
+    "cluster": "penstock.kubernetes.cluster_args.ClusterArgs",
+    "cluster.machines.ROLE": "penstock.kubernetes.pods.Machine",
+}
+"""What takes a setting under its own name, and describes it there."""
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """The page with its tables; MkDocs calls it for every page."""
     if page.file.src_uri != PAGE:
         return markdown
-    return markdown.replace(PLACE, "\n".join(_table(*schema) for schema in SCHEMAS))
+    return markdown.replace(PLACE, tables())
+
+
+def tables() -> str:
+    """All settings, with their types, defaults and descriptions."""
+    return "\n".join(_table(*schema) for schema in SCHEMAS)
 
 
 def _table(prefix: str, folder: str, module: str, name: str) -> str:
-    found = griffe.load(f"{module}.{name}", search_paths=[ROOT / folder], allow_inspection=False)
-    said = _descriptions() if not prefix else {}
+    found = _loaded(folder, f"{module}.{name}")
+    said = _descriptions(prefix)
     lines = [f"## {prefix or 'A stack'}", "", "| setting | type | default | |", "|---|---|---|---|"]
     for each in found.attributes.values():
-        if each.annotation is None or each.name.startswith(("_", "model_config")):
+        if each.annotation is None or "property" in each.labels or each.name.startswith(("_", "model_config")):
             continue
         text = str(each.docstring.value) if each.docstring else said.get(each.name, "")
         default = "required" if each.value is None else f"`{each.value}`"
@@ -42,7 +53,16 @@ def _table(prefix: str, folder: str, module: str, name: str) -> str:
     return "\n".join([*lines, ""])
 
 
-def _descriptions() -> dict[str, str]:
-    """What `Pulumi.yaml` says of a setting."""
+def _loaded(folder: str, path: str) -> Any:
+    return griffe.load(path, search_paths=[ROOT / folder], allow_inspection=False)
+
+
+def _descriptions(prefix: str) -> dict[str, str]:
+    """What `Pulumi.yaml` says of a setting, or what takes it."""
+    if prefix in PASSED_ON:
+        found = _loaded("modules", PASSED_ON[prefix]).attributes
+        return {name: each.docstring.value for name, each in found.items() if each.docstring}
+    if prefix:
+        return {}
     declared = yaml.safe_load((ROOT / "Pulumi.yaml").read_text(encoding="utf-8"))["config"]
     return {name: entry["description"] for name, entry in declared.items()}

@@ -7,7 +7,6 @@ are in the variables: then a checkpoint may be written.
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
@@ -20,26 +19,11 @@ from penstock_trainer.errors import InputError
 from penstock_trainer.evaluation import tally
 from penstock_trainer.network import Network, block_paths
 from penstock_trainer.problem import Problem
-from penstock_trainer.progress import Progress
+from penstock_trainer.progress import Epoch, Progress
 from penstock_trainer.ranges import Hyperparameters
 from penstock_trainer.statistics import NumberStatistics
 
 ROUND_SECONDS = 1.5
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """What one epoch did: its number from 1, the examples it trained on, their mean loss, its seconds and steps since
-    this process's start, those steps `by` member, and `validation` metrics.
-    """
-
-    number: int
-    examples: int
-    steps: int
-    by: dict[str, int]
-    loss: float
-    seconds: float
-    validation: dict[str, float]
 
 
 class Trainer:

@@ -6,6 +6,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch did: its number from 1, the examples it trained on, their mean loss, its seconds and steps since
+    this process's start, those steps `by` member, and `validation` metrics.
+    """
+
+    number: int
+    examples: int
+    steps: int
+    by: dict[str, int]
+    loss: float
+    seconds: float
+    validation: dict[str, float]
+
+
 @dataclass
 class Progress:
     """Epochs done, blocks done of the next one, and the accounting of examples, all since the first step.

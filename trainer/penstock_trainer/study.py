@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
@@ -19,19 +19,17 @@ from optuna.trial import FrozenTrial, TrialState
 from penstock_trainer import metrics
 from penstock_trainer.artifacts import digest_of
 from penstock_trainer.errors import InputError
+from penstock_trainer.progress import Epoch
 from penstock_trainer.ranges import FloatRange, Hyperparameters, IntRange, Range
 from penstock_trainer.study_limits import SECONDS, STARTED, Limits, elapsed_seconds, worked_seconds
 from penstock_trainer.study_storage import HOLDER, StudyStorage
-
-if TYPE_CHECKING:
-    from penstock_trainer.loop import Epoch
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 ATTEMPTS = 3  # a trial that was under way when so many processes died is not tried again: it may be the reason
 # Attributes of a trial, besides those of its storage and of the limits.
 RETRY_OF, EPOCHS, ENDED_BY = "retry_of", "epochs", "ended_by"
 
-Learn: TypeAlias = "Callable[[Hyperparameters, int], Iterator[Epoch]]"
+Learn: TypeAlias = Callable[[Hyperparameters, int], Iterator[Epoch]]
 """From hyperparameters and a seed to the epochs as they end; InputError where the hyperparameters are at fault."""
 
 

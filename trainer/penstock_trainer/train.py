@@ -21,12 +21,12 @@ from penstock_trainer.checkpoints import Checkpoints
 from penstock_trainer.curves import Curves
 from penstock_trainer.dataset import Dataset
 from penstock_trainer.evaluation import SPLITS, Predictions
-from penstock_trainer.loop import Epoch, Trainer, describe
+from penstock_trainer.loop import Trainer, describe
 from penstock_trainer.membership import Member
 from penstock_trainer.network import Network
 from penstock_trainer.notices import Notices, Preempted
 from penstock_trainer.problem import Problem, load_problem
-from penstock_trainer.progress import Progress
+from penstock_trainer.progress import Epoch, Progress
 from penstock_trainer.ranges import Hyperparameters
 from penstock_trainer.signing import SigningKey
 from penstock_trainer.stages import Stage, code_digest, fingerprint, write_lineage

@@ -21,8 +21,9 @@ from penstock_trainer import artifacts, study_page, study_storage, threads
 from penstock_trainer.clusters import Local
 from penstock_trainer.dataset import Dataset
 from penstock_trainer.errors import InputError
-from penstock_trainer.loop import Epoch, Trainer
+from penstock_trainer.loop import Trainer
 from penstock_trainer.problem import Problem, load_problem
+from penstock_trainer.progress import Epoch
 from penstock_trainer.ranges import Hyperparameters
 from penstock_trainer.stages import Stage, code_digest, fingerprint, is_deciding_role, write_lineage
 from penstock_trainer.study import Learn, Search, Study

@@ -5,10 +5,12 @@ import subprocess
 from enum import Enum
 from pathlib import Path
 
+from penstock.command.pods import of_workload
 from penstock.command.state import State
 from penstock.errors import PenstockError
 from penstock.gcp.storage_api import BROWSED, Storage
-from penstock.kubernetes.api import as_file
+from penstock.kubernetes.api import Api, as_file
+from penstock.kubernetes.verdict import is_ready
 
 FILE = "file://"
 
@@ -47,12 +49,19 @@ def _read_in_pod(state: State, path: str) -> bytes:
         raise PenstockError(f"stack {state.stack} has no endpoint whose pods could read {path}")
     if shutil.which("kubectl") is None:
         raise PenstockError("a page on a cluster is read by kubectl in a pod, and kubectl is not on PATH")
-    name, made = next(iter(state.servers.items()))
+    names, space = ", ".join(state.servers), next(iter(state.servers.values()))["metadata"]["namespace"]
     kubeconfig, context = state.cluster
+    api = Api(kubeconfig, context)
+    ready = [pod for name in state.servers for pod in of_workload(api, space, name) if is_ready(pod)]
+    if not ready:
+        raise PenstockError(f"no pod of {names} has read {path}: none is ready")
+    pod = ready[0]["metadata"]["name"]
+    # Knative has another beside the server.
+    server = ready[0]["spec"]["containers"][0]["name"]
     with as_file(kubeconfig) as file:
         command = ["kubectl", "--kubeconfig", str(file), *(["--context", context] if context else [])]
-        command += ["exec", "--namespace", made["metadata"]["namespace"], f"deployment/{name}", "--", "cat", path]
+        command += ["exec", "--namespace", space, pod, "--container", server, "--", "cat", path]
         done = subprocess.run(command, capture_output=True, check=False)
     if done.returncode:
-        raise PenstockError(f"no pod of {name} has read {path}: {done.stderr.decode(errors='replace').strip()}")
+        raise PenstockError(f"no pod of {names} has read {path}: {done.stderr.decode(errors='replace').strip()}")
     return done.stdout

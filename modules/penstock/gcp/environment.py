@@ -101,6 +101,7 @@ class Accelerator(_Strict):
     topology: str | None = None
     """The slice of a TPU, such as `2x4`."""
     max_nodes: Annotated[int, Field(ge=1, le=1024)] = 4
+    """Machines of the pool at most; those of one slice come and go as a whole."""
     provisioning: Literal["spot", "on-demand", "flex-start", "queued", "reservation"] = "spot"
     """`queued` is for a pool by itself, whose machines a queue of one's own asks for."""
     reservation: str | None = None
@@ -169,10 +170,13 @@ class Budget(_Strict):
     """Money, who is told, and what is done when it runs out."""
 
     usd_per_month: Annotated[float, Field(gt=0, le=10_000_000)]
+    """US dollars that the environment may cost a month."""
     billing_account: Annotated[str, Field(pattern=r"^[0-9A-F]{6}-[0-9A-F]{6}-[0-9A-F]{6}$")]
+    """ID of the billing account that pays for the project."""
     notify: tuple[Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")], ...] = ()
     """Addresses that get the warnings."""
     stages: Stages = Stages()
+    """At which shares of it something is done."""
     endpoint_floor: Annotated[int, Field(ge=0, le=1000)] = 1
     """Replicas that the endpoint keeps when the budget is spent; with 0 it answers nobody then."""
 
@@ -181,24 +185,35 @@ class Environment(_Strict):
     """One Google Cloud environment: a project, its machines, its limits."""
 
     project: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{4,28}[a-z0-9]$")]
+    """ID of the project, which is there already."""
     region: Annotated[str, Field(pattern=r"^[a-z]+-[a-z]+\d+$")] = "us-central1"
+    """Where all of it is."""
     zones: tuple[Annotated[str, Field(pattern=r"^[a-z]+-[a-z]+\d+-[a-z]$")], ...] = ()
     """Zones of the machines. Default: the region's first, `<region>-a` in most."""
     owner: Label
     """Who pays: a label on everything."""
     trainer_image: Image
+    """Image with `python -m penstock_trainer`, by digest."""
     server_image: Image
+    """Image with `python -m penstock_serving`, by digest."""
     machine_type: Annotated[str, Field(pattern=r"^[a-z0-9]+-[a-z]+-\d+$")] = "e2-standard-4"
     """Of the nodes that parameter servers and workers run on."""
     max_nodes: Annotated[int, Field(ge=1, le=1000)] = 8
+    """Of those nodes at most."""
     spot: bool = True
     """Whether training runs on Spot machines, with ordinary ones as a fallback."""
     accelerator: Accelerator | None = None
+    """What else training runs on; None: no accelerators."""
     beam: Literal["in-process", "dataflow"] = "in-process"
+    """Where preprocessing computes: in one pod of the cluster, or on Dataflow's workers."""
     max_beam_workers: Annotated[int, Field(ge=1, le=1000)] = 8
+    """Dataflow's workers at most."""
     endpoint: Literal["cloud-run", "gke"] = "cloud-run"
+    """What runs the servers: Cloud Run, or the cluster."""
     min_replicas: Annotated[int, Field(ge=0, le=1000)] = 0
+    """Servers at least; 0 is for Cloud Run."""
     max_replicas: Annotated[int, Field(ge=1, le=1000)] = 4
+    """Servers at most."""
     callers: tuple[Principal, ...] = ()
     """Who may call the endpoint; it is never open to everybody."""
     endpoint_host: Annotated[str, Field(pattern=r"^[a-z0-9-]+(\.[a-z0-9-]+)+$")] | None = None
@@ -208,9 +223,11 @@ class Environment(_Strict):
     internet: bool = False
     """Whether callers may be outside the project's networks; they are asked who they are all the same."""
     budget: Budget | None = None
+    """What it may cost a month, and what is done as that runs out; None: no limit, and nobody is told."""
     study_database: bool = False
     """A PostgreSQL for studies with many trial processes."""
     notebook: bool = False
+    """A machine with a notebook server, which sleeps by itself."""
     encryption_key: (
         Annotated[str, Field(pattern=r"^projects/[^/]+/locations/[^/]+/keyRings/[^/]+/cryptoKeys/[^/]+$")] | None
     ) = None

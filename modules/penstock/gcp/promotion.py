@@ -3,7 +3,7 @@
 from typing import Any
 
 import pulumi
-from pulumi.dynamic import ConfigureRequest, CreateResult, DiffResult, Resource, ResourceProvider, UpdateResult
+from pulumi.dynamic import CreateResult, DiffResult, Resource, UpdateResult
 
 from penstock.errors import StageFailed
 from penstock.gcp.storage_api import Storage
@@ -14,14 +14,8 @@ SIGNATURE = "signature.json"
 """Says beside a manifest whose the artifact is."""
 
 
-class PromotedModelProvider(ResourceProvider):
+class PromotedModelProvider(engine.Provider):
     """Copies a sealed model between buckets; pickled by reference, so it keeps no attributes of its own."""
-
-    serialize_as_secret_always = False
-
-    def configure(self, req: ConfigureRequest) -> None:  # noqa: ARG002 (Pulumi's signature)
-        """Called once in the process that hosts the provider."""
-        engine.adopt_provider_host()
 
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
         """Another digest is another model."""

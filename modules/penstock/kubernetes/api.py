@@ -15,7 +15,6 @@ from penstock.errors import PenstockError
 Object = dict[str, Any]
 """An object as the API server writes it."""
 MERGE = "application/merge-patch+json"
-APPLY = "application/apply-patch+yaml"
 BUSY = (429, 502, 503, 504)
 
 

@@ -27,7 +27,9 @@ class ClusterArgs:
     storage_class: str = ""
     """Empty: the cluster's default. With more than one node it must take mounts from many."""
     storage_gib: int = 50
+    """Size of the claim for artifacts, in GiB."""
     access_mode: str = "ReadWriteMany"
+    """Of that claim; ReadWriteOnce is for a cluster of one node."""
     data_claim: str = ""
     """A claim with raw files, mounted read-only at `/data`."""
     machines: Mapping[str, Machine] = field(default_factory=dict[str, Machine])
@@ -39,6 +41,7 @@ class ClusterArgs:
     exclusive_topology: str = ""
     """Node label of which each role takes one value for itself."""
     quota: Mapping[str, str] = field(default_factory=lambda: dict(workspace.QUOTA))
+    """What the namespace may hold at most, by the names of a ResourceQuota."""
     database_password: pulumi.Input[str] | None = None
     """Of the PostgreSQL that tuning is given as its storage; kept in a Secret."""
     database_image: str | None = None
@@ -51,10 +54,16 @@ class ClusterArgs:
     gateway_host: str = ""
     """The name that clients ask there. Empty: whatever name its listeners take."""
     scale_on: ScaleOn = ScaleOn.CPU
+    """What the number of replicas follows: cpu, requests, keda, in-flight or knative."""
     requests_per_second: int = 100
+    """What one replica is to answer, where `scale_on` is `requests` or `keda`."""
     requests_in_flight: int = 16
+    """What one replica is to have unanswered, where `scale_on` is `in-flight` or `knative`."""
     prometheus: str = ""
+    """URL of the Prometheus that KEDA asks, which must scrape the pods and label their series `namespace` and `pod`."""
     wake_query: str = ""
+    """For zero replicas by KEDA: a query that is above 0 while somebody in front has requests for them. Empty: an
+    activator, made here, is in front."""
     skew_schedule: str = ""
     """When a monitor judges what all replicas observed, as cron writes it; empty: each replica judges alone."""
     timeout_minutes: float = 24 * 60

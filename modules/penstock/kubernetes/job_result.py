@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 import pulumi
-from pulumi.dynamic import ConfigureRequest, CreateResult, DiffResult, Resource, ResourceProvider, UpdateResult
+from pulumi.dynamic import CreateResult, DiffResult, Resource, UpdateResult
 
 from penstock.errors import StageFailed, StageInterrupted
 from penstock.kubernetes import verdict
@@ -28,14 +28,8 @@ WATCHED = ("namespace", "job_set", "uid")
 OUTPUTS = ("path", "digest", "counts", "metrics")
 
 
-class JobResultProvider(ResourceProvider):
+class JobResultProvider(engine.Provider):
     """Waits for a JobSet; pickled by reference, so it keeps no attributes of its own."""
-
-    serialize_as_secret_always = False
-
-    def configure(self, req: ConfigureRequest) -> None:  # noqa: ARG002 (Pulumi's signature)
-        """Called once in the process that hosts the provider."""
-        engine.adopt_provider_host()
 
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
         """Another JobSet has another result; how the cluster is reached does not matter."""

@@ -36,7 +36,9 @@ class Machine:
     """What the pods of one role run on; what is left out is what the role itself asks for."""
 
     cpus: float | None = None
+    """Processors of each pod. Default: what the role asks for."""
     memory_gib: float | None = None
+    """Memory of each pod, in GiB. Default: what the role asks for."""
     accelerator: str = "nvidia.com/gpu"
     """The resource that its accelerators are counted by."""
     accelerators: int = 0

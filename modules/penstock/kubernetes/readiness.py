@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pulumi
-from pulumi.dynamic import ConfigureRequest, CreateResult, DiffResult, Resource, ResourceProvider, UpdateResult
+from pulumi.dynamic import CreateResult, DiffResult, Resource, UpdateResult
 
 from penstock.errors import ServiceFailed, StageInterrupted
 from penstock.kubernetes import manifest
@@ -33,14 +33,8 @@ POLL_SECONDS = 1.0
 WATCHED = ("kind", "namespace", "workload", "uid", "asked")
 
 
-class ReadinessProvider(ResourceProvider):
+class ReadinessProvider(engine.Provider):
     """Waits for pods; pickled by reference, so it keeps no attributes of its own."""
-
-    serialize_as_secret_always = False
-
-    def configure(self, req: ConfigureRequest) -> None:  # noqa: ARG002 (Pulumi's signature)
-        """Called once in the process that hosts the provider."""
-        engine.adopt_provider_host()
 
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
         """A workload that has changed has other pods; how the cluster is reached does not matter."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import grpc
 import psutil
+from pulumi.dynamic import ConfigureRequest, ResourceProvider
 from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc
 
 from penstock.errors import PenstockError
@@ -146,8 +147,18 @@ class _PlainErrors:
         return str(error) if isinstance(error, PenstockError) else traceback.format_exc()
 
 
+class Provider(ResourceProvider):
+    """A dynamic provider that works in the host that is prepared for it."""
+
+    serialize_as_secret_always = False
+
+    def configure(self, req: ConfigureRequest) -> None:  # noqa: ARG002 (Pulumi's signature)
+        """Called once in the process that hosts the provider."""
+        adopt_provider_host()
+
+
 def adopt_provider_host() -> None:
-    """Prepares the process that hosts our dynamic providers; called by each provider's `configure`."""
+    """Prepares the process that hosts our dynamic providers."""
     host = vars(sys.modules["__main__"])
     if "traceback" in host:
         host["traceback"] = _PlainErrors

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pulumi
-from pulumi.dynamic import ConfigureRequest, CreateResult, DiffResult, Resource, ResourceProvider, UpdateResult
+from pulumi.dynamic import CreateResult, DiffResult, Resource, UpdateResult
 
 from penstock.errors import StageFailed, StageInterrupted
 from penstock.local import engine, fingerprint, scheduling
@@ -20,14 +20,8 @@ WATCHED = ("roles", "success_role", "fingerprint", "digests")
 """Inputs whose change runs the stage again; the stage itself finds out whether its artifact is still good."""
 
 
-class LocalJobProvider(ResourceProvider):
+class LocalJobProvider(engine.Provider):
     """Runs a job to its end; pickled by reference, so it keeps no attributes of its own."""
-
-    serialize_as_secret_always = False
-
-    def configure(self, req: ConfigureRequest) -> None:  # noqa: ARG002 (Pulumi's signature)
-        """Called once in the process that hosts the provider."""
-        engine.adopt_provider_host()
 
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
         """Changed when an input is, or when the artifact in the state is no longer on disk."""

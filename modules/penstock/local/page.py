@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pulumi
-from pulumi.dynamic import ConfigureRequest, CreateResult, DiffResult, Resource, ResourceProvider, UpdateResult
+from pulumi.dynamic import CreateResult, DiffResult, Resource, UpdateResult
 
 from penstock.errors import ServiceFailed
 from penstock.local import engine, server
@@ -20,14 +20,8 @@ SETTING = "tensorboard_port"
 """The setting that says the port of the one page there is."""
 
 
-class LocalPageProvider(ResourceProvider):
+class LocalPageProvider(engine.Provider):
     """Keeps one process running; pickled by reference, so it keeps no attributes of its own."""
-
-    serialize_as_secret_always = False
-
-    def configure(self, req: ConfigureRequest) -> None:  # noqa: ARG002 (Pulumi's signature)
-        """Called once in the process that hosts the provider."""
-        engine.adopt_provider_host()
 
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
         """Changed when an input is, or when it does not answer; `refresh` would never ask."""

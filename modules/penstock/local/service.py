@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pulumi
-from pulumi.dynamic import ConfigureRequest, CreateResult, DiffResult, Resource, ResourceProvider, UpdateResult
+from pulumi.dynamic import CreateResult, DiffResult, Resource, UpdateResult
 
 from penstock.errors import ServiceFailed
 from penstock.local import engine, plan, server
@@ -21,14 +21,8 @@ PLANNED = ("path", "digest", "model_name", "traffic", "rollout", "min_replicas",
 DRAIN_SECONDS = 15.0
 
 
-class LocalServiceProvider(ResourceProvider):
+class LocalServiceProvider(engine.Provider):
     """Keeps one endpoint running; pickled by reference, so it keeps no attributes of its own."""
-
-    serialize_as_secret_always = False
-
-    def configure(self, req: ConfigureRequest) -> None:  # noqa: ARG002 (Pulumi's signature)
-        """Called once in the process that hosts the provider."""
-        engine.adopt_provider_host()
 
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
         """Changed when an input is, or when the server does not answer; `refresh` would never ask.

@@ -6,19 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pulumi
-from pulumi.dynamic import ConfigureRequest, CreateResult, DiffResult, Resource, ResourceProvider, UpdateResult
+from pulumi.dynamic import CreateResult, DiffResult, Resource, UpdateResult
 
 from penstock.local import engine
 
 
-class LocalStorageProvider(ResourceProvider):
+class LocalStorageProvider(engine.Provider):
     """Makes the folder, and empties it; pickled by reference, so it keeps no attributes of its own."""
-
-    serialize_as_secret_always = False
-
-    def configure(self, req: ConfigureRequest) -> None:  # noqa: ARG002 (Pulumi's signature)
-        """Called once in the process that hosts the provider."""
-        engine.adopt_provider_host()
 
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
         """Another folder is another store; what to keep only matters at the end."""

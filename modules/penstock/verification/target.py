@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 from penstock.command import asking
 from penstock.command.answering import CONFIG_MAP, answering
 from penstock.command.cloud_run import CloudRun
-from penstock.command.state import LOCAL_JOB, WORKLOAD, State, argument, supervisor
+from penstock.command.pods import of_workload
+from penstock.command.state import LOCAL_JOB, State, argument, supervisor
 from penstock.errors import PenstockError
 from penstock.kubernetes.api import Api
 from penstock.kubernetes.knative import SCALING
@@ -96,8 +97,7 @@ class Target:
     def pods(self, workload: str) -> list[dict[str, Any]]:
         """The pods of one of the endpoint's workloads that are not being deleted."""
         assert self.api is not None
-        found = self.api.items(f"/api/v1/namespaces/{self.namespace}/pods", {"labelSelector": f"{WORKLOAD}={workload}"})
-        return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
+        return of_workload(self.api, self.namespace, workload)
 
     def ready(self, workload: str) -> list[dict[str, Any]]:
         """Those that answer."""

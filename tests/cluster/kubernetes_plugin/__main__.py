@@ -18,7 +18,7 @@ from google.rpc import status_pb2
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 
 from kubernetes_plugin import awaiting, objects, values
-from penstock.kubernetes.api import APPLY, Api, ApiError, ClusterError, Kind, Object
+from penstock.kubernetes.api import Api, ApiError, ClusterError, Kind, Object
 
 VERSION = "4.34.2"
 MANAGER = "pulumi-kubernetes"
@@ -156,7 +156,7 @@ class KubernetesProvider(provider_pb2_grpc.ResourceProviderServicer):
         annotations = inputs["metadata"].get("annotations") or {}
         force = str(annotations.get("pulumi.com/patchForce", "false")).lower()
         query = {"fieldManager": MANAGER, "fieldValidation": "Strict", "force": force, **query}
-        return self._reach(context).request("PATCH", path, query, inputs, APPLY)
+        return self._reach(context).request("PATCH", path, query, inputs, objects.APPLY)
 
     def _awaited(self, inputs: Object, path: str, made: Object, timeout: float, context: Any) -> Object:
         try:

@@ -5,6 +5,7 @@ from typing import Any
 
 from penstock.kubernetes import manifest
 
+APPLY = "application/apply-patch+yaml"
 AUTONAMED = "pulumi.com/autonamed"
 RANDOM_DIGITS = 8
 IMMUTABLE = {

@@ -58,10 +58,10 @@ class Training:
     def epochs(self):
         return [line for line in self.said().splitlines() if line.startswith("epoch ")]
 
-    def goes_on(self, what, seconds=180):
+    def goes_on(self, what):
         """Waits until the chief has finished two epochs more."""
         before = len(self.epochs())
-        eventually(lambda: len(self.epochs()) >= before + 2, f"training goes on {what}", seconds)
+        eventually(lambda: len(self.epochs()) >= before + 2, f"training goes on {what}", 180)
 
     def kill(self, role, index=0):
         """Has a pod's process die as the kernel kills one for want of memory: SIGKILL, from the node."""

@@ -1,5 +1,8 @@
 import asyncio
+import json
+import re
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from types import SimpleNamespace
 
 import pulumi
@@ -10,6 +13,10 @@ import penstock
 from penstock import Artifact, PenstockError, Pipeline, PipelineArgs, Program
 from penstock.local import LocalPlatform
 from penstock.local import platform as local
+
+SCHEMA = json.loads((Path(__file__).resolve().parents[3] / "modules/schema.json").read_text())
+BY_PIPELINE = {"platform", "store", "problem", "dataset", "study", "candidate", "model", "model_name"}
+"""Arguments that a pipeline gives its stages itself."""
 
 
 class Recorder:
@@ -205,6 +212,15 @@ def test_the_key_of_whose_models_are_served_reaches_the_supervisor_which_follows
     key.unlink()
     with pytest.raises(PenstockError, match=f"setting 'verify_key' names {key}, which is not there"):
         platform.service("server", service, pulumi.ResourceOptions())
+
+
+@pytest.mark.parametrize("stage", ["preprocessing", "tuning", "training", "comparison", "endpoint"])
+def test_a_pipeline_names_the_further_arguments_that_its_stage_has(stage):
+    described = SCHEMA["resources"]["penstock:index:Pipeline"]["inputProperties"][stage]["description"]
+    named = re.fullmatch(r"Further arguments of `(\w+)`: ([\w,\s]+)\..*", described)
+    assert named
+    arguments = getattr(penstock, f"{named[1]}Args").__annotations__
+    assert set(re.split(r",\s+", named[2])) == set(arguments) - BY_PIPELINE
 
 
 def test_the_public_names_are_these():

@@ -1,11 +1,28 @@
+import base64
+import pickle
 import sys
 import threading
 from types import SimpleNamespace
 
 import pytest
+from pulumi.dynamic.dynamic import serialize_provider
 
 from penstock.errors import StageFailed
+from penstock.gcp.promotion import PromotedModelProvider
+from penstock.kubernetes.job_result import JobResultProvider
+from penstock.kubernetes.readiness import ReadinessProvider
+from penstock.kubernetes.study_database import PasswordProvider
+from penstock.kubernetes.versions import VersionsProvider
 from penstock.local import engine
+from penstock.local.job import LocalJobProvider
+from penstock.local.page import LocalPageProvider
+from penstock.local.service import LocalServiceProvider
+from penstock.local.storage import LocalStorageProvider
+
+PROVIDERS = (
+    *(LocalJobProvider, LocalPageProvider, LocalServiceProvider, LocalStorageProvider),
+    *(JobResultProvider, ReadinessProvider, VersionsProvider, PasswordProvider, PromotedModelProvider),
+)
 
 
 @pytest.fixture
@@ -51,3 +68,11 @@ def test_what_begins_after_the_run_was_cancelled_is_interrupted_at_once(host):
     ended = []
     with engine.interruptible(lambda: ended.append("late stage")):
         assert ended == ["late stage"]
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_what_a_stack_keeps_of_a_provider_is_its_name_so_that_other_code_is_no_change(provider):
+    kept = base64.b64decode(serialize_provider(provider()))
+    # Plain pickle has no other way than by reference.
+    assert kept == pickle.dumps(provider(), pickle.DEFAULT_PROTOCOL)
+    assert not provider.serialize_as_secret_always

@@ -1,15 +1,32 @@
 import json
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
+from cluster_settings import ClusterSettings, MachineSettings
 from hypothesis import given
 from hypothesis import strategies as st
+from monitoring_settings import MonitoringSettings
+from rollout_settings import Rollout
 from settings import ACCESS, Settings, SettingsError
+
+from penstock.gcp.environment import Accelerator, Budget, Environment, Stages
 
 PROJECT = Path(__file__).resolve().parents[3]
 KNOWN = sorted(Settings.model_fields)
+DESCRIBED = {
+    "A stack": Settings,
+    "cluster": ClusterSettings,
+    "cluster.machines.ROLE": MachineSettings,
+    "gcp": Environment,
+    "gcp.accelerator": Accelerator,
+    "gcp.budget": Budget,
+    "gcp.budget.stages": Stages,
+    "monitoring": MonitoringSettings,
+    "rollout": Rollout,
+}
 
 
 def message(config):
@@ -24,6 +41,22 @@ def test_the_defaults_that_pulumi_knows_are_the_ones_that_the_program_takes():
     assert Settings.from_config(config) == Settings()
     optional = {name for name, field in Settings.model_fields.items() if field.default is None}
     assert set(declared) == set(KNOWN) - {"raw", "cluster", "gcp", "traffic", "rollout"} - optional
+
+
+def test_the_page_of_the_settings_has_every_one_and_says_what_it_is():
+    """As the pages' own environment fills it."""
+    site = PROJECT / "tools/site"
+    command = [
+        PROJECT / ".tools/site/bin/python",
+        "-c",
+        "import settings_reference; print(settings_reference.tables())",
+    ]
+    told = subprocess.run(command, cwd=site, capture_output=True, text=True, check=True).stdout
+    sections = {title: text for title, _, text in (each.partition("\n") for each in told.split("## ")[1:])}
+    rows = {title: re.findall(r"^\| `(\w+)` \|.*\| (.*) \|$", text, re.MULTILINE) for title, text in sections.items()}
+    named = {title: [name for name, _ in found] for title, found in rows.items()}
+    assert named == {title: list(model.model_fields) for title, model in DESCRIBED.items()}
+    assert [f"{title}.{name}" for title, found in rows.items() for name, text in found if not text] == []
 
 
 def test_the_local_stacks_own_configuration_is_accepted():

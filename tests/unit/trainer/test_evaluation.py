@@ -23,8 +23,8 @@ from . import _exact
 from .test_study_page import Page
 
 
-def scores(rows=20_000, seed=5):
-    random = np.random.default_rng(seed)
+def scores():
+    rows, random = 20_000, np.random.default_rng(5)
     predictions = random.beta(2, 5, rows).astype(np.float32)
     predictions[:40] = [0.0, 1.0] * 20
     labels = (random.random(rows) < predictions**1.3).astype(np.float32)

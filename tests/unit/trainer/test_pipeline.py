@@ -157,9 +157,7 @@ def changed_problem(tmp_path, old, new):
     return path
 
 
-def test_a_changed_feature_reuses_the_dataset_and_a_changed_derive_does_not(
-    artifacts, raw, dataset, tmp_path, monkeypatch
-):
+def test_a_changed_feature_reuses_the_dataset_and_a_changed_derive_does_not(artifacts, raw, dataset, tmp_path):
     feature = changed_problem(tmp_path, 'Scaled("seats")', 'Scaled("seats", by="min_max")')
     again = run("preprocess", "--problem", feature, "--artifacts", artifacts, "--raw", raw.path, folder=artifacts)
     assert (again.reused, again.digest) == (True, dataset.digest)

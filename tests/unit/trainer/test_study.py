@@ -14,10 +14,11 @@ from optuna.storages.journal._storage import JournalOperation
 from optuna.trial import TrialState
 
 from penstock_trainer.errors import InputError
+from penstock_trainer.progress import Epoch
 from penstock_trainer.study_limits import Limits
 from penstock_trainer.study_storage import Journal
 
-from ._cheap_study import SPACE, CheapEpoch, CheapStudy
+from ._cheap_study import SPACE, CheapStudy
 from ._processes import read_until
 
 CHEAP = Path(__file__).with_name("_cheap_study.py")
@@ -88,7 +89,7 @@ def test_a_trial_that_diverges_is_given_up_with_its_reason_and_the_study_goes_on
             if seed == 1:
                 raise InputError("epoch 1: the loss is nan")
             if seed == 2:
-                yield CheapEpoch(1, 100, 10, 0.5, 0.1, {"auc": float("nan")})
+                yield Epoch(1, 100, 10, {}, 0.5, 0.1, {"auc": float("nan")})
             yield from super().pretend(hyperparameters, seed)
 
     study = Diverging(Journal(tmp_path), 5)

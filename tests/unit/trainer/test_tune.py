@@ -9,9 +9,9 @@ from penstock_trainer.__main__ import main
 from .conftest import run
 
 
-def tune_command(artifacts, dataset, trials=2):
+def tune_command(artifacts, dataset):
     stage = ["-m", "penstock_trainer", "tune", "--problem", "flights", "--artifacts", artifacts]
-    return [*stage, "--dataset", dataset.path, "--trials", trials, "--epochs", 1]
+    return [*stage, "--dataset", dataset.path, "--trials", 2, "--epochs", 1]
 
 
 def test_a_killed_process_s_trial_is_run_by_another_and_the_study_is_sealed_with_all(tmp_path, dataset, start):
