@@ -145,6 +145,11 @@ class Application:
             key = None if self.versions.only else header(headers, b"x-request-key")
             Question(self.versions, body, _decode, key, None, started, done).begin()
 
+    def refusal(self, error: RequestError) -> Response:
+        """The answer to a request that is refused before any route has it."""
+        self.versions.metrics.count(NO_ROUTE[0], error.status)
+        return Response.of_error(error)
+
     async def _respond_large(self, headers: Headers, response: Response, respond: Respond) -> None:
         response = await packed_for(headers, response)
         respond(response, self.draining or self._leaves())
@@ -252,7 +257,9 @@ class Application:
         state = "stopping" if self.draining else "ready" if self.versions.available else "loading"
         if state == "ready" and self.versions.main.stuck:  # of any other version, a rollout's gates judge
             state = "stuck"
-        response = Response.of({"status": state}, dict(self.versions.main.headers))
+        response = Response.of({"status": state})
+        if self._tokens is None:  # else who asks may know nothing of the model
+            response.headers |= self.versions.main.headers
         if state != "ready":
             response.status = 503
             response.headers["retry-after"] = "1"

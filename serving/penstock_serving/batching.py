@@ -5,6 +5,7 @@ that arrived in one turn of it.
 """
 
 import asyncio
+import logging
 import math
 import threading
 import time
@@ -25,15 +26,20 @@ DEADLINE_SECONDS = 60.0
 """After so long a request that waits for a loaded model, or for the end of its call, is told that it takes too long."""
 LOOKS = 20
 """So often within that time such requests are looked for, but not more often than every tenth of a second."""
+CLOSING_SECONDS = 1.0
+"""For so long the end is held up by a call of the model; one that hangs ends with the process."""
+
+logger = logging.getLogger("penstock_serving")
 
 
 @dataclass
 class _Waiting:
-    """One request's rows, how many bytes they came as, and where the answer goes."""
+    """One request's rows, how many bytes they came as, where the answer goes, and how many came before it."""
 
     rows: list[Row]
     size: int
     done: Done
+    number: int
     due: float = field(default=math.inf, init=False)
 
 
@@ -81,13 +87,13 @@ class Batcher:
         """What the thread's call is about."""
         self._called_at = math.inf
         """When it began."""
-        self._taken = self._first_called = 0
-        """Requests that have left the queue, and how many had before those of the call."""
+        self._asked = 0
+        """Requests that came so far."""
         self._deadline_seconds = deadline_seconds
         self._looks: deque[tuple[float, int]] = deque()
         """When late requests were looked for, and how many had come until then: so no request has to have a clock."""
         self._early = 0
-        """So many requests came longer ago than the deadline; the first of all is number 0."""
+        """So many requests came longer ago than the deadline."""
         self._last_due = -math.inf
         """After this no request is due by its own word."""
         self._pause = max(0.1, deadline_seconds / LOOKS)
@@ -127,7 +133,8 @@ class Batcher:
                     f"{self._rows} rows wait already, {len(rows)} more would pass the limit of {self._queue_rows}",
                     {"retry-after": "1"},
                 )
-            self._queue.append(_Waiting(rows, size, done))
+            self._queue.append(_Waiting(rows, size, done, self._asked))
+            self._asked += 1
             self._rows += len(rows)
             if due is not None:
                 self._queue[-1].due = due
@@ -169,12 +176,14 @@ class Batcher:
         _deliver(abandoned, [reason] * len(abandoned))
 
     def close(self) -> None:
-        """Answer what waits, then end the thread."""
+        """Answer what waits, then end the thread; a call that does not end by then is left to itself."""
         with self._changed:
             self._closed = self._threaded = True
             self._changed.notify()
         if self._thread.is_alive():
-            self._thread.join()
+            self._thread.join(CLOSING_SECONDS)
+            if self._thread.is_alive():
+                logger.warning("a call of the model does not end")
 
     def _answer_quickly(self) -> None:
         """Answer what waits here and now if it is little; else it is the thread's turn."""
@@ -190,7 +199,6 @@ class Batcher:
             batch = list(self._queue)
             self._queue.clear()
             self._rows = 0
-            self._taken += len(batch)
         _deliver_late(late)
         if batch:
             _deliver(batch, self._answers(batch))
@@ -198,6 +206,8 @@ class Batcher:
     def _work(self) -> None:
         while batch := self._next_batch():
             answers = self._answers(batch)
+            if self._loop.is_closed():  # the call has outlived the server
+                return
             self._loop.call_soon_threadsafe(_deliver, batch, answers)
 
     def _next_batch(self) -> list[_Waiting]:
@@ -216,9 +226,7 @@ class Batcher:
                 batch.append(self._queue.popleft())
                 rows += len(batch[-1].rows)
             self._rows -= rows
-            self._called, self._first_called = batch, self._taken
-            self._called_at = time.perf_counter()
-            self._taken += len(batch)
+            self._called, self._called_at = batch, time.perf_counter()
             return batch
 
     def _look(self) -> None:
@@ -228,7 +236,7 @@ class Batcher:
         now = time.perf_counter()
         with self._changed:
             if self._thread.is_alive():  # while a model loads, what came waits for as long as that takes
-                self._looks.append((now, self._taken + len(self._queue)))
+                self._looks.append((now, self._asked))
             while self._looks and self._looks[0][0] <= now - self._deadline_seconds:
                 self._early = self._looks.popleft()[1]
         self._tell_late()
@@ -239,9 +247,7 @@ class Batcher:
         now = time.perf_counter()
         with self._changed:
             late = self._late()
-            for number, called in enumerate(self._called, self._first_called):
-                if number < self._early or called.due <= now:
-                    late.append(called)
+            late += [called for called in self._called if called.number < self._early or called.due <= now]
         _deliver_late(late)
 
     def _drop_late(self) -> None:
@@ -251,15 +257,14 @@ class Batcher:
 
     def _late(self) -> list[_Waiting]:
         """Those whose time is over, taken out of the queue; with the lock."""
-        if self._early <= self._taken and self._last_due == -math.inf:
+        if self._last_due == -math.inf and not (self._queue and self._queue[0].number < self._early):
             return []
         now = time.perf_counter()
         late: list[_Waiting] = []
         rest: deque[_Waiting] = deque()
-        for number, waiting in enumerate(self._queue, self._taken):
-            (late if number < self._early or waiting.due <= now else rest).append(waiting)
+        for waiting in self._queue:
+            (late if waiting.number < self._early or waiting.due <= now else rest).append(waiting)
         self._queue = rest
-        self._taken += len(late)
         self._rows -= sum(len(waiting.rows) for waiting in late)
         if now >= self._last_due:
             self._last_due = -math.inf

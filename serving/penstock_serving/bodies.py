@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from penstock_serving.errors import RequestError, TooLargeError, UnavailableError, UnsupportedEncodingError
 
 BODY_LIMIT = 8 * 1024 * 1024
+ROWS_LIMIT = 64 * 1024
+"""Of one request: a row of two bytes takes a hundred once it is decoded."""
 HELD_LIMIT = 8 * BODY_LIMIT
 """Of all requests together, from the first byte to the answer; small ones that came whole are not counted."""
 GZIP_FROM = 16 * 1024

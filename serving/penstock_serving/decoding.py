@@ -5,7 +5,7 @@ The decoder is compiled from the schema once, by msgspec; a body that it refuses
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import repeat
 from typing import Annotated, Any
@@ -13,7 +13,8 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
-from penstock_serving.errors import RequestError
+from penstock_serving.bodies import ROWS_LIMIT
+from penstock_serving.errors import RequestError, TooLargeError
 from penstock_serving.explaining import Fault, explain, refusal, shorten
 from penstock_serving.schema import LARGEST_INTEGER, LARGEST_NUMBER, SIGNATURE, Column, ColumnType, Schema
 from penstock_trainer.errors import InputError
@@ -28,6 +29,16 @@ class Encoded(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 
     b64: Annotated[bytes, Meta(min_length=1)]
 
+
+class _Rows(msgspec.Struct, gc=False):
+    """A body whose rows are only counted."""
+
+    instances: list[Raw] = []
+
+
+_counting = msgspec.json.Decoder(_Rows)
+COUNTED = 2 * ROWS_LIMIT
+"""A body of fewer bytes cannot have too many rows."""
 
 TYPES: dict[ColumnType, Any] = {
     ColumnType.NUMBER: Annotated[float, Meta(ge=-LARGEST_NUMBER, le=LARGEST_NUMBER)],
@@ -96,8 +107,14 @@ class RequestDecoder:
 
         Raises:
             RequestError: the body is not JSON, not a predict request, or one of its values does not fit its column.
+            TooLargeError: it has too many rows.
         """
         try:
+            if len(body) > COUNTED and body.count(b"{") > ROWS_LIMIT:
+                # Decoded, so many rows of many columns would take more memory than there is.
+                counted = _counting.decode(body).instances
+                if len(counted) > ROWS_LIMIT:
+                    raise _too_many(counted)
             request: Any = self._decoder.decode(body)
         except RecursionError as exc:
             raise RequestError("the body is nested too deeply") from exc
@@ -119,11 +136,17 @@ class RequestDecoder:
 
         Raises:
             RequestError: a value does not fit its column, or a column is unknown, or missing and required.
+            TooLargeError: there are too many rows.
         """
+        if max(map(len, columns.values()), default=0) > ROWS_LIMIT:
+            raise _too_many(*columns.values())
         try:
             found = msgspec.convert(columns, self._columns_type)
         except msgspec.ValidationError as exc:
-            said = explain(json.dumps({"inputs": columns}).encode(), self._schema)
+            try:
+                said = explain(json.dumps({"inputs": columns}).encode(), self._schema)
+            except RecursionError:
+                raise RequestError("the body is nested too deeply") from exc
             raise refusal(said or f"the columns do not fit the model: {exc}") from exc
         rows = self._rows_of_columns(found)
         if not rows:
@@ -151,8 +174,14 @@ class RequestDecoder:
                         raise refusal(Fault(said, column.name, "value", len(rows))) from exc
         return list(zip(*columns, strict=True))
 
-    def _rows(self, instances: Sequence[Any]) -> list[Row]:
-        """Rows as the model takes them: without the ignored columns, which come last in the struct."""
+    def _rows(self, instances: list[Any]) -> list[Row]:
+        """Rows as the model takes them: without the ignored columns, which come last in the struct.
+
+        Raises:
+            TooLargeError: there are too many.
+        """
+        if len(instances) > ROWS_LIMIT:
+            raise _too_many(instances)
         width, row_type = self._width, self._row_type
         if width == 1:
             return [(row.c0,) if isinstance(row, row_type) else (row,) for row in instances]
@@ -163,8 +192,11 @@ class RequestDecoder:
 
         Raises:
             RequestError: the columns are not of one length.
+            TooLargeError: there are too many rows.
         """
         if not isinstance(inputs, self._columns_type):
+            if len(inputs) > ROWS_LIMIT:
+                raise _too_many(inputs)
             return [(value,) for value in inputs]
         columns = msgspec.structs.astuple(inputs)[: self._width]
         lengths = {name: len(v) for name, v in zip(self._schema.names, columns, strict=True) if v is not UNSET}
@@ -176,7 +208,17 @@ class RequestDecoder:
                 f"column {longest!r} has {lengths[longest]} values and column {shortest!r} has {lengths[shortest]}:"
                 " the columns of one request are equally long"
             )
+        if lengths[longest] > ROWS_LIMIT:
+            raise _too_many(*(values for values in columns if values is not UNSET))
         return list(zip(*(repeat(None, lengths[longest]) if v is UNSET else v for v in columns), strict=True))
+
+
+def _too_many(*columns: list[Any]) -> TooLargeError:
+    """The refusal of a request of so many rows. They are emptied: an exception keeps what its frames name."""
+    rows = max(map(len, columns))
+    for values in columns:
+        values.clear()
+    return TooLargeError(f"the request has {rows} rows, the limit is {ROWS_LIMIT}: post fewer rows at a time")
 
 
 def _moment(value: str | None, column: Column) -> int | None:

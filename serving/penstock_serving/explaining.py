@@ -6,10 +6,13 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any
 
+from penstock_serving.bodies import ROWS_LIMIT
 from penstock_serving.errors import RequestError, RowError
 from penstock_serving.schema import LARGEST_INTEGER, LARGEST_NUMBER, SIGNATURE, STRINGS, Column, ColumnType, Schema
 
 SHORT = 40
+EXPLAINED = 8 * ROWS_LIMIT
+"""A body of more values is not read a second time: that takes two hundred times its memory."""
 KINDS = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
 EXPECTED = {
     ColumnType.NUMBER: "a number",
@@ -44,7 +47,7 @@ def refusal(said: str) -> RequestError:
 class _Number(float):
     """A JSON number that remembers how the client spelled it."""
 
-    spelled: str
+    __slots__ = ("spelled",)
 
     def __new__(cls, spelled: str) -> "_Number":
         number = super().__new__(cls, spelled)
@@ -53,7 +56,11 @@ class _Number(float):
 
 
 def explain(body: bytes, schema: Schema) -> str | None:
-    """The first thing in `body` that does not fit `schema`; None if its JSON itself is broken or nothing is found."""
+    """The first thing in `body` that does not fit `schema`; None if its JSON itself is broken, nothing is found, or it
+    is too much to look at.
+    """
+    if body.count(b",") >= EXPLAINED:
+        return None
     try:
         request = json.loads(body.decode(), parse_float=_Number, parse_int=_Number, parse_constant=_Number)
     except (ValueError, RecursionError):
@@ -70,8 +77,15 @@ def explain(body: bytes, schema: Schema) -> str | None:
 
 
 def shorten(value: Any) -> str:
-    """A client's value as JSON, cut to a length that fits a message."""
-    text = value.spelled if isinstance(value, _Number) else json.dumps(value)
+    """A client's value as JSON, cut to a length that fits a message.
+
+    Raises:
+        RequestError: it is nested too deeply.
+    """
+    try:
+        text = value.spelled if isinstance(value, _Number) else json.dumps(value)
+    except RecursionError as exc:
+        raise RequestError("the body is nested too deeply") from exc
     return text if len(text) <= SHORT else f"{text[: SHORT - 3]}..."
 
 

@@ -1,13 +1,14 @@
 """HTTP/1.1 that neither waits nor reads for ever: a request that starts must arrive whole within a time."""
 
 import asyncio
-import re
 import threading
 import time
-from collections.abc import Sized
+from collections import deque
+from collections.abc import Callable, Sized
 from functools import partial
 from typing import Any, ClassVar
 
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -21,11 +22,12 @@ REQUEST_SECONDS = 30.0
 UNREAD_SECONDS = 30.0
 """For so long a client may take nothing of the answers that wait for it."""
 HEADERS_LIMIT = 64 * 1024
-UPGRADE = re.compile(rb"\r\nupgrade:[^\r]*", re.IGNORECASE)
 NO_SHORTCUT = frozenset([b"content-encoding", b"transfer-encoding", b"expect", b"upgrade", b"x-request-timeout"])
 """A request with any of these headers takes the long way."""
 SMALL_BODY, CROWD = 4 * 1024, 256
 """Where so many requests are in flight, one whose body is not small takes the long way too, where its bytes count."""
+UNHEARD: Any = deque(maxlen=0)
+"""Where the headers go that follow a body: it keeps none."""
 
 
 class Shortcut:
@@ -70,13 +72,15 @@ class PatientProtocol(HttpToolsProtocol):
         self._shortcut: bytes | None = getattr(self.app, "shortcut", None)
         self._incomplete = True
         self._in_headers = True
-        self._begun = False
-        """With the bytes that came last."""
+        self._mixed = False
+        """Whether the bytes that came last are of more than headers, or of more than one request's."""
         self._header_bytes = 0
+        """Of headers, before the body or after it."""
         self._clock: asyncio.TimerHandle | None = None
         self._unread: asyncio.TimerHandle | None = None
         self._answering: Any = None
         self._held: Held = getattr(self.app, "held", None) or Held()
+        self._refusal: Callable[[RequestError], Response] = getattr(self.app, "refusal", Response.of_error)
         self._holds = 0
         """Of that, for the request that is not complete."""
 
@@ -88,29 +92,60 @@ class PatientProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Stop the clock when a request is complete, start it when one is not; most arrive whole and never start it."""
-        if self._in_headers and b"pgrade:" in data:
-            # Java's client offers HTTP/2 with every request; the parser would take that for accepted and drop the body.
-            headers, end, body = data.partition(b"\r\n\r\n")
-            data = UPGRADE.sub(b"", headers) + end + body
-        self._begun = False
-        super().data_received(data)
+        self._mixed = False
+        self._unset_keepalive_if_required()
+        try:
+            self._feed(data)
+        except HttpParserError as exc:
+            self._refuse(RequestError(f"this is no HTTP request: {exc}"))
+            return
         if not self._incomplete:
             self._stop_clock()
         else:
             self._await_more(len(data))
 
+    def _feed(self, data: bytes) -> None:
+        """Parse; a request that offers to upgrade once more without that, as the parser drops its body.
+
+        Java's client offers HTTP/2 with every request.
+        """
+        rest: bytes | memoryview = data
+        while True:
+            try:
+                self.parser.feed_data(rest)
+            except HttpParserUpgrade as offer:
+                rest = memoryview(rest)[offer.args[0] :]
+                if self._offers_upgrade():
+                    head = self._head_without_offer()
+                    # The one before may hear nothing more: after `connection: close`.
+                    self.parser = HttpRequestParser(self)
+                    self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+                    self.parser.feed_data(head)
+            else:
+                return
+
+    def _offers_upgrade(self) -> bool:
+        """Whether the request whose headers are here would go on in another protocol, but may go on in this one."""
+        return self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
+
+    def _head_without_offer(self) -> bytes:
+        parser = self.parser
+        first = b"%b %b HTTP/%b" % (parser.get_method(), self.url, parser.get_http_version().encode())
+        lines = (b"%b: %b" % header for header in self.headers if header[0] != b"upgrade")
+        return b"\r\n".join((first, *lines, b"", b""))
+
     def _await_more(self, size: int) -> None:
         """So many bytes of a request are here, and it is not complete."""
         if self._clock is None:
             self._clock = self.loop.call_later(REQUEST_SECONDS, self._too_slow)
-        if self._in_headers:
-            if not self._begun:  # else part of them may be of the requests before it
+        if self._in_headers or type(self.cycle) is not Shortcut:
+            if not self._mixed:
                 self._header_bytes += size
             if self._header_bytes > HEADERS_LIMIT:
                 self._refuse(HeadersTooLargeError(f"the headers have over {HEADERS_LIMIT} bytes"))
                 return
-        elif type(self.cycle) is not Shortcut:
-            return  # whoever reads that body counts it
+            if not self._in_headers:
+                return  # whoever reads that body counts it
         try:
             self._held.take(size)
         except RequestError as exc:
@@ -155,27 +190,36 @@ class PatientProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """The parser has seen the first byte of a request."""
-        self._incomplete = self._in_headers = self._begun = True
+        self._incomplete = self._in_headers = self._mixed = True
         self._header_bytes = 0
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """The parser has seen the last byte of a request's headers."""
-        self._in_headers = False
         if self.url == self._shortcut and self._is_plain():
             self.cycle = self._answering = Shortcut(self.parser.should_keep_alive())
+        elif self._offers_upgrade():
+            return  # they come again
         else:
             super().on_headers_complete()
+        self._in_headers = False
 
     def on_body(self, body: bytes) -> None:
         """The parser has seen a piece of a request's body."""
         if type(self.cycle) is Shortcut:
             self.cycle.body += body
         else:
+            self._mixed, self._header_bytes = True, 0
             super().on_body(body)
+
+    def on_chunk_header(self) -> None:
+        """The parser has seen the size of a body's next piece; after the last one, headers may follow."""
+        self.headers = UNHEARD
 
     def on_message_complete(self) -> None:
         """The parser has seen the last byte of a request."""
+        if self._in_headers:
+            return  # of one that offers to upgrade
         self._incomplete = False
         self._in_headers = True
         cycle = self.cycle
@@ -241,11 +285,17 @@ class PatientProtocol(HttpToolsProtocol):
         self._refuse(TooSlowError(f"the request did not arrive within {REQUEST_SECONDS:g} seconds"))
 
     def _refuse(self, error: RequestError) -> None:
-        """Say so, unless an answer is on its way already, and close: the request's handler finds its client gone."""
+        """Say so, if it is this request's turn and it has no answer, and close: its handler finds the client gone."""
         if self.transport.is_closing():
             return
-        if self.cycle is None or not self.cycle.response_started or self.cycle.response_complete:
-            response = Response.of_error(error)
+        cycle = self.cycle
+        if self._in_headers:  # it has no cycle yet
+            unanswered = cycle is None or cycle.response_complete
+        else:
+            unanswered = cycle is self._answering and not cycle.response_started
+            cycle.disconnected = True
+        if unanswered:
+            response = self._refusal(error)
             lines = b"content-length: %d\r\nconnection: close\r\n\r\n" % len(response.body)
             self.transport.write(response.head + lines + response.body)
         self.transport.close()

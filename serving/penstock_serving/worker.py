@@ -6,6 +6,7 @@ connection before it can answer: until then they wait with the kernel, or are an
 
 import argparse
 import asyncio
+import errno
 import logging
 import os
 import secrets
@@ -14,7 +15,6 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from penstock_serving.grpc_server import GrpcServer
 
 REPORT_SECONDS = 0.5
+EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+PAUSE_SECONDS = 1.0
+"""For so long a worker that has nothing left to accept a connection with leaves them to the others."""
 GRPC_CONNECTION_SECONDS = 4.0
 """So long a client of gRPC stays with one worker: less than a worker that leaves has for its clients."""
 YIELDING_STEPS, YIELDING_SECONDS = (LOADING, 10, 5), 10.0
@@ -85,7 +88,7 @@ class Worker(server.Server):
         await super()._start_listening([])
         for listener, connect in self._listeners.items():
             listener.setblocking(False)
-            asyncio.get_running_loop().add_reader(listener.fileno(), self._accept, listener, connect)
+            self._listen(listener, connect)
 
     async def _stop_listening(self, listeners: list[socket.socket]) -> None:  # noqa: ARG002 (the supervisor's)
         """What waits to be accepted is another worker's: the sockets stay open with the supervisor."""
@@ -98,13 +101,25 @@ class Worker(server.Server):
     def _has_clients(self) -> bool:
         return super()._has_clients() or len(self._pipes) > 0
 
+    def _listen(self, listener: socket.socket, connect: Callable[[socket.socket], None]) -> None:
+        if listener.fileno() >= 0:  # else it was closed during a pause
+            asyncio.get_running_loop().add_reader(listener.fileno(), self._accept, listener, connect)
+
     def _accept(self, listener: socket.socket, connect: Callable[[socket.socket], None]) -> None:
         """One connection a turn of the loop, so that a burst of them is shared among the workers."""
-        with suppress(BlockingIOError, InterruptedError, ConnectionAbortedError):
+        try:
             connection, _ = listener.accept()
             connection.setblocking(False)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connect(connection)
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            pass
+        except OSError as exc:
+            if exc.errno not in EXHAUSTED:
+                raise
+            logger.warning("accepts no connections for a while", extra={"fields": {"error": exc.strerror}})
+            asyncio.get_running_loop().remove_reader(listener.fileno())
+            asyncio.get_running_loop().call_later(PAUSE_SECONDS, self._listen, listener, connect)
 
     def _connect_rest(self, connection: socket.socket) -> None:
         connecting = asyncio.get_running_loop().create_task(self._connect(connection))

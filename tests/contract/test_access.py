@@ -62,6 +62,7 @@ def test_every_route_but_the_probes_wants_a_token(secured):
         answer = secured.client.request(method, path)
         if path in ("/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"):
             assert answer.status_code == 200
+            assert "x-model-digest" not in answer.headers
             assert document["paths"][path][method]["security"] == []
             continue
         assert answer.status_code == 401, path
@@ -108,8 +109,8 @@ def test_over_tls_a_client_that_trusts_the_authority_is_answered_and_plain_text_
     server.client = httpx.Client(base_url=f"https://localhost:{server.port}", verify=trusting, headers=bearer(TOKEN))
     with contextlib.closing(server.wait_until_ready().client) as client:
         assert client.post(PREDICT, json=BODY).json() == ANSWER
-        large = {"instances": [1.0] * 100_000}
-        assert client.post(PREDICT, json=large).json() == {"predictions": [3.5] * 100_000}
+        large = {"instances": [1.0] * 50_000}
+        assert client.post(PREDICT, json=large).json() == {"predictions": [3.5] * 50_000}
         with pytest.raises(httpx.HTTPError):
             httpx.get(f"http://localhost:{server.port}/healthz")
         with (

@@ -124,6 +124,12 @@ def test_a_body_over_the_limit_is_413_whether_announced_or_not(flights):
     assert chunked.status_code == 413
 
 
+def test_a_request_of_too_many_rows_is_413(flights):
+    answer = flights.predict({"instances": [ROW] * 65_537})
+    said = "the request has 65537 rows, the limit is 65536: post fewer rows at a time"
+    assert (answer.status_code, answer.json()) == (413, {"error": said})
+
+
 @pytest.mark.parametrize("encoding", ["br", "deflate", "gzip, gzip"])
 def test_a_body_in_another_compression_than_gzip_is_415(flights, encoding):
     answer = flights.predict(b"{}", headers={"content-encoding": encoding})
@@ -151,11 +157,14 @@ def test_a_body_that_is_no_gzip_though_it_says_so_or_too_large_a_one_is_refused(
     assert answer.json()["error"].startswith(said)
 
 
-def test_what_is_not_http_is_400_and_the_server_lives(flights):
+def test_what_is_not_http_is_400_and_counted_and_the_server_lives(flights):
+    counted = 'penstock_requests_total{code="400",route="none"}'
+    assert counted not in flights.client.get("/metrics").text
     with socket.create_connection(("127.0.0.1", flights.port), timeout=10) as raw:
         raw.sendall(b"\x16\x03\x01 hello\r\n\r\n")
         assert raw.recv(100).startswith(b"HTTP/1.1 400")
     assert flights.client.get("/healthz").status_code == 200
+    assert f"{counted} 1.0" in flights.client.get("/metrics").text
 
 
 def test_errors_log_no_value_that_a_client_posted(flights):

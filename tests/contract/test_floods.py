@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -58,8 +58,8 @@ class Gated:
 class Gatehouse:
     """A real server of that model in this process, and how it is asked."""
 
-    def __init__(self, port: int, grpc_port: int, model: Gated) -> None:
-        self.model = model
+    def __init__(self, port: int, grpc_port: int, model: Gated, end: Callable[[], bool]) -> None:
+        self.model, self.end = model, end
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60)
         self.channel = grpc.insecure_channel(f"127.0.0.1:{grpc_port}")
         self.pool = ThreadPoolExecutor(8)
@@ -121,16 +121,21 @@ def gatehouse(request: pytest.FixtureRequest) -> Iterator[Gatehouse]:
     server = Server(application, succeeds=False, beside=beside)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener.socket]})
     thread.start()
-    made = Gatehouse(listener.socket.getsockname()[1], grpc_port, model)
+
+    def end() -> bool:
+        """Stop; whether it did within 20 seconds."""
+        server.should_exit = True
+        thread.join(20)
+        return not thread.is_alive()
+
+    made = Gatehouse(listener.socket.getsockname()[1], grpc_port, model, end)
     made.until(lambda: served.available)
     yield made
     model.gate.set()
     made.client.close()
     made.channel.close()
     made.pool.shutdown()
-    server.should_exit = True
-    thread.join(60)
-    assert not thread.is_alive()
+    assert end()
 
 
 def test_what_is_too_much_for_the_queue_is_429_with_when_to_come_back_by_rest_and_by_grpc(gatehouse):
@@ -174,6 +179,12 @@ def test_a_model_that_hangs_costs_its_clients_a_limited_time_and_is_not_asked_fo
     gatehouse.until(lambda: gatehouse.ask([7.0]).json() == {"predictions": [14.0]})
     assert {gatehouse.client.get(path).status_code for path in UNREADY} == {200}
     assert set(map(tuple, gatehouse.model.called)) == {(1.0,), (-1.0,), (7.0,)}, "an answer that nobody waits for"
+
+
+@pytest.mark.parametrize("gatehouse", [0.5], indirect=True)
+def test_a_model_that_hangs_does_not_keep_the_server_from_ending(gatehouse):
+    assert gatehouse.close_gate().result().status_code == 504
+    assert gatehouse.end()
 
 
 def test_a_time_that_is_none_is_400(gatehouse):

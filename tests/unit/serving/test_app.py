@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from penstock_serving.app import Application
+from penstock_serving.errors import TooSlowError
 from penstock_serving.seal import SealedModel
 from penstock_serving.served import ServedModel
 from penstock_serving.versions import Versions
@@ -113,6 +114,13 @@ def test_a_draining_server_answers_and_sends_its_clients_elsewhere(served):
         assert (await answer(app, "/healthz", method="GET"))[0] == 200
 
     running(served, test)
+
+
+def test_what_the_protocol_refuses_is_counted(served):
+    app = Application(Versions([served]))
+    response = app.refusal(TooSlowError("too slow"))
+    assert (response.status, response.body) == (408, b'{"error":"too slow"}')
+    assert b'penstock_requests_total{code="408",route="none"} 1.0' in app.versions.metrics.render(None)
 
 
 def test_a_large_body_is_decoded_beside_the_loop_with_the_same_outcome(served):

@@ -220,6 +220,49 @@ def test_of_those_that_wait_too_long_the_oldest_are_told_and_the_others_are_stil
     batched(test, deadline_seconds=2.0)
 
 
+def test_requests_of_short_times_of_their_own_do_not_put_off_the_deadline_of_another(model, batched, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(batching, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+
+    async def test(batcher: Batcher) -> None:
+        told: list[Any] = []
+        hurried: list[Any] = []
+        batcher.ask(rows(1), 1, lambda _: None)
+        await until(lambda: model.calls == [1])
+        batcher.ask(rows(2), 1, told.append)
+        await asyncio.sleep(0.25)  # time for a look
+        now[0] = 101.0
+        for _ in range(3):
+            batcher.ask(rows(3), 1, hurried.append, 101.1)
+        now[0] = 101.5
+        await until(lambda: len(hurried) == 3)
+        assert not told
+        now[0] = 102.5
+        await until(lambda: bool(told))
+        assert isinstance(told[0], DeadlineError)
+
+    batched(test, deadline_seconds=2.0)
+
+
+def test_a_call_that_hangs_does_not_hold_up_the_end(model, monkeypatch, caplog):
+    monkeypatch.setattr(batching, "CLOSING_SECONDS", 0.1)
+
+    async def test() -> None:
+        batcher = Batcher(model.predict, on_batch=model.calls.append)
+        batcher.start()
+        batcher.ask(rows(1), 1, lambda _: None)
+        await until(lambda: model.calls == [1])
+        closing = threading.Thread(target=batcher.close, daemon=True)
+        closing.start()
+        await until(lambda: not closing.is_alive())
+
+    try:
+        asyncio.run(test())
+    finally:
+        model.go.release()
+    assert [record.message for record in caplog.records] == ["a call of the model does not end"]
+
+
 def test_a_quick_model_answers_in_the_event_loop_once_for_all_that_arrived_together(model):
     threads: list[str] = []
 

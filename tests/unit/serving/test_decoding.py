@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from penstock_serving.bodies import ROWS_LIMIT
 from penstock_serving.decoding import RequestDecoder, Row
-from penstock_serving.errors import RequestError
-from penstock_serving.explaining import explain
+from penstock_serving.errors import RequestError, TooLargeError
+from penstock_serving.explaining import EXPLAINED, explain
 from penstock_serving.schema import LARGEST_INTEGER, LARGEST_NUMBER, Column, ColumnType, Schema
 from penstock_trainer.errors import InputError
 
@@ -109,6 +110,52 @@ def test_an_unknown_column_gets_the_closest_name_and_a_far_one_none(decoder):
         decoder.decode(body({"instances": [{**ROW, "carier": "UA"}]}))
     with pytest.raises(RequestError, match=r'row 0: unknown column "zzz"$'):
         decoder.decode(body({"instances": [{**ROW, "zzz": "UA"}]}))
+
+
+def test_a_value_is_refused_however_deeply_it_is_nested(decoder):
+    nested: Any = 1
+    for depth in range(1, 1100):  # where what reads it gives up, and what explains it, depends on the stack
+        nested = [nested]
+        posted = b'{"instances": [{"distance": %b1%b, "month": 1, "carrier": ""}]}' % (b"[" * depth, b"]" * depth)
+        assert isinstance(outcome(decoder, posted), RequestError)
+        with pytest.raises(RequestError):
+            decoder.rows_of({"distance": [nested], "month": [1], "carrier": [""]})
+
+
+def one_number() -> RequestDecoder:
+    """The decoder of a model of one column, whose rows may be a byte each."""
+    return RequestDecoder(Schema("m", "regression", "y", (Column("x", ColumnType.NUMBER, required=False),), ()))
+
+
+@pytest.mark.parametrize(
+    "ways",
+    [lambda rows: {"instances": rows}, lambda rows: {"inputs": rows}, lambda rows: {"inputs": {"x": rows}}],
+)
+def test_a_request_of_more_rows_than_the_limit_is_too_large(ways):
+    decoder = one_number()
+    assert len(decoder.decode(body(ways([1] * ROWS_LIMIT))).rows) == ROWS_LIMIT
+    with pytest.raises(TooLargeError, match=f"the request has {ROWS_LIMIT + 1} rows, the limit is {ROWS_LIMIT}: post"):
+        decoder.decode(body(ways([1] * (ROWS_LIMIT + 1))))
+
+
+def test_so_is_one_of_tensors_and_one_of_objects_which_are_counted_before_they_are_decoded(monkeypatch):
+    decoder = one_number()
+    assert len(decoder.rows_of({"x": [1.0] * ROWS_LIMIT})) == ROWS_LIMIT
+    columns = {"x": [1.0] * (ROWS_LIMIT + 1)}
+    with pytest.raises(TooLargeError):
+        decoder.rows_of(columns)
+    assert columns == {"x": []}, "the error would keep them in memory"
+    assert len(decoder.decode(body({"instances": [{}] * ROWS_LIMIT})).rows) == ROWS_LIMIT
+    monkeypatch.setattr(decoder, "_decoder", None)
+    with pytest.raises(TooLargeError):
+        decoder.decode(body({"instances": [{}] * (ROWS_LIMIT + 1)}))
+
+
+def test_a_body_of_more_values_than_are_explained_is_refused_in_the_fast_decoder_s_words():
+    few, many = [1] * 1000 + ["x"], [1] * EXPLAINED + ["x"]
+    found = [str(outcome(one_number(), body({"instances": values}))) for values in (few, many)]
+    assert found[0].startswith("row 1000, column 'x': \"x\" is a string")
+    assert found[1].startswith("the body is no predict request: Expected")
 
 
 def test_a_column_posted_twice_is_checked_both_times(decoder):

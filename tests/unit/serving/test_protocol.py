@@ -12,6 +12,7 @@ from uvicorn.server import ServerState
 
 from penstock_serving import protocol
 from penstock_serving.bodies import Held, Share
+from penstock_serving.errors import RequestError
 from penstock_serving.messages import Headers, Respond, Response, read_body
 from penstock_serving.protocol import PatientProtocol
 
@@ -114,10 +115,85 @@ def test_headers_without_end_are_431(start):
     assert b"HTTP/1.1 431 Request Header Fields Too Large\r\n" in said
 
 
-@pytest.mark.parametrize("offer", [b"Upgrade: h2c\r\nHTTP2-Settings: AAMA", b"upgrade: websocket"])
+@pytest.mark.parametrize(
+    "offer", [b"Upgrade: h2c\r\nHTTP2-Settings: AAMA", b"upgrade: websocket", b"UPGRADE: h2c", b"Upg|rade: h2c"]
+)
 def test_an_offered_upgrade_is_ignored_and_the_body_is_read(offer):
     request = WHOLE.replace(b"host: x", b"connection: upgrade, close\r\n" + offer)
-    assert asyncio.run(talk(request)).startswith(b"HTTP/1.1 200 OK\r\n")
+    assert asyncio.run(talk(*request.split(b"|"), pause=0.05)).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+def test_an_upgrade_is_ignored_in_each_of_several_requests_and_its_body_may_come_later():
+    offer = (b"connection: upgrade", b"upgrade: h2c")
+    quick = Quick()
+    sent = post(b"one") + post(b"two", *offer) + post(b"three", *offer)
+    said = asyncio.run(talk(sent[:-5], sent[-5:], post(b"bye", *offer), pause=0.05, app=quick))
+    assert [each.split(b"\r\n\r\n")[1] for each in said.split(b"HTTP/1.1 200 OK\r\n")[1:]] == [
+        b"one", b"by ASGI: two", b"by ASGI: three", b"bye",
+    ]  # fmt: skip
+
+
+CHUNKED = b"POST /quick HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n"
+
+
+def test_headers_behind_a_body_are_not_heard():
+    seen: list[Any] = []
+
+    async def listen(scope: Any, receive: Any, _send: Any) -> None:
+        while (await receive()).get("more_body"):
+            pass
+        seen.extend(scope["headers"])
+
+    asyncio.run(talk(CHUNKED, b"content-encoding: br\r\n" * 100 + b"\r\n", pause=0.05, app=listen))
+    assert seen == [(b"host", b"x"), (b"transfer-encoding", b"chunked")]
+
+
+@pytest.mark.parametrize("trailers", [b"a: b\r\n" * 5_000, b"a" * 30_000])
+def test_headers_behind_a_body_without_end_are_431(trailers):
+    said = asyncio.run(talk(CHUNKED, *[trailers] * 4, pause=0.05, app=Quick()))
+    assert said.startswith(b"HTTP/1.1 431 Request Header Fields Too Large\r\n")
+
+
+def test_a_large_body_in_chunks_is_not_taken_for_headers():
+    sent = CHUNKED.replace(b"1\r\nx\r\n", b"7530\r\n" + b"x" * 30_000 + b"\r\n" + b"1\r\nx\r\n" * 20_000)
+    sent = sent.replace(b"host: x", b"connection: close") + b"\r\n"
+    parts = [sent[start : start + 10_000] for start in range(0, len(sent), 10_000)]
+    assert asyncio.run(talk(*parts, pause=0.01, app=Quick())).endswith(b"by ASGI: xxxxxxxxx")
+
+
+@pytest.mark.parametrize("next_", [(b"GARBAGE\r\n\r\n",), (b"POST / HTTP/1.1\r\nx: ", *[b"a" * 30_000] * 3)])
+def test_a_refusal_is_never_taken_for_the_answer_to_the_request_before(monkeypatch, next_):
+    quick = Quick()
+    assert b" 400 " in asyncio.run(talk(post(b"one"), b"GARBAGE\r\n\r\n", pause=0.05, app=quick))
+    monkeypatch.setattr(quick, "predict", lambda *_: None)
+    assert asyncio.run(talk(post(b"one"), *next_, pause=0.05, app=quick)) == b""
+
+
+def test_a_request_that_was_answered_before_its_body_came_is_not_answered_again(monkeypatch):
+    monkeypatch.setattr(protocol, "REQUEST_SECONDS", 0.2)
+
+    async def early(scope: Any, _receive: Any, send: Any) -> None:
+        await Response(b"no", status=405).send(scope, send, closing=False)
+
+    said = asyncio.run(talk(WHOLE[:-1], app=early))
+    assert said.startswith(b"HTTP/1.1 405 ")
+    assert said.count(b"HTTP/1.1 ") == 1
+
+
+def test_what_the_protocol_refuses_is_told_to_the_application(monkeypatch):
+    monkeypatch.setattr(protocol, "REQUEST_SECONDS", 0.2)
+    told: list[int] = []
+
+    class Counting(Quick):
+        def refusal(self, error: RequestError) -> Response:
+            """Count it."""
+            told.append(error.status)
+            return Response.of_error(error)
+
+    large = post(b"x" * 3000)[:-1]
+    for sent, held in ((b"GARBAGE\r\n\r\n", 1 << 20), (WHOLE[:-1], 1 << 20), (large, 100)):
+        asyncio.run(talk(sent, app=Counting(held=held)))
+    assert told == [400, 408, 503]
 
 
 def test_a_connection_that_is_idle_between_requests_is_left_alone(monkeypatch):

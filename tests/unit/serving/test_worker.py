@@ -1,0 +1,55 @@
+"""A worker that cannot accept."""
+
+import asyncio
+import errno
+import socket
+
+import pytest
+
+from penstock_serving import worker
+from penstock_serving.worker import Worker
+
+
+class Listener(socket.socket):
+    """Accepts nothing while `exhausted`; counts how often it was asked to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.exhausted = True
+        self.asked = 0
+        self.bind(("127.0.0.1", 0))
+        self.listen()
+        self.setblocking(False)
+
+    def accept(self) -> tuple[socket.socket, object]:
+        """A connection that waits."""
+        self.asked += 1
+        if self.exhausted:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return super().accept()
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_a_worker_without_file_descriptors_pauses_and_then_accepts_what_waits(monkeypatch, caplog, closed):
+    monkeypatch.setattr(worker, "PAUSE_SECONDS", 0.1)
+
+    async def wait(listener: Listener) -> None:
+        accepting = Worker.__new__(Worker)  # accepting needs nothing of it
+        accepted: list[socket.socket] = []
+        accepting._listen(listener, accepted.append)
+        with socket.create_connection(listener.getsockname()):
+            await asyncio.sleep(0.35)
+            assert 2 <= listener.asked <= 5
+            assert {record.message for record in caplog.records} == {"accepts no connections for a while"}
+            assert len(caplog.records) == listener.asked
+            if closed:
+                listener.close()
+            listener.exhausted = False
+            await asyncio.sleep(0.25)
+            assert len(accepted) == (0 if closed else 1)
+            for connection in accepted:
+                asyncio.get_running_loop().remove_reader(listener.fileno())
+                connection.close()
+
+    with Listener() as listener:
+        asyncio.run(wait(listener))
