@@ -102,7 +102,7 @@ class Worker(server.Server):
         return super()._has_clients() or len(self._pipes) > 0
 
     def _listen(self, listener: socket.socket, connect: Callable[[socket.socket], None]) -> None:
-        if listener.fileno() >= 0:  # else it was closed during a pause
+        if not self.should_exit and listener.fileno() >= 0:  # else it left during a pause
             asyncio.get_running_loop().add_reader(listener.fileno(), self._accept, listener, connect)
 
     def _accept(self, listener: socket.socket, connect: Callable[[socket.socket], None]) -> None:

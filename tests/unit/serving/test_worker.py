@@ -29,12 +29,13 @@ class Listener(socket.socket):
         return super().accept()
 
 
-@pytest.mark.parametrize("closed", [False, True])
-def test_a_worker_without_file_descriptors_pauses_and_then_accepts_what_waits(monkeypatch, caplog, closed):
+@pytest.mark.parametrize("meanwhile", ["", "closed", "leaves"])
+def test_a_worker_without_file_descriptors_pauses_and_then_accepts_what_waits(monkeypatch, caplog, meanwhile):
     monkeypatch.setattr(worker, "PAUSE_SECONDS", 0.1)
 
     async def wait(listener: Listener) -> None:
-        accepting = Worker.__new__(Worker)  # accepting needs nothing of it
+        accepting = Worker.__new__(Worker)  # accepting needs no more of it
+        accepting.should_exit = False
         accepted: list[socket.socket] = []
         accepting._listen(listener, accepted.append)
         with socket.create_connection(listener.getsockname()):
@@ -42,11 +43,12 @@ def test_a_worker_without_file_descriptors_pauses_and_then_accepts_what_waits(mo
             assert 2 <= listener.asked <= 5
             assert {record.message for record in caplog.records} == {"accepts no connections for a while"}
             assert len(caplog.records) == listener.asked
-            if closed:
+            if meanwhile == "closed":
                 listener.close()
+            accepting.should_exit = meanwhile == "leaves"
             listener.exhausted = False
             await asyncio.sleep(0.25)
-            assert len(accepted) == (0 if closed else 1)
+            assert len(accepted) == (0 if meanwhile else 1)
             for connection in accepted:
                 asyncio.get_running_loop().remove_reader(listener.fileno())
                 connection.close()
