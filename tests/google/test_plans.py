@@ -267,10 +267,13 @@ def test_no_right_file_leads_to_a_plan_with_a_wildcard_role_a_public_bucket_or_a
     for kind in accelerators.TRAINABLE:
         shape = {"topology": "2x2" if kind in ("tpu-v5e", "tpu-v6e") else "2x2x1"} if kind in accelerators.TPUS else {}
         count = {"count": min(accelerators.GPUS[kind].machines)} if kind in accelerators.GPUS else {}
+        shared = {"sharing": 4} if count == {"count": 1} else {}
         region = next(iter(accelerators.ZONES[kind]))
         place = {"region": region, "zones": accelerators.offering(kind, region)}
-        config = config_of({**place, "accelerator": {"type": kind, **shape, **count}})
+        own = {**place, "accelerator": {"type": kind, **shape, **count, **shared}}
+        config = config_of(own)
         assert list(faults(planned(config), schemas, seen, config)) == []
+        found.update(reached({"gcp": own}))
     assert everything() - found == set()
 
 
