@@ -193,6 +193,7 @@ def kubeconfig(tmp_path: Path) -> Iterator[Path]:
             default = {"storageclass.kubernetes.io/is-default-class": "true"}
             classes = [{"metadata": {"name": "shared", "annotations": default}}]
             answers = {
+                "/version": {"major": "1", "minor": "31", "gitVersion": "v1.31.0"},
                 "/apis/jobset.x-k8s.io/v1alpha2": {"resources": kinds},
                 "/api/v1/namespaces/penstock-cluster/persistentvolumeclaims/raw": {"metadata": {"name": "raw"}},
                 "/apis/storage.k8s.io/v1/storageclasses": {"items": classes},

@@ -432,7 +432,7 @@ def test_keys_of_this_machine_reach_those_who_sign_and_verify_and_nobody_else(en
     secret = made["flow-train-model-keys"]["metadata"]
     assert secret["namespace"] == "penstock"
     mounting = {name for name, inputs in made.items() if f'"{secret["name"]}"' in json.dumps(inputs, default=str)}
-    assert mounting == {"flow-train-model-keys", "flow-train-model"}
+    assert mounting == {"flow-train-model-keys", "flow-train-model", "flow-train-model-result"}, "the last makes it anew"
     for job in made["flow-train-model"]["spec"]["replicatedJobs"]:
         pod = job["template"]["spec"]["template"]["spec"]
         arguments = pod["containers"][0]["args"]
