@@ -432,7 +432,8 @@ def test_keys_of_this_machine_reach_those_who_sign_and_verify_and_nobody_else(en
     secret = made["flow-train-model-keys"]["metadata"]
     assert secret["namespace"] == "penstock"
     mounting = {name for name, inputs in made.items() if f'"{secret["name"]}"' in json.dumps(inputs, default=str)}
-    assert mounting == {"flow-train-model-keys", "flow-train-model", "flow-train-model-result"}, "the last makes it anew"
+    # The last of them makes a job anew that has failed.
+    assert mounting == {"flow-train-model-keys", "flow-train-model", "flow-train-model-result"}
     for job in made["flow-train-model"]["spec"]["replicatedJobs"]:
         pod = job["template"]["spec"]["template"]["spec"]
         arguments = pod["containers"][0]["args"]
@@ -445,7 +446,8 @@ def test_keys_of_this_machine_reach_those_who_sign_and_verify_and_nobody_else(en
     else:
         server = made["flow-serve-server-service"]["template"]
         version = made["flow-serve-server-key-version"]
-        assert version["secretDataWo"]["value"] == "PUBLIC"
+        # A secret comes wrapped or not, by what Pulumi's test runtime was told before.
+        assert version["secretDataWo"] == "PUBLIC" or version["secretDataWo"]["value"] == "PUBLIC"
         grant = made["flow-serve-server-key-server"]
         assert grant["role"] == "roles/secretmanager.secretAccessor"
         assert grant["member"] == "serviceAccount:penstock-dev-server@acme-dev.iam.gserviceaccount.com"
