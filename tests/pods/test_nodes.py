@@ -53,7 +53,7 @@ def test_nothing_of_them_stays_when_they_are_ended_or_their_holder_is_killed(tmp
         time.sleep(0.2)
     assert left == {}
     assert trace(folder) == before
-    group = kubelets.Kubelets(ControlPlane(folder)).group
+    group = kubelets.Kubelets(ControlPlane(folder, bound=True)).group
     assert bool(control_groups.of(group)) == (end == "kill"), "who was killed removes none, who stops them all"
     # Whoever starts or stops a cluster next removes those in which nobody is; the last process may be ending still.
     control_groups.sweep()
