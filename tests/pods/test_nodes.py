@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 from cluster import control_groups, kubelets
-from cluster.control_plane import ControlPlane
 
 from tests.cluster.test_cluster import CHECKOUT, of
 
@@ -53,8 +52,8 @@ def test_nothing_of_them_stays_when_they_are_ended_or_their_holder_is_killed(tmp
         time.sleep(0.2)
     assert left == {}
     assert trace(folder) == before
-    group = kubelets.Kubelets(ControlPlane(folder, bound=True)).group
-    assert bool(control_groups.of(group)) == (end == "kill"), "who was killed removes none, who stops them all"
+    found = control_groups.of(control_groups.group(folder))
+    assert bool(found) == (end == "kill"), "who was killed removes none, who stops them all"
     # Whoever starts or stops a cluster next removes those in which nobody is; the last process may be ending still.
     control_groups.sweep()
     while control_groups.left() and time.monotonic() < deadline:

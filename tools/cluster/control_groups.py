@@ -1,5 +1,6 @@
 """Control groups (version 1) of a test cluster's nodes, below those of the process that starts it."""
 
+import hashlib
 from pathlib import Path
 
 HIERARCHIES = Path("/sys/fs/cgroup")
@@ -41,6 +42,11 @@ def members(group: str, part: str) -> list[int]:
 def left() -> list[Path]:
     """Groups of test clusters in which no process is any more."""
     return [path for path in of(f"{PREFIX}*") if not any(file.read_text() for file in path.rglob(PROCESSES))]
+
+
+def group(folder: Path) -> str:
+    """The name of a cluster's group, by the cluster's folder."""
+    return f"{PREFIX}{hashlib.sha256(str(folder).encode()).hexdigest()[:8]}"
 
 
 def of(group: str) -> list[Path]:

@@ -88,8 +88,8 @@ class ControlPlane:
         """Ends every process and removes the folder, and the control groups that nodes had."""
         self.processes.end()
         control_groups.sweep()
-        until = time.monotonic() + GROUPS_SECONDS
-        while self.kubelets and control_groups.of(self.kubelets.group) and time.monotonic() < until:
+        group, until = control_groups.group(self.folder), time.monotonic() + GROUPS_SECONDS
+        while control_groups.of(group) and time.monotonic() < until:
             time.sleep(0.05)  # the last process of one may be ending still
             control_groups.sweep()
         shutil.rmtree(self.folder, ignore_errors=True)

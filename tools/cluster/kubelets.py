@@ -1,6 +1,5 @@
 """Real nodes: kubelets with containerd's pods, each in namespaces of its own, on a network of their own."""
 
-import hashlib
 import os
 import shutil
 import signal
@@ -51,7 +50,7 @@ class Kubelets:
     def __init__(self, plane: "ControlPlane", furnished: bool = False) -> None:
         self._plane, self._furnished = plane, furnished
         self._folder = plane.folder / "nodes"
-        self.group = f"{control_groups.PREFIX}{hashlib.sha256(str(plane.folder).encode()).hexdigest()[:8]}"
+        self._group = control_groups.group(plane.folder)
         self._server = f"https://{network.GATEWAY}:{network.SERVER_PORT}"
 
     def start(self, count: int, binaries: build.Binaries) -> None:
@@ -94,7 +93,7 @@ class Kubelets:
             index=index,
             name=name,
             folder=str(folder),
-            group=f"{self.group}/{name}",
+            group=f"{self._group}/{name}",
             components=str(self._binaries.kubernetes),
             sandbox=self._images["pause"],
             archives=self._archives,
@@ -128,7 +127,7 @@ class Kubelets:
 
     def kill(self, index: int, uid: str) -> None:
         """Kills the processes of a pod, as the kernel does where memory is short; its sandbox stays."""
-        for pid in control_groups.members(f"{self.group}/node-{index}", uid):
+        for pid in control_groups.members(f"{self._group}/node-{index}", uid):
             if psutil.Process(pid).cmdline() != list(image.SANDBOX):
                 os.kill(pid, signal.SIGKILL)
 
