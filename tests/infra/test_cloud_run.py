@@ -4,7 +4,9 @@ Google's own description of them, and a real server with the real model behind w
 
 import copy
 import json
+import os
 import re
+import shutil
 import sys
 import urllib.error
 import urllib.request
@@ -159,7 +161,9 @@ def test_who_cannot_be_known_to_cloud_run_is_told_why(served, stack):
     said = served.operate("verify", expected=1, **stack)
     assert "gcloud has no token for Cloud Run: You do not currently have an active account" in said
     gcloud.unlink()
-    said = served.operate("verify", expected=1, **{**stack, "PATH": str(served.root / "bin")})
+    cli = shutil.which("pulumi", path=stack["PATH"])
+    bare = [str(served.root / "bin"), *([str(Path(cli).parent)] if cli else [])]
+    said = served.operate("verify", expected=1, **{**stack, "PATH": os.pathsep.join(bare)})
     assert "a token of gcloud's, which is not on PATH" in said
     said = served.operate("verify", "--host", "ssh://box", expected=1, **stack)
     assert "an endpoint on Cloud Run is asked from here" in said
