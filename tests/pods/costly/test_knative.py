@@ -127,8 +127,6 @@ def test_a_revision_is_reached_by_knative_alone_goes_to_zero_and_answers_a_reque
 @pytest.fixture(scope="module")
 def _ingress(plane, _knative):
     """What leads to Knative's revisions."""
-    if os.environ.get("PENSTOCK_KNATIVE_INGRESS") != "built":
-        pytest.skip("not run yet: PENSTOCK_KNATIVE_INGRESS=built builds a Traefik that knows Knative, and tries it")
     installed.lead(plane, NODES)
 
 
