@@ -5,7 +5,8 @@ import yaml
 
 from penstock.kubernetes import Machine, ScaleOn
 from penstock.kubernetes.api import MERGE, Api, ClusterError
-from penstock.kubernetes.preflight import JOB_SET, OWNER, Needs, check, check_scaling, check_secrets, check_topology
+from penstock.kubernetes.pods import OWNER
+from penstock.kubernetes.preflight import JOB_SET, Needs, check, check_scaling, check_secrets, check_topology
 from tests.cluster.conftest import eventually
 
 

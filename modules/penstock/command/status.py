@@ -12,7 +12,6 @@ import psutil
 from penstock.command.answering import answering
 from penstock.command.asking import ask
 from penstock.command.cloud_run import READY, CloudRun
-from penstock.command.pods import stays
 from penstock.command.state import LOCAL_JOB, WORKLOAD, Resource, State, argument, log_folder, supervisor
 from penstock.errors import PenstockError
 from penstock.kubernetes import verdict
@@ -193,7 +192,7 @@ def _cluster_endpoint(state: State) -> Endpoint:
         live = api.get(f"/apis/{made['apiVersion']}/namespaces/{space}/{kind.lower()}s/{own_name}")
         if live is None:
             return Endpoint(url, f"{kind} {own_name} is gone from {space}", "none")
-        own = [pod for pod in pods if pod["metadata"]["labels"][WORKLOAD] == name and stays(pod)]
+        own = [pod for pod in pods if pod["metadata"]["labels"][WORKLOAD] == name and verdict.stays(pod)]
         ready += sum(verdict.is_ready(pod) for pod in own)
         # How many there are to be Knative tells nobody but itself.
         wanted += live["spec"].get("replicas", len(own))

@@ -153,14 +153,14 @@ class as_file:  # noqa: N801 (a context manager, used as a function)
     def __enter__(self) -> str:
         if "\n" not in self._given and not self._given.lstrip().startswith("{"):
             path = Path(self._given).expanduser()
-            if not path.is_file() and os.pathsep in self._given:
+            if path.is_file():
+                return str(path)
+            if os.pathsep in self._given:
                 raise ClusterError(
                     f"the kubeconfig {self._given} is several files; make them one with "
                     "`kubectl config view --flatten`, and name that with `pulumi config set --path`"
                 )
-            if not path.is_file():
-                raise ClusterError(f"there is no kubeconfig {path}; name one with `pulumi config set --path`")
-            return str(path)
+            raise ClusterError(f"there is no kubeconfig {path}; name one with `pulumi config set --path`")
         handle, name = tempfile.mkstemp(prefix="kubeconfig-")
         with os.fdopen(handle, "w") as file:
             file.write(self._given)

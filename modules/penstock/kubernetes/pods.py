@@ -22,6 +22,8 @@ PLAN = "/plan"
 """Where a server that splits its traffic has the plan for it."""
 USER = 65532
 MODULES = {Program.TRAINER: "penstock_trainer", Program.SERVER: "penstock_serving"}
+OWNER = "app.kubernetes.io/instance"
+"""The label that names the stack which something belongs to."""
 LABEL = "penstock.dev"
 SCRATCH_GIB = 8
 RESTRICTED: Mapping[str, Any] = {
@@ -141,7 +143,7 @@ def labels(stack: str, name: str, role: str) -> dict[str, str]:
     """Whose a pod is, for policies, selectors and bills."""
     return {
         "app.kubernetes.io/name": "penstock",
-        "app.kubernetes.io/instance": stack,
+        OWNER: stack,
         f"{LABEL}/workload": name,
         f"{LABEL}/role": role,
     }
@@ -149,7 +151,7 @@ def labels(stack: str, name: str, role: str) -> dict[str, str]:
 
 def selector(stack: str, name: str) -> dict[str, str]:
     """Those of the labels by which the pods of a workload are found."""
-    return {f"{LABEL}/workload": name, "app.kubernetes.io/instance": stack}
+    return {f"{LABEL}/workload": name, OWNER: stack}
 
 
 def _folder_maker(spec: PodSpec) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from penstock.kubernetes import gateways, knative
 from penstock.kubernetes.api import Api, ClusterError, Object, Unreachable
-from penstock.kubernetes.pods import Machine
+from penstock.kubernetes.pods import OWNER, Machine
 from penstock.kubernetes.serving import ScaleOn
 
 JOB_SET = ("jobset.x-k8s.io/v1alpha2", "JobSet")
@@ -53,8 +53,6 @@ ALSO: Mapping[tuple[str, str], tuple[str, str]] = {
 """What is written besides, where a kind is asked for."""
 SECRETS = ("", "secrets")
 """Written besides, where something is secret."""
-OWNER = "app.kubernetes.io/instance"
-"""The label that names the stack which a namespace belongs to."""
 KUBERNETES = (1, 31)
 PATTERNS = "onJobFailureMessagePatterns"
 """Of a JobSet's rules for failures: what it has since 0.12."""

@@ -17,7 +17,7 @@ from penstock.kubernetes import manifest
 from penstock.kubernetes.api import Api, Object, Unreachable
 from penstock.kubernetes.cluster_args import ClusterArgs
 from penstock.kubernetes.serving import START_SECONDS
-from penstock.kubernetes.verdict import LINES, UNSTARTABLE, is_ready, last_lines, states, unmet, warnings
+from penstock.kubernetes.verdict import LINES, UNSTARTABLE, is_ready, last_lines, states, stays, unmet, warnings
 from penstock.local import engine
 from penstock.local import urn as resource_urn
 
@@ -142,7 +142,7 @@ def _look(api: Api, props: Mapping[str, Any], path: str) -> tuple[str, bool]:
     if done and live["status"].get("observedGeneration", 0) >= live["metadata"]["generation"]:
         return "", False
     pods = api.items(f"/api/v1/namespaces/{props['namespace']}/pods", {"labelSelector": chosen})
-    lasting = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+    lasting = [pod for pod in pods if stays(pod)]
     late = [pod for pod in lasting if not is_ready(pod)]
     said = [f"pods: {len(lasting) - len(late)} ready, {len(late)} not ready", *said]
     said += warnings(api, props["namespace"], props["workload"])

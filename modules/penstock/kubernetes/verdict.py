@@ -87,6 +87,11 @@ def is_ready(pod: Object) -> bool:
     return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
 
 
+def stays(pod: Object) -> bool:
+    """Whether a pod is not being deleted."""
+    return "deletionTimestamp" not in pod["metadata"]
+
+
 def unmet(live: Object) -> list[str]:
     """What those conditions of a Knative Service say that are not met."""
     conditions = live.get("status", {}).get("conditions", [])

@@ -1,4 +1,3 @@
-import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -57,21 +56,6 @@ JOB = {"urn": "urn::flow-train-model-result", "type": "pulumi-python:dynamic/pen
 MADE = {"kubeconfig": KUBECONFIG, "context": "", "namespace": "penstock", "job_set": "flow-train-model-abc"}
 CLOUD_RUN = {"name": "penstock-dev", "location": "europe-west1", "project": "acme"}
 SERVER = {"urn": "urn::server", "type": "gcp:cloudrunv2/service:Service", "outputs": CLOUD_RUN}
-FAKE = """#!/bin/sh
-echo "$@" > {folder}/asked
-cp "$2" {folder}/kubeconfig
-stat -c %a "$2" > {folder}/mode
-"""
-
-
-@pytest.fixture
-def kubectl(tmp_path, monkeypatch):
-    """A kubectl that writes down what it is asked, and with which kubeconfig."""
-    program = tmp_path / "kubectl"
-    program.write_text(FAKE.format(folder=tmp_path))
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-    return tmp_path
 
 
 def test_the_jobs_of_a_stack_on_google_cloud_are_shown_by_kubectl_with_a_kubeconfig_of_its_own(kubectl, monkeypatch):

@@ -1,6 +1,5 @@
 """How `penstock page` has a pod of a cluster's endpoint read a page."""
 
-import os
 from typing import Any
 
 import pytest
@@ -13,10 +12,6 @@ from penstock.kubernetes.api import Api
 KUBECONFIG = "apiVersion: v1\nkind: Config\ncurrent-context: gke\n"
 WORKLOAD = {"penstock.dev/workload": "serve"}
 KNATIVE = {"kind": "Service", "metadata": {"name": "serve-knative", "namespace": "penstock", "labels": WORKLOAD}}
-FAKE = """#!/bin/sh
-echo "$@" > {folder}/asked
-echo "<html>"
-"""
 
 
 def pod(name: str, ready: str, **metadata: str) -> dict[str, Any]:
@@ -24,16 +19,6 @@ def pod(name: str, ready: str, **metadata: str) -> dict[str, Any]:
     spec = {"containers": [{"name": "serving"}, {"name": "queue-proxy"}]}
     status = {"conditions": [{"type": "Ready", "status": ready}]}
     return {"metadata": {"name": name, "labels": WORKLOAD, **metadata}, "spec": spec, "status": status}
-
-
-@pytest.fixture
-def kubectl(tmp_path, monkeypatch):
-    """A kubectl that writes down what it is asked, and answers with a page."""
-    program = tmp_path / "kubectl"
-    program.write_text(FAKE.format(folder=tmp_path))
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-    return tmp_path
 
 
 @pytest.fixture
