@@ -36,8 +36,8 @@ class Rollout:
     score_shift: float = 0.25
     """By so many of the old version's standard deviations the mean prediction may move."""
     skew: float = 1.0
-    """How far what it receives may be from what it was trained on, as a multiple of the threshold of an alert, where it
-    is farther than the old version. Not judged in the shadow."""
+    """How far a column of what it receives may be from what it was trained on, as a multiple of the threshold of an
+    alert, where it is farther than the old version by more than chance. Not judged in the shadow."""
 
 
 @dataclass(frozen=True)

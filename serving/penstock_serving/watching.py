@@ -64,9 +64,13 @@ class Watch:
         tally = self.tallies.get
         return Seen(tally(old, Tally()), tally(new, Tally()), old_skew=self._skew(old), new_skew=self._skew(new))
 
-    def _skew(self, version: str) -> float:
-        """The largest of the workers': each sees the windows of all once they are kept."""
-        return max((report.get("skew", {}).get(version, 0.0) for report in self._last.values()), default=0.0)
+    def _skew(self, version: str) -> dict[str, float]:
+        """Of each column the largest of the workers': each sees the windows of all once they are kept."""
+        found: dict[str, float] = {}
+        for report in self._last.values():
+            for column, skew in report.get("skew", {}).get(version, {}).items():
+                found[column] = max(skew, found.get(column, 0.0))
+        return found
 
     def summary(self) -> dict[str, Any] | None:
         """How the shadow's answers differ."""

@@ -69,11 +69,9 @@ class SkewMonitor:
         )
 
     @property
-    def excess(self) -> float:
-        """How far the last windows are from training: the largest measure of all columns as a multiple of the threshold
-        that it has to pass for skew. Below 1 is quiet; 0 while too few rows have arrived to tell.
-        """
-        return self.verdict.excess if self.verdict else 0.0
+    def lasting(self) -> Mapping[str, float]:
+        """How far each column is from training, and stays: see `Verdict.lasting`; empty before there are verdicts."""
+        return self.verdict.lasting if self.verdict else {}
 
     @property
     def status(self) -> str:

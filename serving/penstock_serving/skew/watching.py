@@ -133,6 +133,21 @@ class Verdict:
         ignored = self.watch.rules.ignored
         return max((m.excess for name, each in last.items() if name not in ignored for m in each.values()), default=0.0)
 
+    @property
+    def lasting(self) -> dict[str, float]:
+        """By column that is not ignored, what its largest measure has reached in all of the last `windows_in_a_row`
+        stretches, as a multiple of its threshold: beyond 1 is skew. Empty before there are so many.
+        """
+        rules, found = self.watch.rules, dict[str, float]()
+        last = [stretch.measures for stretch in self.stretches[-rules.windows_in_a_row :]]
+        if len(last) == rules.windows_in_a_row:
+            for name in last[-1].keys() - rules.ignored:
+                excesses = [
+                    {measure: each.excess for measure, each in measures.get(name, {}).items()} for measures in last
+                ]
+                found[name] = max((min(e.get(measure, 0.0) for e in excesses) for measure in excesses[-1]), default=0.0)
+        return found
+
     def column_status(self, name: str) -> str:
         """`ignored`, `skew`, `moved` or `quiet`."""
         if name in self.watch.rules.ignored:

@@ -167,10 +167,13 @@ def test_a_model_that_is_taken_back_in_the_middle_of_its_rollout_leaves_the_one_
 
 
 def test_what_arrives_must_not_be_farther_from_the_training_of_the_new_version_than_from_the_old_ones():
-    def skewed(old: float, new: float) -> bool:
+    def skewed(old: dict[str, float], new: dict[str, float]) -> bool:
         seen = Seen(did(300), did(300, seed=2), old_skew=old, new_skew=new)
         return gates(ROLLOUT, seen)["skew"]["broken"]
 
-    assert skewed(0.3, 1.2)
-    assert not skewed(0.3, 0.9)
-    assert not skewed(1.5, 1.4), "what moved is the world, not the model"
+    assert skewed({"distance": 0.3}, {"distance": 1.2})
+    assert not skewed({"distance": 0.3}, {"distance": 0.9})
+    assert not skewed({"distance": 5.0}, {"distance": 6.6}), "what moved is the world, not the model"
+    assert skewed({"temp": 9.0, "origin": 0.4}, {"temp": 9.0, "origin": 2.0}), "another column's move hides none"
+    assert skewed({}, {"gate": 1.1}), "a column that only the new version has"
+    assert not skewed({"temp": 3.0}, {})

@@ -114,13 +114,39 @@ def test_a_column_that_is_constant_in_a_window_leaves_every_number_finite_and_th
         rows["month"] = np.full_like(rows["month"], 7)
         rows["temp"] = np.full_like(rows["temp"], np.nan)
     new["origin"] = np.full_like(new["origin"], "HPN")
-    old, moved = (judged(watch(), window, [rows]) for rows in (stable, new))
+    old, moved = (judged(watch(), window, [rows, rows]) for rows in (stable, new))
     assert old.stretches[-1].measures["month"]["variance_ratio"].value == 0
     json.dumps(old.to_json(), allow_nan=False)
-    seen = Seen(answered, answered, old_skew=old.excess, new_skew=old.excess)
+    seen = Seen(answered, answered, old_skew=old.lasting, new_skew=old.lasting)
     assert not gates(Rollout(), seen)["skew"]["broken"]
-    gate = gates(Rollout(), replace(seen, new_skew=moved.excess))["skew"]
-    assert (gate["broken"], gate["value"] < 100) == (True, True)
+    gate = gates(Rollout(), replace(seen, new_skew=moved.lasting))["skew"]
+    assert (gate["broken"], gate["column"], gate["value"] < 100) == (True, "origin", True)
+
+
+def test_a_world_that_has_moved_is_no_fault_of_a_version_that_sees_little_of_it(watch, window, draw):
+    """Its few rows are by chance farther from training than the many of the version before it, or nearer."""
+    answered = Tally()
+    for _ in range(500):
+        answered.answered(200, 0.001, [0.5])
+    farthest = 0.0
+    for seed in range(0, 80, 4):
+        windows = [draw(rows, seed + place) for place, rows in enumerate((3000, 3000, 300, 300))]
+        for rows in windows:
+            rows["distance"] = rows["distance"] * 1.609
+            rows["temp"] = rows["temp"] + 18
+        old, new = (judged(watch(), window, rows).lasting for rows in (windows[:2], windows[2:]))
+        assert min(old["distance"], old["temp"]) > 1
+        farthest = max(farthest, *(new[name] / old[name] for name in ("distance", "temp")))
+        assert not gates(Rollout(), Seen(answered, answered, old_skew=old, new_skew=new))["skew"]["broken"]
+    assert farthest > 1.1, "by chance"
+
+
+def test_what_moved_for_one_window_only_is_no_reason_to_roll_back(watch, window, quiet):
+    quiet[5]["distance"] = quiet[5]["distance"] * 1.609
+    once = judged(watch(), window, quiet)
+    assert once.excess > 1 > once.lasting["distance"]
+    assert judged(watch(), window, quiet[5:]).lasting == {}, "one window is not enough to tell"
+    assert "distance" not in judged(watch(ignored={"distance"}), window, quiet).lasting
 
 
 def test_replicas_are_judged_together(watch, window, draw):
