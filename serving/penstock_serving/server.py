@@ -152,6 +152,10 @@ class Server(uvicorn.Server):
         if self._beside is not None:
             await self._beside.stop(DRAIN_SECONDS)
         await super().shutdown(sockets)
+        self._stop_models()
+
+    def _stop_models(self) -> None:
+        """Called when no request is in flight any more."""
         self._application.versions.stop()
 
     @contextlib.contextmanager

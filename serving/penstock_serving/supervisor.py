@@ -30,7 +30,7 @@ from typing import Any
 from penstock_serving.access import access_of, add_access
 from penstock_serving.handover import Handover, inherit, listen, require_grpc
 from penstock_serving.plan import Plan, PlanError
-from penstock_serving.pool import END_SECONDS, WorkerProcess
+from penstock_serving.pool import WorkerProcess
 from penstock_serving.rollout import Progress
 from penstock_serving.routing import Routes
 from penstock_serving.scaling import Scaler
@@ -198,7 +198,7 @@ class Supervisor:
         """Write down how far the rollout is; where that fails now, it is tried again."""
         if self._deciding and self._kept != self._progress:
             try:
-                _write(self._folder / "rollout.json", self._progress.as_json())
+                _write(self._folder / "rollout.json", self._progress.as_json(), lasting=True)
             except OSError as exc:
                 self._complain(f"the rollout's state is not kept: {exc}")
             else:
@@ -369,13 +369,9 @@ class Supervisor:
                 worker.drain()
             else:
                 worker.end()
-        deadline = time.monotonic() + END_SECONDS
-        while self._workers and time.monotonic() < deadline:
+        while self._workers:  # one that does not end is killed when its time is over
             time.sleep(0.02)
             self._hear()
-        for worker in self._workers:
-            worker.process.kill()
-            worker.process.wait()
         self._status_file.unlink(missing_ok=True)
         self._handover.close()
         self._lock.close()
@@ -405,13 +401,14 @@ def _say(line: str) -> None:
         os.write(2, f"{line}\n".encode())
 
 
-def _write(path: Path, content: Any) -> None:
-    """A JSON file that is either whole or not there."""
+def _write(path: Path, content: Any, *, lasting: bool = False) -> None:
+    """A JSON file that is either whole or not there; `lasting`: also where the machine loses its power."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     with temporary.open("w") as file:
         file.write(json.dumps(content, indent=1))
         file.flush()
-        os.fsync(file.fileno())
+        if lasting:
+            os.fsync(file.fileno())
     temporary.replace(path)
 
 

@@ -45,7 +45,7 @@ PAUSE_SECONDS = 1.0
 GRPC_CONNECTION_SECONDS = 4.0
 """So long a client of gRPC stays with one worker: less than a worker that leaves has for its clients."""
 YIELDING_STEPS, YIELDING_SECONDS = (LOADING, 10, 5), 10.0
-"""A worker that loads while others answer has these priorities, each for so long."""
+"""A worker that loads while others answer, or ends, has these priorities, each for so long."""
 
 logger = logging.getLogger("penstock_serving")
 
@@ -71,6 +71,7 @@ class Worker(server.Server):
         self._yielding, self._rehearses = yielding, yielding is not None
         self._listeners = dict(zip(listeners, (self._connect_rest, self._pipes.join), strict=False))
         self._link = link
+        self._leaves = False
         self._asking: list[asyncio.Future[Snapshot]] = []
         self._connecting: set[asyncio.Future[Any]] = set()
 
@@ -157,7 +158,7 @@ class Worker(server.Server):
             elif "leave" in message:
                 self._application.leaving = message["leave"]
             elif "drain" in message:
-                self.quiet_seconds = message["drain"]
+                self._leaves, self.quiet_seconds = True, message["drain"]
                 self.should_exit = True
 
     def _told_totals(self, totals: Snapshot) -> None:
@@ -174,6 +175,12 @@ class Worker(server.Server):
         await super().shutdown(sockets)
         self._link.send({"report": self._reported()})
 
+    def _stop_models(self) -> None:
+        """Where others have taken over, in the time that they leave."""
+        if self._leaves:
+            _Yielding()
+        super()._stop_models()
+
     def _report(self) -> None:
         self._link.send({"report": self._reported()})
         asyncio.get_running_loop().call_later(REPORT_SECONDS, self._report)
@@ -188,7 +195,7 @@ class Worker(server.Server):
         }
         if versions.tallies is not None:
             report["tallies"] = {version: tally.as_json() for version, tally in versions.tallies.items()}
-            report["skew"] = {each.version: each.skew.excess for each in versions if each.skew}
+            report["skew"] = {each.version: each.skew.lasting for each in versions if each.skew}
         if versions.shadow is not None:
             report["shadow"] = versions.shadow.comparison.as_json()
         return report
@@ -252,7 +259,7 @@ def _first(link: Link) -> dict[str, Any]:
 
 
 class _Yielding:
-    """Loads in the time that others leave, who answer clients; but on a busy machine not for ever."""
+    """Works in the time that others leave, who answer clients; but on a busy machine not for ever."""
 
     def __init__(self) -> None:
         """Step back, and step by step forward again."""
@@ -267,7 +274,7 @@ class _Yielding:
 
     def _run(self) -> None:
         for nice in YIELDING_STEPS:
-            yield_session(nice)
+            yield_session(nice, patience=RATE_SECONDS)
             if self._over.wait(YIELDING_SECONDS):
                 break
         yield_session(0, patience=5 * RATE_SECONDS)

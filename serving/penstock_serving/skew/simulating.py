@@ -6,14 +6,17 @@ numpy's random generators take memory that a server would never give back, and h
 
 import json
 import logging
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from subprocess import PIPE
 from typing import NamedTuple
 
 import numpy as np
 
 from penstock_serving.skew import distances
+from penstock_serving.yielding import LOADING
 
 logger = logging.getLogger("penstock_serving")
 
@@ -48,11 +51,15 @@ def simulate(draws: Mapping[str, Draw]) -> Simulated:
 
 
 def simulate_apart(draws: Mapping[str, Draw]) -> Simulated:
-    """The same in another process; here if there can be none."""
+    """The same in another process, in the time that those who answer leave; here if there can be none."""
     command = [sys.executable, "-m", "penstock_serving.skew.simulating"]
     try:
-        done = subprocess.run(command, input=json.dumps(draws), capture_output=True, text=True, check=True)
-        return json.loads(done.stdout)
+        with subprocess.Popen(command, stdin=PIPE, stdout=PIPE, stderr=PIPE, text=True) as process:
+            os.setpriority(os.PRIO_PROCESS, process.pid, LOADING)
+            found, said = process.communicate(json.dumps(draws))
+        if process.returncode:
+            raise subprocess.CalledProcessError(process.returncode, command, found, said)
+        return json.loads(found)
     except (OSError, subprocess.CalledProcessError) as exc:
         reason = {"reason": str(exc), "said": str(getattr(exc, "stderr", ""))[-500:]}
         logger.warning("noise floors are simulated within the server", extra={"fields": reason})

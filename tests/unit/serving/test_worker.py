@@ -1,13 +1,18 @@
-"""A worker that cannot accept."""
+"""A worker that cannot accept, and one that ends."""
 
 import asyncio
 import errno
 import socket
+import threading
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from penstock_serving import worker
+from penstock_serving.app import Application
 from penstock_serving.worker import Worker
+from penstock_serving.yielding import LOADING
 
 
 class Listener(socket.socket):
@@ -55,3 +60,15 @@ def test_a_worker_without_file_descriptors_pauses_and_then_accepts_what_waits(mo
 
     with Listener() as listener:
         asyncio.run(wait(listener))
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+def test_a_worker_that_others_take_over_from_counts_its_last_rows_in_the_time_that_these_leave(monkeypatch, leaves):
+    gave_way = threading.Event()
+    monkeypatch.setattr(worker, "yield_session", lambda nice, **_: nice == LOADING and gave_way.set())
+    counted: list[bool] = []
+    versions = SimpleNamespace(stop=lambda: counted.append(gave_way.wait(10 if leaves else 0.1)))
+    ending = Worker.__new__(Worker)  # ending needs no more of it
+    ending._leaves, ending._application = leaves, cast("Application", SimpleNamespace(versions=versions))
+    ending._stop_models()
+    assert counted == [leaves]
