@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,6 +57,8 @@ class SkewMonitor:
         webhook = monitoring.webhook
         self._alert = alert_of(monitoring.folder, webhook, sealed.digest) if webhook else None
         self._windows: dict[str, Window] = {}
+        self._end = math.inf
+        """Of this process's last window: those that began later were written before the clock went back."""
         self._watch: Watch | None = None
         self._floors = Path(monitoring.folder, f"floors-{prefix(sealed.digest)}.json") if monitoring.folder else None
         """Noise floors, whose simulation takes up to half a second: one process does it, the next ones read it."""
@@ -115,6 +118,8 @@ class SkewMonitor:
         if self._folder:
             key = self._folder.write(window, replica)
             self._folder.keep(window.model, self._settings.kept_windows)
+            self._end = window.end
+            self._windows = {each: kept for each, kept in self._windows.items() if kept.start < window.end}
         else:
             key = f"{window.start:.3f}-{replica}"
             # Their statistics are gone: where the clock went back they cannot be looked at together with this one.
@@ -159,7 +164,7 @@ class SkewMonitor:
         """Add the windows of other processes, without statistics: as far back as a verdict looks."""
         if not self._folder:
             return
-        keys = self._folder.keys(self._sealed.digest)
+        keys = [key for key in self._folder.keys(self._sealed.digest) if began(key) < self._end]
         horizon = self._horizon(map(began, keys[-1:]))
         for key in reversed(keys):
             if key in self._windows:

@@ -137,6 +137,7 @@ def test_a_clock_that_goes_back_stops_no_judging(monitor, window, draw, tmp_path
         found._keep(window(draw(400, place), place), "a")
     for place in range(3, 9):
         found._keep(window(draw(400, 50 + place), place), "b")
+        assert found.verdict.stretches[-1].window.start == 300 * place, "the last verdict is of what came last"
     together = [400] * 3 + ([400] * 6 if kept_in == "process" else [*[800] * 5, 400])
     assert [stretch.window.rows for stretch in found.verdict.stretches] == together
 
