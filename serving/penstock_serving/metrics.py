@@ -5,7 +5,7 @@ import threading
 from bisect import bisect_left
 from collections import Counter as Counts
 from collections.abc import Callable, Iterator, Mapping
-from itertools import accumulate
+from itertools import accumulate, chain
 
 from prometheus_client import (
     CollectorRegistry,
@@ -69,11 +69,17 @@ class Requests(Collector):
         yield seconds
 
 
-class Metrics:
+class Metrics(Collector):
     """The server's own counts beside those of its process; a registry of its own, so that two servers never share."""
 
     def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()
+        self._verdicts = verdicts = CollectorRegistry()
+        """Of what changes once a window, and is most of all."""
+        self.verdicts = 0
+        """How often it has changed."""
+        self._latest: tuple[int, Snapshot] = -1, {}
+        self._keys: dict[tuple[str, ...], str] = {}
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)
@@ -94,9 +100,9 @@ class Metrics:
             "penstock_skew_excess",
             "How far a column of the last windows is from training, as a multiple of the threshold for skew.",
             [*LABELS, "column", "measure"],
-            registry=registry,
+            registry=verdicts,
         )
-        self.skewed = Gauge("penstock_skewed", "1 while a column is skewed.", [*LABELS, "column"], registry=registry)
+        self.skewed = Gauge("penstock_skewed", "1 while a column is skewed.", [*LABELS, "column"], registry=verdicts)
         self.observed = Gauge("penstock_observed_rows", "Rows observed for skew so far.", LABELS, registry=registry)
         self.unobserved = Gauge(
             "penstock_unobserved_rows", "Rows let go, as too many waited to be observed.", LABELS, registry=registry
@@ -106,26 +112,45 @@ class Metrics:
         """One request answered."""
         self.requests.by_code[route, code] += 1
 
+    def collect(self) -> Iterator[Metric]:
+        """Everything as it is now."""
+        return chain(self._registry.collect(), self._verdicts.collect())
+
     def snapshot(self) -> Snapshot:
-        """Everything as it is now, by what becomes of it when several processes are told as one."""
+        """Everything as it is now, by what becomes of it when several processes are told as one.
+
+        Twice a second, beside the requests: what has not changed is not made again.
+        """
+        verdicts = self.verdicts
+        if self._latest[0] != verdicts:
+            self._latest = verdicts, self._values(self._verdicts)
+        found = self._values(self._registry)
+        found["largest"].update(self._latest[1]["largest"])
+        return found
+
+    def _values(self, registry: CollectorRegistry) -> Snapshot:
         found: Snapshot = {"counts": {}, "sums": {}, "largest": {}}
-        for family in self._registry.collect():
+        for family in registry.collect():
             kind = "sums" if family.name in SUMMED else "largest" if family.type in ("gauge", "info") else "counts"
             for sample in family.samples:
                 if not sample.name.endswith("_created"):  # when the first process began is no count
-                    found[kind][json.dumps([family.name, sample.name, sample.labels])] = sample.value
+                    which = (family.name, sample.name, *sample.labels.values())
+                    key = self._keys.get(which)
+                    if key is None:
+                        key = self._keys[which] = json.dumps([family.name, sample.name, sample.labels])
+                    found[kind][key] = sample.value
         return found
 
     def render(self, totals: Snapshot | None = None) -> bytes:
         """Everything in Prometheus' text format; of `totals`, where these are given, instead of this process alone."""
-        return generate_latest(self._registry if totals is None else _Told(self._registry, totals))
+        return generate_latest(self if totals is None else _Told(self, totals))
 
 
 class _Told(Collector):
-    """What a registry describes, with the values of a snapshot."""
+    """What a collector describes, with the values of a snapshot."""
 
-    def __init__(self, registry: CollectorRegistry, totals: Snapshot) -> None:
-        self._registry, self._totals = registry, totals
+    def __init__(self, described: Collector, totals: Snapshot) -> None:
+        self._described, self._totals = described, totals
 
     def collect(self) -> Iterator[Metric]:
         """The metrics."""
@@ -134,7 +159,7 @@ class _Told(Collector):
             for key, value in values.items():
                 family, name, labels = json.loads(key)
                 told.setdefault(family, []).append((name, labels, value))
-        for described in self._registry.collect():
+        for described in self._described.collect():
             metric = Metric(described.name, described.documentation, described.type)
             for sample in told.get(described.name, []):
                 metric.add_sample(*sample)
@@ -179,6 +204,7 @@ class VersionMetrics:
                 for labels, value in values.items():
                     gauge.labels(*self._labels, *labels).set(value)
                 shown.update(values)
+            self._metrics.verdicts += 1
 
     def retire(self) -> None:
         """The version is no longer here: its gauges go, its counts stay."""
@@ -189,3 +215,4 @@ class VersionMetrics:
         self._metrics.info.remove(*self._labels, self._digest)
         for gauge in (self._metrics.skew, self._metrics.skewed, self._metrics.observed, self._metrics.unobserved):
             gauge.remove_by_labels(dict(zip(LABELS, self._labels, strict=True)))
+        self._metrics.verdicts += 1

@@ -41,6 +41,8 @@ class WorkerProcess:
         self.generation = generation
         self.versions = {number: plan.versions[number] for number in routes.versions}
         self.state = "loading"
+        self.silent = False
+        """Whether it will say no more."""
         self.failure: dict[str, str] | None = None
         """Why it did not become ready, and which version was at fault."""
         self._until = math.inf

@@ -217,9 +217,15 @@ class Supervisor:
                 for message in worker.link.receive():
                     self._heard(worker, message)
             except EOFError:
-                pass
+                self._silenced(worker)
             if gone:
                 self._lost(worker)
+
+    def _silenced(self, worker: WorkerProcess) -> None:
+        """It says no more and is about to end: a link's end can be read again and again, and is never waited for."""
+        if not worker.silent:
+            worker.silent = True
+            self._selector.unregister(worker.link)
 
     def _heard(self, worker: WorkerProcess, message: dict[str, Any]) -> None:
         if "report" in message:
@@ -264,7 +270,7 @@ class Supervisor:
 
     def _lost(self, worker: WorkerProcess) -> None:
         self._workers.remove(worker)
-        self._selector.unregister(worker.link)
+        self._silenced(worker)
         worker.link.close()
         self._said.pop(str(worker.process.pid), None)
         self._watch.forget(worker.process.pid)

@@ -1,5 +1,7 @@
 """What Prometheus is told of one version, and for how long."""
 
+import json
+
 from penstock_serving.metrics import Metrics, VersionMetrics
 
 
@@ -19,3 +21,21 @@ def test_a_retired_version_is_judged_no_more_and_the_others_are():
         'penstock_skew_excess{column="distance",measure="psi",model="flights",version="2"} 3.5',
         'penstock_skewed{column="distance",model="flights",version="2"} 1.0',
     ]
+
+
+def test_a_snapshot_has_the_latest_verdict_and_nothing_of_a_version_that_is_retired():
+    metrics = Metrics()
+    version = VersionMetrics(metrics, "flights", "1", "sha256:1")
+
+    def skew() -> list[float]:
+        found = metrics.snapshot()["largest"]
+        return [value for key, value in found.items() if json.loads(key)[0] == "penstock_skew_excess"]
+
+    assert skew() == []
+    for value in (2.5, 3.5):
+        version.judged({"distance": {"psi": value}}, {"distance": True})
+        version.rows.inc()
+        assert skew() == skew() == [value]
+    assert 2.0 in metrics.snapshot()["counts"].values()
+    version.retire()
+    assert skew() == []

@@ -19,11 +19,11 @@ if scheduling.answer_promptly():
 """
 
 
-def test_a_server_and_the_threads_it_starts_ask_for_the_shortest_slices_where_the_kernel_gives_them():
+def test_a_server_and_the_threads_it_starts_ask_for_short_slices_where_the_kernel_gives_them():
     done = subprocess.run([sys.executable, "-c", SAYS], capture_output=True, text=True, check=True)
     if not done.stdout:
         pytest.skip("NOT RUN: this kernel gives no slices of one's own")
-    assert done.stdout.split() == ["100000", "100000"]
+    assert done.stdout.split() == ["500000", "500000"]
 
 
 HEAPS = """

@@ -291,3 +291,18 @@ def test_a_plan_of_another_shape_is_refused_and_what_is_served_goes_on(
     supervisor.turn()
     assert "plan.json is not a plan: " in capfd.readouterr().err
     assert (worker.signals, worker.returncode) == ([], None)
+
+
+def test_a_worker_that_says_no_more_and_has_not_ended_yet_costs_no_processor(supervisor, follow, started):
+    first = answering(supervisor, follow, started)
+    follow("b", latest="2")
+    started[1].say(ready={})
+    until(supervisor, lambda: any("drain" in message for message in first.hear()))
+    first.link.close()  # as a process that has closed all and gives its memory back
+    turns, ends = 0, time.monotonic() + 1
+    while time.monotonic() < ends:
+        supervisor.turn()
+        turns += 1
+    assert turns < 3 / module.TICK_SECONDS
+    first.leave()
+    until(supervisor, lambda: len(supervisor._workers) == 1)
