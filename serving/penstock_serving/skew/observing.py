@@ -22,7 +22,7 @@ from penstock_trainer.examples import MISSING
 from penstock_trainer.moments import parts
 from penstock_trainer.statistics import CategoryStatistics, NumberStatistics, Statistics
 
-BLOCK_ROWS = 8_192
+BLOCK_ROWS = 16_384
 """From so many rows on they are counted: a column's statistics cost as much again as its rows where those are few."""
 BLOCK_BYTES = 4 * 1024 * 1024
 """A block of rows that came as more is full too: long texts are cut when they are counted."""
