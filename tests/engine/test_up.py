@@ -47,6 +47,7 @@ def test_a_dead_server_is_started_again_by_the_next_up(served):
     server = int(served.deployment()["flow-serve-server"]["outputs"]["pid"])
     assert server != dead
     assert os.sched_getscheduler(server) == os.SCHED_OTHER  # unlike the deployment, which gives way to it
+    assert os.sched_getaffinity(server) == os.sched_getaffinity(0)
     assert served.get("/attestation")["digest"] == served.outputs()["model_digest"]
 
 

@@ -24,6 +24,7 @@ def told_while_it_runs(project):
     # It gives way to whoever answers; what it starts does not.
     assert os.sched_getscheduler(engine) == os.SCHED_BATCH
     assert {os.sched_getscheduler(pid) for pid in trials} == {os.SCHED_OTHER}
+    assert all(os.sched_getaffinity(pid) == os.sched_getaffinity(0) for pid in trials)
     for pid in trials:
         os.kill(pid, signal.SIGSTOP)
     try:
