@@ -76,9 +76,9 @@ class Metrics(Collector):
         self._registry = registry = CollectorRegistry()
         self._verdicts = verdicts = CollectorRegistry()
         """Of what changes once a window, and is most of all."""
-        self.verdicts = 0
-        """How often it has changed."""
-        self._latest: tuple[int, Snapshot] = -1, {}
+        self.judged = False
+        """Whether it has changed since the last snapshot."""
+        self._excess: dict[str, float] = {}
         self._keys: dict[tuple[str, ...], str] = {}
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
@@ -121,11 +121,11 @@ class Metrics(Collector):
 
         Twice a second, beside the requests: what has not changed is not made again.
         """
-        verdicts = self.verdicts
-        if self._latest[0] != verdicts:
-            self._latest = verdicts, self._values(self._verdicts)
+        if self.judged:
+            self.judged = False
+            self._excess = self._values(self._verdicts)["largest"]
         found = self._values(self._registry)
-        found["largest"].update(self._latest[1]["largest"])
+        found["largest"].update(self._excess)
         return found
 
     def _values(self, registry: CollectorRegistry) -> Snapshot:
@@ -204,7 +204,7 @@ class VersionMetrics:
                 for labels, value in values.items():
                     gauge.labels(*self._labels, *labels).set(value)
                 shown.update(values)
-            self._metrics.verdicts += 1
+            self._metrics.judged = True
 
     def retire(self) -> None:
         """The version is no longer here: its gauges go, its counts stay."""
@@ -215,4 +215,4 @@ class VersionMetrics:
         self._metrics.info.remove(*self._labels, self._digest)
         for gauge in (self._metrics.skew, self._metrics.skewed, self._metrics.observed, self._metrics.unobserved):
             gauge.remove_by_labels(dict(zip(LABELS, self._labels, strict=True)))
-        self._metrics.verdicts += 1
+        self._metrics.judged = True

@@ -149,7 +149,7 @@ def gates(rollout: Rollout, seen: Seen) -> dict[str, dict[str, Any]]:
         gate("latency", new.quantile(1 - SLOW) / usual, rollout.latency, slow - chance > SLOW)
     if not shadow:
         limits = {name: max(rollout.skew, ALIKE * seen.old_skew.get(name, 0.0)) for name in seen.new_skew}
-        column = max(limits, key=lambda name: seen.new_skew[name] / limits[name], default=None)
+        column = max(limits, key=lambda name: seen.new_skew[name] - limits[name], default=None)
         if column is None:
             gate("skew", 0.0, rollout.skew, False)
         else:

@@ -177,3 +177,4 @@ def test_what_arrives_must_not_be_farther_from_the_training_of_the_new_version_t
     assert skewed({"temp": 9.0, "origin": 0.4}, {"temp": 9.0, "origin": 2.0}), "another column's move hides none"
     assert skewed({}, {"gate": 1.1}), "a column that only the new version has"
     assert not skewed({"temp": 3.0}, {})
+    assert gates(replace(ROLLOUT, skew=0), Seen(did(300), did(300), new_skew={"temp": 0.1}))["skew"]["column"] == "temp"
