@@ -8,6 +8,7 @@ import pytest
 
 from penstock import Job, Program, Role
 from penstock.errors import StageFailed, StageInterrupted
+from penstock.kubernetes import job_result
 from penstock.kubernetes.api import MERGE
 from penstock.kubernetes.job_result import JobResultProvider
 from penstock.kubernetes.job_set import JobSetArgs, job_set
@@ -109,8 +110,11 @@ def test_a_failed_job_whose_pods_stay_is_waited_for_no_longer_than_any_other(api
 
 
 def test_a_job_that_was_removed_by_hand_is_made_anew_by_the_next_run(api, workspace, waited, monkeypatch):
+    looked, look = threading.Event(), job_result._Waiting.look
+    monkeypatch.setattr(job_result._Waiting, "look", lambda self: (look(self), looked.set())[0])
     waiting = waited()
     chief(api, workspace)
+    assert looked.wait(60), "before that, it would be made anew at once"
     api.request("DELETE", waiting.path)
     assert f"the JobSet {waiting.name_} is gone; the next `up` makes it again" in str(waiting.told())
     monkeypatch.setattr(waited, "posts", False)
