@@ -117,6 +117,10 @@ class Verdict:
         self.waiting_rows = waiting_rows
         self.since = _since(stretches, watch.rules.windows_in_a_row)
         """By column and measure: from when on it has been beyond its threshold, and whether for long enough."""
+        self.lasting = _lasting(stretches[-watch.rules.windows_in_a_row :], watch.rules)
+        """By column that is not ignored, what its largest measure has reached in all of the last `windows_in_a_row`
+        stretches, as a multiple of its threshold: beyond 1 is skew. Empty before there are so many.
+        """
 
     @property
     def status(self) -> str:
@@ -132,21 +136,6 @@ class Verdict:
         last = self.stretches[-1].measures if self.stretches else {}
         ignored = self.watch.rules.ignored
         return max((m.excess for name, each in last.items() if name not in ignored for m in each.values()), default=0.0)
-
-    @property
-    def lasting(self) -> dict[str, float]:
-        """By column that is not ignored, what its largest measure has reached in all of the last `windows_in_a_row`
-        stretches, as a multiple of its threshold: beyond 1 is skew. Empty before there are so many.
-        """
-        rules, found = self.watch.rules, dict[str, float]()
-        last = [stretch.measures for stretch in self.stretches[-rules.windows_in_a_row :]]
-        if len(last) == rules.windows_in_a_row:
-            for name in last[-1].keys() - rules.ignored:
-                excesses = [
-                    {measure: each.excess for measure, each in measures.get(name, {}).items()} for measures in last
-                ]
-                found[name] = max((min(e.get(measure, 0.0) for e in excesses) for measure in excesses[-1]), default=0.0)
-        return found
 
     def column_status(self, name: str) -> str:
         """`ignored`, `skew`, `moved` or `quiet`."""
@@ -251,3 +240,12 @@ def _since(stretches: Sequence[Stretch], in_a_row: int) -> dict[str, dict[str, t
                 run += 1
             runs.setdefault(name, {})[measure] = (stretches[-run].window.start, run >= in_a_row)
     return runs
+
+
+def _lasting(last: Sequence[Stretch], rules: Rules) -> dict[str, float]:
+    found: dict[str, float] = {}
+    if len(last) == rules.windows_in_a_row:
+        for name in last[-1].measures.keys() - rules.ignored:
+            excesses = [{m: value.excess for m, value in each.measures.get(name, {}).items()} for each in last]
+            found[name] = max((min(e.get(m, 0.0) for e in excesses) for m in excesses[-1]), default=0.0)
+    return found
