@@ -24,6 +24,11 @@ from ._processes import starting
 ROWS = 6000
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Beam's threads outlive the test that made them, and draw a number between two tries at any time."""
+    config.addinivalue_line("filterwarnings", "ignore:Do not use the `random` module inside strategies")
+
+
 @dataclass(frozen=True)
 class Result:
     """What a stage wrote to the file that PENSTOCK_RESULT names."""
