@@ -39,7 +39,8 @@ class Project:
     def backend(self) -> Path | None:
         """The folder of the state, when it is the project's own; it need not be there yet."""
         folder = self.home / "state"
-        return folder if os.environ.get("PULUMI_BACKEND_URL", f"file://{folder}") == f"file://{folder}" else None
+        named = os.environ.get("PULUMI_BACKEND_URL", f"file://{folder}").partition("?")[0]
+        return folder if named == f"file://{folder}" else None
 
     @property
     def cli(self) -> PulumiCli | None:
@@ -59,7 +60,9 @@ class Project:
         """What to set beside the present environment."""
         found: dict[str, str] = {}
         if self.backend is not None and self.backend.is_dir():
-            found["PULUMI_BACKEND_URL"] = f"file://{self.backend}"
+            # The files of metadata that Pulumi would keep beside are not replaced atomically: an empty one, which a run
+            # that is killed may leave, makes the state unreadable.
+            found["PULUMI_BACKEND_URL"] = f"file://{self.backend}?metadata=skip"
         if not _has_passphrase() and self._passphrase.exists():
             found["PULUMI_CONFIG_PASSPHRASE_FILE"] = str(self._passphrase)
         if str(cli.folder) not in os.environ["PATH"].split(os.pathsep):

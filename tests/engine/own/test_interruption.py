@@ -70,6 +70,8 @@ def test_killed_in_every_stage_it_leaves_no_process_and_goes_on_from_what_is_sea
 
     output = project.run("up")
     assert "its lock on stack local is released" in output
+    beside = [path for path in project.state_file.parent.iterdir() if path.suffix == ".attrs"]
+    assert not beside, "killed while it writes one of these, which are not replaced atomically, it loses the state"
     assert {kind: manifests(project)[kind] for kind in sealed} == sealed
     assert project.get("/attestation")["digest"] == project.outputs()["model_digest"]
 

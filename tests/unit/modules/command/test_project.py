@@ -39,6 +39,18 @@ def test_nothing_is_made_where_nothing_was_deployed(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["Pulumi.yaml"]
 
 
+def test_the_state_is_the_project_s_own_for_what_is_started_with_its_variables_too(tmp_path, monkeypatch):
+    monkeypatch.delenv("PULUMI_BACKEND_URL", raising=False)
+    monkeypatch.setenv("PENSTOCK_HOME", str(tmp_path))
+    project, cli = CHECKOUT, CHECKOUT.cli
+    assert cli is not None
+    project.prepare()
+    monkeypatch.setenv("PULUMI_BACKEND_URL", project.variables(cli)["PULUMI_BACKEND_URL"])
+    assert project.backend == tmp_path / "state"
+    monkeypatch.setenv("PULUMI_BACKEND_URL", "gs://acme-state")
+    assert project.backend is None
+
+
 @pytest.mark.parametrize("stack", ["dev", "staging", "prod"])
 def test_the_cost_is_the_preview_s(stack):
     environment = cost.google_environment(CHECKOUT, stack)
