@@ -1,6 +1,6 @@
-"""Programs of others, built from Go modules once for this user and kept: Beam's Prism, an emulator of Cloud Storage, a
-linter of workflows, one of manifests, what holds manifests against the schemas of their kinds, Pulumi's language host
-of programs in YAML, Knative's own judgement of its Services.
+"""Programs of others, built from Go modules once for this user and kept: Beam's Prism, an emulator of Cloud Storage
+and what mounts its buckets, a linter of workflows, one of manifests, what holds manifests against the schemas of their
+kinds, Pulumi's language host of programs in YAML, Knative's own judgement of its Services.
 
 tools/python tools/go_programs.py prism      prints where it is
 """
@@ -22,6 +22,7 @@ PROGRAMS = {
     ),
     "knative-judge": (PROJECT / "tools" / "kubernetes" / "knative", "."),
     "fake-gcs-server": (PROJECT / "tools" / "storage", "github.com/fsouza/fake-gcs-server"),
+    "gcsfuse": (PROJECT / "tools" / "storage" / "fuse", "github.com/googlecloudplatform/gcsfuse/v3"),
 }
 
 

@@ -1,11 +1,7 @@
 """Our own requests to Cloud Storage: against Google's description of them, and against a real emulator."""
 
 import json
-import socket
-import subprocess
-import time
 
-import go_programs
 import loopback
 import pytest
 import requests
@@ -16,41 +12,6 @@ from penstock.local.fingerprint import canonical_digest
 
 MANIFEST = {"format": 1, "kind": "model", "files": {"schema.json": "sha256:1", "saved_model/a b.pb": "sha256:2"}}
 FILES = {"schema.json": b"{}", "saved_model/a b.pb": b"\0model"}
-
-
-@pytest.fixture(scope="module")
-def emulator():
-    """fake-gcs-server, which keeps buckets as Google does; its address."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [
-        str(go_programs.program("fake-gcs-server")),
-        "-backend",
-        "memory",
-        "-scheme",
-        "http",
-        "-host",
-        "127.0.0.1",
-    ]
-    process = subprocess.Popen([*command, "-port", str(port), "-log-level", "error"])
-    url = f"http://127.0.0.1:{port}"
-    try:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                requests.get(f"{url}/storage/v1/b?project=test", timeout=30)
-                break
-            except requests.ConnectionError:
-                assert process.poll() is None
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
-        for bucket in ("staging", "prod"):
-            requests.post(f"{url}/storage/v1/b?project=test", json={"name": bucket}, timeout=30).raise_for_status()
-        yield url
-    finally:
-        process.terminate()
-        process.wait()
 
 
 @pytest.fixture(params=["described", "emulator"])

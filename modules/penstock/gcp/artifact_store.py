@@ -84,10 +84,8 @@ def _lifecycle(keep: Sequence[str]) -> "list[gcp.storage.BucketLifecycleRuleArgs
     ageing = [f"{kind}/" for kind in ("raw", "dataset", "study", "models") if kind not in keep]
     rules: list[gcp.storage.BucketLifecycleRuleArgsDict] = [
         {"action": {"type": "Delete"}, "condition": {"age": 7, "matches_prefixes": [TEMPORARY]}},
-        {
-            "action": {"type": "Delete"},
-            "condition": {"days_since_noncurrent_time": 30, "with_state": "ARCHIVED", "num_newer_versions": 1},
-        },
+        # Also of what was deleted, which no newer version has.
+        {"action": {"type": "Delete"}, "condition": {"days_since_noncurrent_time": 30, "with_state": "ARCHIVED"}},
         {"action": {"type": "AbortIncompleteMultipartUpload"}, "condition": {"age": 7}},
     ]
     if ageing:

@@ -18,6 +18,8 @@ FUSE = "gcsfuse.csi.storage.gke.io"
 FUSE_POD = {"gke-gcsfuse/volumes": "true"}
 """Annotation of pods that mount a bucket."""
 JOB_SET_CHART = ("oci://registry.k8s.io/jobset/charts/jobset", preflight.VERSIONS[preflight.JOB_SET])
+FOLDER_FILES = 1_000_000
+"""An artifact of more files cannot be sealed in a bucket."""
 RBAC = "rbac.authorization.k8s.io"
 METADATA_SERVER = ("169.254.169.252/32", "169.254.169.254/32")
 """Where a pod gets its identity."""
@@ -83,6 +85,8 @@ def placed(content: dict[str, Any]) -> dict[str, Any]:
 def volume(bucket: pulumi.Input[str]) -> dict[str, Any]:
     """The bucket as a volume, owned by the pods' user."""
     options = ["implicit-dirs", f"uid={USER}", f"gid={USER}", "file-mode=640", "dir-mode=750"]
+    # An artifact is sealed by renaming its folder, which a bucket does file by file and is not asked to by default.
+    options.append(f"rename-dir-limit={FOLDER_FILES}")
     return {
         "apiVersion": "v1",
         "kind": "PersistentVolume",
