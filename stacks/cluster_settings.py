@@ -43,6 +43,7 @@ class ClusterSettings(BaseModel):
     storage_gib: Annotated[int, Field(ge=1)] = 50
     access_mode: Annotated[str, Field(pattern="^ReadWrite(Many|Once)$")] = "ReadWriteMany"
     data_claim: str = ""
+    artifacts_claim: str = ""
     machines: dict[str, MachineSettings] = {}
     autoscaled: bool = False
     queue: str = ""

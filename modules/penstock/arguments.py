@@ -44,6 +44,8 @@ class KubernetesPlatformArgs(TypedDict):
     """Size of the claim, in GiB. Default: 50."""
     data_claim: NotRequired[str]
     """A claim with raw files, mounted read-only at `/data`. Default: none."""
+    artifacts_claim: NotRequired[str]
+    """A claim for artifacts that is there already and stays, such as on a bucket. Default: one is made."""
     queue: NotRequired[str]
     """A Kueue ClusterQueue whose quota jobs wait for; the namespace gets a LocalQueue of that name. Default: none."""
     database_image: NotRequired[str]

@@ -123,6 +123,29 @@ def test_raw_files_on_a_claim_as_the_page_has_it_and_what_is_kept_is_taken_over(
     assert {name: api.get(f"{claims}/{name}")["metadata"]["uid"] for name in kept} == kept
 
 
+def test_artifacts_lie_on_a_claim_of_one_s_own_which_stays_with_the_namespace(deployed, programs, api, plane, volume):
+    space = f"/api/v1/namespaces/{deployed.namespace}"
+    claims = f"{space}/persistentvolumeclaims"
+    deployed.configure(cluster={"artifacts_claim": "store", "storage_class": ""})
+    assert "has no claim 'store', which `artifacts_claim` names" in deployed.preview(expected=255)
+    plane.kubectl("create", "namespace", deployed.namespace)
+    plane.kubectl("label", "namespace", deployed.namespace, f"app.kubernetes.io/instance={deployed.stack}")
+    claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "store"}}
+    asked = {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Gi"}}}
+    volume(f"store-{deployed.stack}", {"namespace": deployed.namespace, "name": "store"})
+    made = api.request("POST", claims, body={**claim, "spec": {**asked, "storageClassName": "shared"}})
+    deployed.run("up")
+    assert [each["metadata"]["name"] for each in api.items(claims)] == ["store"]
+    server = api.get(f"/apis/apps/v1/namespaces/{deployed.namespace}/deployments/flow-serve-server")
+    pods = [*replicas(api, deployed.namespace, "chief"), server["spec"]["template"]]
+    for pod in pods:
+        mounted = {each["name"]: each.get("persistentVolumeClaim", {}) for each in pod["spec"]["volumes"]}
+        assert mounted["artifacts"]["claimName"] == "store"
+    deployed.run("down")
+    assert api.get(f"{claims}/store")["metadata"]["uid"] == made["metadata"]["uid"]
+    assert api.items(f"{space}/pods") == []
+
+
 def check_database(deployed, programs, api):
     """The stack has made the database that the study was told of, with a password that no state shows."""
     tune = next(arguments for arguments in programs.seen if arguments[0] == "tune")

@@ -32,6 +32,8 @@ class ClusterArgs:
     """Of that claim; ReadWriteOnce is for a cluster of one node."""
     data_claim: str = ""
     """A claim with raw files, mounted read-only at `/data`."""
+    artifacts_claim: str = ""
+    """A claim for artifacts that is there already and stays, such as on a bucket. Empty: one is made."""
     machines: Mapping[str, Machine] = field(default_factory=dict[str, Machine])
     """What the pods of a role run on, by role: chief, ps, worker, evaluator, trial, server, database."""
     autoscaled: bool = False
@@ -70,3 +72,8 @@ class ClusterArgs:
     """For how long `up` waits for one job, and at most for a server to be ready."""
     start_minutes: float = 2
     """For how long a pod may be unable to start, such as for want of its image, before the job is given up."""
+
+    @property
+    def claim(self) -> str:
+        """The claim that artifacts lie on."""
+        return self.artifacts_claim or workspace.CLAIM

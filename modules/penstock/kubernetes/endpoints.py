@@ -144,7 +144,7 @@ class Endpoints:
         args = watching.WatchArgs(
             stack=self.servers.stack,
             image=self.args.serving_image,
-            claim="artifacts",
+            claim=self.args.claim,
             schedule=self.args.skew_schedule,
             model_name=service.model_name,
             secret=bool(service.environment),

@@ -64,6 +64,7 @@ class KubernetesPlatform:
             autoscaled=args.autoscaled,
             storage_class=args.storage_class,
             data_claim=args.data_claim,
+            artifacts_claim=args.artifacts_claim,
             queue=args.queue,
             gateway=args.gateway,
             exclusive_topology=args.exclusive_topology,
@@ -77,11 +78,12 @@ class KubernetesPlatform:
         # A run that was killed may have made the job already, and what was kept of an earlier stack is there: both are
         # gone on with.
         self._adopting = self._made_provider("cluster-adopting", upsert=True)
-        self._claim = pulumi.Output.from_input("artifacts")
+        self._claim = pulumi.Output.from_input(args.claim)
         self._place = manifest.Place(pulumi.Output.from_input(args.namespace), self._provider)
 
     def storage(self, name: str, keep: Sequence[str], opts: pulumi.ResourceOptions) -> pulumi.Output[str]:
-        """The namespace with what it has from the start, and the claim; something to keep keeps both of them whole."""
+        """The namespace with what it has from the start, and the claim; something to keep keeps both of them whole, and
+        somebody's own claim the namespace."""
         args = workspace.WorkspaceArgs(
             self._stack,
             self._args.namespace,
@@ -92,14 +94,15 @@ class KubernetesPlatform:
             self._args.queue,
         )
         kept = pulumi.ResourceOptions(retain_on_delete=bool(keep), provider=self._adopting)
-        # A claim with raw files that somebody put there must not go with it.
-        lasting = pulumi.ResourceOptions(retain_on_delete=bool(keep or self._args.data_claim), provider=self._adopting)
+        own = keep or self._args.data_claim or self._args.artifacts_claim
+        lasting = pulumi.ResourceOptions(retain_on_delete=bool(own), provider=self._adopting)
         made = manifest.resource(f"{name}-namespace", workspace.namespace(args), self._place.options(opts, lasting))
         self._place = manifest.Place(manifest.metadata_of(made, "name"), self._provider)
         for part, content in workspace.objects(args).items():
             self._place.make(f"{name}-{part}", content, opts)
-        claim = self._place.make(f"{name}-claim", workspace.claim(args), opts, kept)
-        self._claim = manifest.metadata_of(claim, "name")
+        if not self._args.artifacts_claim:
+            claim = self._place.make(f"{name}-claim", workspace.claim(args), opts, kept)
+            self._claim = manifest.metadata_of(claim, "name")
         return self._claim.apply(lambda _: STORE)
 
     def job(self, name: str, job: platform.Job, opts: pulumi.ResourceOptions) -> platform.Artifact:
@@ -149,7 +152,7 @@ class KubernetesPlatform:
         servers = serving.ServingArgs(
             stack=self._stack,
             image=self._images[service.program],
-            claim="artifacts",
+            claim=self._args.claim,
             namespace=self._args.namespace,
             machine=self._args.machines.get("server", Machine()),
             keys=self._keys(name, [service.verify_key] if service.verify_key else [], first, opts),

@@ -99,6 +99,7 @@ class Needs:
     """Nodes come when they are asked for, so that one that is not there yet is no fault."""
     storage_class: str = ""
     data_claim: str = ""
+    artifacts_claim: str = ""
     queue: str = ""
     """A Kueue ClusterQueue."""
     gateway: str = ""
@@ -290,7 +291,8 @@ def _may(api: Api, verb: str, group: str, plural: str, namespace: str, name: str
 
 
 def _storage(api: Api, needs: Needs) -> list[str]:
-    if not _may(api, "list", "storage.k8s.io", "storageclasses", ""):
+    made = not needs.artifacts_claim or needs.database
+    if not made or not _may(api, "list", "storage.k8s.io", "storageclasses", ""):
         return []
     found = api.items("/apis/storage.k8s.io/v1/storageclasses")
     names = [str(each["metadata"]["name"]) for each in found]
@@ -336,12 +338,14 @@ def _machines(api: Api, needs: Needs) -> list[str]:
 def _own_objects(api: Api, needs: Needs) -> list[str]:
     wrong: list[str] = []
     inside = f"/namespaces/{needs.namespace}"
-    if needs.data_claim and api.get(f"/api/v1{inside}/persistentvolumeclaims/{needs.data_claim}") is None:
-        wrong.append(
-            f"  namespace {needs.namespace} has no claim {needs.data_claim!r}, which `data_claim` names: make it. "
-            f"Where there is no namespace yet: `kubectl create namespace {needs.namespace}` and `{_give(needs)}`; the "
-            "stack takes it over, and leaves it there with the claim when it goes"
-        )
+    claims = {"data_claim": needs.data_claim, "artifacts_claim": needs.artifacts_claim}
+    for setting, claim in claims.items():
+        if claim and api.get(f"/api/v1{inside}/persistentvolumeclaims/{claim}") is None:
+            wrong.append(
+                f"  namespace {needs.namespace} has no claim {claim!r}, which `{setting}` names: make it. Where there "
+                f"is no namespace yet: `kubectl create namespace {needs.namespace}` and `{_give(needs)}`; the stack "
+                "takes it over, and leaves it there with the claim when it goes"
+            )
     if needs.queue and _may(api, "list", KUEUE, "clusterqueues", ""):
         queues = {each["metadata"]["name"]: each["spec"] for each in _kueue(api, "clusterqueues")}
         if needs.queue not in queues:

@@ -15,6 +15,8 @@ QUOTA = {
     "services.nodeports": "0",
 }
 
+CLAIM = "artifacts"
+"""The claim that is made where none is named."""
 NODE_LOCAL_NAMES = "169.254.20.10/32"
 """Where NodeLocal DNSCache answers by its default; it is no pod that a selector would find."""
 
@@ -63,7 +65,7 @@ def claim(args: WorkspaceArgs) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
-        "metadata": _metadata("artifacts", args),
+        "metadata": _metadata(CLAIM, args),
         "spec": {
             "accessModes": [args.access_mode],
             "resources": {"requests": {"storage": f"{args.storage_gib}Gi"}},
