@@ -4,6 +4,8 @@ import checks
 import pytest
 from common import ToolError
 
+from tests.conftest import pytest_runtest_logreport
+
 
 def chosen(monkeypatch, *words):
     monkeypatch.setattr("sys.argv", ["checks.py", *words])
@@ -26,6 +28,15 @@ def test_what_is_not_run_is_said_again_at_the_end_where_somebody_collects_it(mon
     monkeypatch.setenv("PENSTOCK_NOT_RUN", str(tmp_path / "told"))
     checks._not_run("NOT RUN: pods: no root")
     assert (tmp_path / "told").read_text() == capsys.readouterr().out == "NOT RUN: pods: no root\n"
+
+
+def test_a_test_for_which_something_is_missing_is_said_again_at_the_end_once(monkeypatch, tmp_path):
+    monkeypatch.setenv("PENSTOCK_NOT_RUN", str(tmp_path / "told"))
+    for why in ("NOT RUN: there is no ssh", "NOT RUN: there is no ssh", "there is no release yet"):
+        made = {"nodeid": "tests/a.py::test_it", "location": ("a.py", 1, "test_it"), "keywords": {}, "when": "setup"}
+        report = pytest.TestReport(**made, outcome="skipped", longrepr=("a.py", 1, f"Skipped: {why}"))
+        pytest_runtest_logreport(report)
+    assert (tmp_path / "told").read_text() == "NOT RUN: tests/a.py: there is no ssh\n"
 
 
 def test_what_a_controller_is_needed_for_is_run_where_it_is_built_and_else_said_not_to_be(monkeypatch, capsys):
