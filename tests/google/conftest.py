@@ -6,21 +6,18 @@ import shutil
 import subprocess
 import sys
 import textwrap
-import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
-import go_programs
+import cloud_storage
 import google_stack
 import pytest
 import requests
 import yaml
 from listening import listening
 from standin.cloud import Cloud
-
-from tests.conftest import free_port
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
@@ -236,25 +233,9 @@ def _kubeconfig(file: Path, url: str) -> Path:
 
 @pytest.fixture(scope="session")
 def emulator() -> Iterator[str]:
-    """fake-gcs-server, which keeps buckets as Google does; its address."""
-    host = f"127.0.0.1:{free_port()}"
-    command = [str(go_programs.program("fake-gcs-server")), "-backend", "memory", "-scheme", "http"]
-    command += ["-host", "127.0.0.1", "-port", host.partition(":")[2], "-public-host", host, "-log-level", "error"]
-    process = subprocess.Popen(command)
-    try:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                requests.get(f"http://{host}/storage/v1/b?project=test", timeout=30)
-                break
-            except requests.ConnectionError:
-                assert process.poll() is None
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
+    """The address of an emulator with some buckets."""
+    with cloud_storage.emulator() as host:
         for bucket in ("staging", "prod", "store"):
             made = requests.post(f"http://{host}/storage/v1/b?project=test", json={"name": bucket}, timeout=30)
             made.raise_for_status()
         yield f"http://{host}"
-    finally:
-        process.terminate()
-        process.wait()

@@ -2,15 +2,12 @@
 
 import json
 import os
-import socket
-import subprocess
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import go_programs
+import cloud_storage
 import pyarrow.fs as pa_fs
 import pytest
 
@@ -93,23 +90,8 @@ def model(artifacts, dataset, study) -> Result:
 @pytest.fixture(scope="session")
 def storage_process() -> Iterator[str]:
     """A real emulator of Cloud Storage; the host and port where it listens."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        host = f"127.0.0.1:{free.getsockname()[1]}"
-    command = [str(go_programs.program("fake-gcs-server")), "-backend", "memory", "-scheme", "http"]
-    command += ["-host", "127.0.0.1", "-port", host.partition(":")[2], "-public-host", host, "-log-level", "error"]
-    process = subprocess.Popen(command)
-    try:
-        for _ in range(200):
-            try:
-                socket.create_connection((host.partition(":")[0], int(host.partition(":")[2]))).close()
-                break
-            except ConnectionRefusedError:
-                time.sleep(0.05)
+    with cloud_storage.emulator() as host:
         yield host
-    finally:
-        process.terminate()
-        process.wait()
 
 
 @pytest.fixture
