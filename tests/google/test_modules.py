@@ -217,7 +217,7 @@ def test_a_store_keeps_old_versions_for_a_month_and_models_for_ever_and_images_k
     rules = [(rule["action"]["type"], rule["condition"]) for rule in store["lifecycleRules"]]
     assert rules == [
         ("Delete", {"age": 7, "matchesPrefixes": ["tmp/"]}),
-        ("Delete", {"daysSinceNoncurrentTime": 30, "withState": "ARCHIVED", "numNewerVersions": 1}),
+        ("Delete", {"daysSinceNoncurrentTime": 30, "withState": "ARCHIVED"}),
         ("AbortIncompleteMultipartUpload", {"age": 7}),
         ("Delete", {"age": 90, "matchesPrefixes": ["raw/", "dataset/", "study/"]}),
     ]
