@@ -31,6 +31,7 @@ from conftest import Project, remove  # noqa: E402 (the engine tests' own)
 
 QUIET_SECONDS = 8.0
 AFTER_SECONDS = 2.0
+KINDS = ("pulumi", "server", "split", "zero")
 ZERO_SECONDS = 0.8
 """From no process to the first answer, with the slim backend."""
 
@@ -76,17 +77,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rate", type=float, default=200.0, help="requests a second (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=3, help="pairs of swaps of each kind (default: %(default)s)")
+    parser.add_argument("--only", choices=KINDS, help="this kind alone; `pulumi` with other work beside it")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         project = Project(Path(folder))
         try:
-            measure(project, options.rate, options.repeats)
+            measure(project, options.rate, options.repeats, options.only)
         finally:
             remove(project)
 
 
-def measure(project: Project, rate: float, repeats: int) -> None:
-    """Two models, then swaps of both kinds under load, then a start from zero."""
+def measure(project: Project, rate: float, repeats: int, only: str | None) -> None:
+    """Two models, then swaps of each kind under load, or of one, then a start from zero."""
     small = {"trials": 1, "strategy": "local"}
     project.configure(**small, traffic="1")
     project.run("up", timeout=1200)
@@ -106,19 +108,18 @@ def measure(project: Project, rate: float, repeats: int) -> None:
     def by_share(version: str) -> None:
         change_plan(project, {"1": 70, "2": 30} if version == "2" else {"1": 100, "2": 0})
 
-    seconds_of_up = compare(project, "swap", by_pulumi, rate, repeats)
-
-    def nothing(_version: str) -> None:
-        compute(seconds_of_up)
-
-    compare(project, "other_work", nothing, rate, repeats, goal=None)
-    compare(project, "hot_load", by_plan, rate, repeats)
-    compare(project, "split_and_shadow", by_share, rate, repeats)
-    project.configure(**small, traffic="1", min_replicas=0, idle_seconds=1)
-    project.run("up")
-    seconds = [from_zero(project) for _ in range(repeats)]
-    zero = statistics.median(seconds)
-    report("swap", "zero_to_answer", zero, "s", goal=ZERO_SECONDS, met=zero <= ZERO_SECONDS, repeats=repeats)
+    if only in (None, "pulumi"):
+        seconds = compare(project, "swap", by_pulumi, rate, repeats)
+        compare(project, "other_work", lambda _version: compute(seconds), rate, repeats, goal=None)
+    if only in (None, "server"):
+        compare(project, "hot_load", by_plan, rate, repeats)
+    if only in (None, "split"):
+        compare(project, "split_and_shadow", by_share, rate, repeats)
+    if only in (None, "zero"):
+        project.configure(**small, traffic="1", min_replicas=0, idle_seconds=1)
+        project.run("up")
+        zero = statistics.median(from_zero(project) for _ in range(repeats))
+        report("swap", "zero_to_answer", zero, "s", goal=ZERO_SECONDS, met=zero <= ZERO_SECONDS, repeats=repeats)
 
 
 def compare(
