@@ -16,9 +16,17 @@ import requests
 from penstock.gcp import workspace
 from tests.conftest import CHECKOUT, free_port
 
+
+def _may_mount():
+    """Whether this machine lets its user mount a file system of one's own, in a namespace of one's own."""
+    if sys.platform != "linux" or os.geteuid() != 0 or not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        return False
+    tried = subprocess.run(["unshare", "--mount", "--pid", "--fork", "--mount-proc", "true"], check=False)
+    return tried.returncode == 0
+
+
 pytestmark = pytest.mark.skipif(
-    sys.platform != "linux" or os.geteuid() != 0 or not Path("/dev/fuse").exists(),
-    reason="NOT RUN: a mount by Cloud Storage FUSE needs Linux, root and /dev/fuse",
+    not _may_mount(), reason="NOT RUN: a mount by Cloud Storage FUSE needs Linux, root, /dev/fuse and namespaces"
 )
 STORE = Path("/mnt")
 POD = """
