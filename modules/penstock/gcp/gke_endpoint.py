@@ -10,7 +10,7 @@ from typing_extensions import NotRequired, TypedDict
 from penstock.gcp import compute, gateway, pins
 from penstock.gcp.dashboard import collected
 from penstock.gcp.workspace import placed, served
-from penstock.kubernetes import keys, manifest, readiness, serving
+from penstock.kubernetes import keys, manifest, readiness, serving, workspace
 from penstock.kubernetes.pods import Machine
 from penstock.platform import Program, Service
 
@@ -83,7 +83,7 @@ class GkeEndpoint(pulumi.ComponentResource):
         asked = serving.ServingArgs(
             stack=own,
             image=args["image"],
-            claim=args.get("claim", "artifacts"),
+            claim=args.get("claim", workspace.CLAIM),
             machine=machine,
             keys=held["metadata"]["name"] if held else "",
             timeout_seconds=PATIENCE_SECONDS,

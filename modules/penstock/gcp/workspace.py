@@ -99,7 +99,7 @@ def volume(bucket: pulumi.Input[str]) -> dict[str, Any]:
             "persistentVolumeReclaimPolicy": "Retain",
             "mountOptions": options,
             "csi": {"driver": FUSE, "volumeHandle": bucket},
-            "claimRef": {"name": "artifacts", "namespace": NAMESPACE},
+            "claimRef": {"name": workspace.CLAIM, "namespace": NAMESPACE},
         },
     }
 
@@ -109,7 +109,7 @@ def claim() -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
-        "metadata": {"name": "artifacts"},
+        "metadata": {"name": workspace.CLAIM},
         "spec": {
             "accessModes": ["ReadWriteMany"],
             "resources": {"requests": {"storage": "64Ti"}},

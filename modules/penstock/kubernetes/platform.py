@@ -94,6 +94,7 @@ class KubernetesPlatform:
             self._args.queue,
         )
         kept = pulumi.ResourceOptions(retain_on_delete=bool(keep), provider=self._adopting)
+        # A claim that somebody put there must not go with it.
         own = keep or self._args.data_claim or self._args.artifacts_claim
         lasting = pulumi.ResourceOptions(retain_on_delete=bool(own), provider=self._adopting)
         made = manifest.resource(f"{name}-namespace", workspace.namespace(args), self._place.options(opts, lasting))
